@@ -1,0 +1,76 @@
+"""Find the command that the words of a command line name, call it, and turn mistakes into one line."""
+
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import tyro
+
+from tubelet.cli import corpus, data, training, using
+from tubelet.types import InputError, did_you_mean
+
+COMMANDS: Mapping[str, Any] = {
+    "demo": corpus.demo,
+    "playground": {"build": corpus.playground_build},
+    "corpus": {"build": corpus.corpus_build},
+    "data": {"import-ava": data.import_ava},
+    "train": training.train,
+    "study": {"cofinetuning": training.study_cofinetuning},
+    "evaluate": training.evaluate,
+    "localise": using.localise,
+    "classify": using.classify,
+    "recipes": training.recipes,
+    "info": using.info,
+}
+"""Groups of commands and functions. A function's parameters are its options; one that takes the list ``arguments``
+reads them itself, because its options depend on its first word."""
+
+
+def run(arguments: list[str]) -> None:
+    """Find the command that ``arguments`` name and call it with the rest."""
+    commands: Mapping[str, Any] = COMMANDS
+    prog = "tubelet"
+    while True:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            _print_help(commands, prog)
+            return
+        name, arguments = arguments[0], arguments[1:]
+        if name not in commands:
+            raise InputError(f"{prog} has no command {name!r}{did_you_mean(name, commands)}; {prog} --help lists them")
+        prog = f"{prog} {name}"
+        command = commands[name]
+        if not isinstance(command, Mapping):
+            if list(inspect.signature(command).parameters) == ["arguments"]:
+                command(arguments)
+            else:
+                tyro.cli(command, args=arguments, prog=prog)
+            return
+        commands = command
+
+
+def main() -> None:
+    """Run ``tubelet``: mistakes are one line on standard error and exit status 2."""
+    try:
+        run(sys.argv[1:])
+    except InputError as error:
+        print(f"tubelet: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # `tubelet info ... | head` is no error; the interpreter must not flush into the closed pipe when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except FloatingPointError as error:
+        print(f"tubelet: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt as interrupt:
+        # A stopped training run says itself how far it got and which signal it was.
+        print(f"tubelet: {interrupt or 'stopped; the same command goes on from here'}", file=sys.stderr)
+        sys.exit(getattr(interrupt, "exit_status", 130))
+
+
+def _print_help(commands: Mapping[str, Any], prog: str) -> None:
+    print(f"usage: {prog} COMMAND [options]        ({prog} COMMAND --help says more)\n")
+    for name, command in commands.items():
+        what = " | ".join(command) if isinstance(command, Mapping) else training.summary(command)
+        print(f"  {name:12} {what}")

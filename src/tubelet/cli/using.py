@@ -1,0 +1,87 @@
+"""Commands that use a trained model, or say what a thing is."""
+
+from pathlib import Path
+
+from rich.console import Console
+from tyro.conf import Positional
+
+from tubelet.types import InputError
+
+
+def localise(
+    videos: Positional[tuple[Path, ...]],
+    *,
+    model: Path,
+    out: Path = Path("out/localise"),
+    task: str | None = None,
+    every_seconds: float = 0.5,
+    threshold: float = 0.3,
+    device: str | None = None,
+) -> None:
+    """Find every person in raw videos, follow them, and say what each does: annotated mp4, AVA csv and JSON.
+
+    Args:
+        videos: Video files.
+        model: Run folder of a model with a localisation head.
+        out: Folder for the results, one set of files a video.
+        task: Which localisation head; default: the first.
+        every_seconds: Time between the instants at which actions are scored.
+        threshold: Actions below this score are not drawn; the JSON holds all scores, smoothed along each person.
+        device: cpu, cuda; default: a GPU if there is one.
+    """
+    from tubelet.inference.outputs import localise_video
+    from tubelet.inference.pipeline import Localiser
+    from tubelet.models.saved import load_model
+    from tubelet.train.evaluate import pick_device
+
+    if twice := {video.stem for video in videos if sum(video.stem == other.stem for other in videos) > 1}:
+        raise InputError(
+            f"{sorted(twice)}: more than one video of this name would be written to {out}; use several --out"
+        )
+    localiser = Localiser(load_model(model), task=task, every_seconds=every_seconds, device=pick_device(device))
+    for video in videos:
+        for path in localise_video(localiser, video, out, threshold=threshold).paths:
+            print(path)
+
+
+def classify(
+    videos: Positional[tuple[Path, ...]],
+    *,
+    model: Path,
+    task: str | None = None,
+    num_views: int = 1,
+    top: int = 5,
+    device: str | None = None,
+) -> None:
+    """Say what happens in whole videos.
+
+    Args:
+        videos: Video files.
+        model: Run folder of a model with a classification head.
+        task: Which classification head; default: the first.
+        num_views: Clips a video, spread evenly, whose scores are averaged.
+        top: How many classes to print.
+        device: cpu, cuda; default: a GPU if there is one.
+    """
+    from tubelet.inference.pipeline import classify as classify_video
+    from tubelet.models.saved import load_model
+    from tubelet.train.evaluate import pick_device
+
+    loaded = load_model(model, device=pick_device(device))
+    name = loaded.task_of_kind("classify", task)
+    names = loaded.label_spaces[name].names
+    for video in videos:
+        scores = classify_video(video, loaded, task=name, num_views=num_views)
+        best = sorted(range(len(names)), key=lambda k: -float(scores[k]))[:top]
+        print(f"{video}: " + ", ".join(f"{names[k]} {float(scores[k]):.3f}" for k in best))
+
+
+def info(what: Positional[tuple[str, ...]] = ()) -> None:
+    """Describe run folders, manifests, videos or models (vivit_base); without an argument, this installation."""
+    from tubelet.describe import describe_installation, describe_thing
+
+    console = Console()
+    if not what:
+        describe_installation(console)
+    for thing in what:
+        describe_thing(thing, console)
