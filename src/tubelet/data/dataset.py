@@ -1,5 +1,6 @@
 """From a manifest's rows to examples on the model's canvas; plain methods, pure functions of (index, seed)."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class ClipDataset:
 
     A ``classify`` example is a clip of the table; a ``localise`` example is a keyframe with all its boxes. Keyframes
     left without a box by ``boxes`` and ``box_score_threshold`` are no examples; ``num_skipped_keyframes`` counts them.
-    Holds arrays, no list of rows, so it is cheap to send to workers.
+    Holds arrays, no list of rows; workers get single examples of it.
 
     Args:
         manifest: The data set; every row is checked here.
@@ -90,6 +91,16 @@ class ClipDataset:
 
     def __len__(self) -> int:
         return len(self._examples)
+
+    def example(self, index: int) -> Examples:
+        """Return one example's rows by themselves; with ``holding``, what a worker needs to make its sample."""
+        return self._examples.only(index)
+
+    def holding(self, examples: Examples) -> "ClipDataset":
+        """Return this data set with other examples, its settings kept."""
+        other = copy.copy(self)
+        other._examples = examples
+        return other
 
     @property
     def preprocess(self) -> Preprocess:

@@ -43,6 +43,26 @@ class Examples:
     def __len__(self) -> int:
         return len(self.clip)
 
+    def only(self, index: int) -> "Examples":
+        """Return one example by itself: a few numbers, cheap to send to another process."""
+        clip = int(self.clip[index])
+        first, last = int(self.row_offsets[index]), int(self.row_offsets[index + 1])
+        labels = self.label_offsets[first : last + 1]
+        return Examples(
+            # take, not a slice: arrow pickles the whole buffer under a slice.
+            clip_ids=self.clip_ids.take(pa.array([clip])),
+            videos=self.videos.take(pa.array([clip])),
+            start_seconds=self.start_seconds[clip : clip + 1],
+            end_seconds=self.end_seconds[clip : clip + 1],
+            clip=np.zeros(1, dtype=np.int64),
+            pts_seconds=self.pts_seconds[index : index + 1],
+            row_offsets=np.array([0, last - first]),
+            label_offsets=labels - labels[0],
+            label_values=self.label_values[labels[0] : labels[-1]],
+            boxes=self.boxes[first:last],
+            scores=self.scores[first:last],
+        )
+
     def clip_id(self, index: int) -> str:
         """Return the clip an example belongs to."""
         return str(self.clip_ids[int(self.clip[index])].as_py())
