@@ -43,7 +43,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert manifest.label_space == SPACE
     assert manifest.media_root == tmp_path / "manifests" / "videos"
     assert manifest.video_path("x/a.mp4") == tmp_path / "manifests" / "videos" / "x" / "a.mp4"
-    assert manifest.clips.to_pylist() == [{**CLIP, "start_seconds": 0.0, "weight": 1.0}]
+    assert manifest.clips.to_pylist() == [{**CLIP, "start_seconds": 0.0, "fps": 0.0}]
     assert manifest.boxes is not None
     assert manifest.boxes.to_pylist() == [
         {**BOX, "person_id": -1, "score": 1.0, "origin": "annotated"},
@@ -78,15 +78,17 @@ MISTAKES = [
     ({"video": "../a.mp4"}, "row 1: video is '../a.mp4', expected a path below the media root"),
     ({"video": "x/../../a.mp4"}, "row 1: video is"),
     ({"video": "/etc/passwd"}, "row 1: video is '/etc/passwd'"),
-    ({"video": "http://x/a.mp4"}, "row 1: video is"),
+    ({"video": "file:///etc/passwd"}, "row 1: video is"),
+    ({"video": "s3://bucket/../a.mp4"}, "row 1: video is"),
+    ({"video": "s3:///etc/passwd"}, "row 1: video is"),
     ({"video": ""}, "row 1: video is ''"),
     ({"end_seconds": -1.0}, "row 1: end_seconds is -1.0, expected no earlier than start_seconds"),
     ({"start_seconds": -0.5}, "row 1: start_seconds is -0.5, expected 0 or more"),
     ({"start_seconds": "soon"}, "row 1: start_seconds is 'soon', expected double"),
     ({"end_seconds": float("nan")}, "row 1: end_seconds is nan, expected a finite number"),
-    ({"weight": -1.0}, "row 1: weight is -1.0"),
+    ({"fps": -1.0}, "row 1: fps is -1.0"),
     ({"clip_id": "a"}, "row 1: clip_id is 'a', which an earlier row has already"),
-    ({"fps": 3}, "unknown column 'fps'"),
+    ({"weight": 3}, "unknown column 'weight'"),
     ({"start_second": 0}, "did you mean 'start_seconds'?"),
 ]
 
@@ -135,6 +137,36 @@ def test_kinds_and_boxes_go_together(tmp_path: Path) -> None:
         write(tmp_path, clips=[])
     with pytest.raises(InputError, match="expected one at most"):
         localise(tmp_path, BOX, multi_label=False)
+
+
+def test_videos_may_be_uris_or_members_of_a_shard(tmp_path: Path) -> None:
+    videos = ["s3://bucket/a.mp4", "https://x.org/a.mp4", "memory://a.mp4", "0001.tar#a.mp4", "frames/a", "x/a\n.mp4"]
+    rows = [{**CLIP, "clip_id": str(i), "video": video} for i, video in enumerate(videos)]
+    assert write(tmp_path, clips=rows).clips.column("video").to_pylist() == videos
+
+
+def test_a_manifest_of_version_1_is_read(tmp_path: Path) -> None:
+    write(tmp_path, clips=[{**CLIP, "fps": 12.0}])
+    table = pq.read_table(tmp_path / "clips.parquet")
+    old = table.drop_columns(["fps"]).append_column("weight", pa.array([1.0]))
+    pq.write_table(old, tmp_path / "clips.parquet")
+    header = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(header | {"version": 1}))
+    manifest = read_manifest(tmp_path)
+    validate_manifest(manifest)
+    assert manifest.clips.to_pylist() == [{**CLIP, "start_seconds": 0.0, "fps": 0.0}]
+    assert manifest.keyframes.num_rows == 0
+
+
+def test_keyframes_without_a_box_are_kept(tmp_path: Path) -> None:
+    manifest = localise(tmp_path / "toy", BOX, keyframes=[{"clip_id": "a", "pts_seconds": 2.0}])
+    assert read_manifest(manifest.root).keyframes.to_pylist() == [{"clip_id": "a", "pts_seconds": 2.0}]
+    with pytest.raises(InputError, match=r"keyframes: row 0: pts_seconds is 9\.0, expected inside"):
+        localise(tmp_path / "toy", BOX, keyframes=[{"clip_id": "a", "pts_seconds": 9.0}])
+    with pytest.raises(InputError, match="keyframes: row 0: clip_id is 'b'"):
+        localise(tmp_path / "toy", BOX, keyframes=[{"clip_id": "b", "pts_seconds": 1.0}])
+    localise(tmp_path / "toy", BOX)
+    assert not (tmp_path / "toy" / "keyframes.parquet").exists()
 
 
 def test_named_splits_and_hidden_test_labels(tmp_path: Path) -> None:

@@ -116,7 +116,6 @@ def _clips(matches: Matches, splits: Sequence[str]) -> pa.Table:
             "end_seconds": videos.column("duration_seconds"),
             "split": pa.array(list(splits), pa.string()),
             "labels": videos.column("labels").cast(pa.list_(pa.int32())),
-            "weight": pa.array([1.0] * videos.num_rows, pa.float64()),
         }
     )
 

@@ -1,4 +1,4 @@
-"""The manifest: a folder with ``clips.parquet``, maybe ``boxes.parquet``, and ``manifest.json``.
+"""The manifest: a folder with ``clips.parquet``, maybe ``boxes.parquet`` and ``keyframes.parquet``, ``manifest.json``.
 
 Every published format is converted to it once; nothing after that knows the source. Messages count rows from 0.
 """
@@ -18,18 +18,19 @@ from tubelet.data.validate import validate_tables
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError, did_you_mean
 
-VERSION = 1
+VERSION = 2  # 2: clips have ``fps`` and no ``weight``; keyframes.parquet
+READABLE = (1, 2)
 KINDS = ("classify", "localise")
 
 CLIPS_SCHEMA = pa.schema(
     [
         ("clip_id", pa.string()),
-        ("video", pa.string()),  # below media_root, with forward slashes
+        ("video", pa.string()),  # below media_root, with forward slashes; or a URI
         ("start_seconds", pa.float64()),
         ("end_seconds", pa.float64()),
         ("split", pa.string()),  # train, val, test, or one of these with a suffix: test_unseen
         ("labels", pa.list_(pa.int32())),  # columns of the label space, not published ids
-        ("weight", pa.float64()),
+        ("fps", pa.float64()),  # rate of a folder or tar of frames; 0: the file's own
     ]
 )
 BOXES_SCHEMA = pa.schema(
@@ -46,7 +47,11 @@ BOXES_SCHEMA = pa.schema(
         ("origin", pa.string()),  # annotated or detected
     ]
 )
-DEFAULTS: dict[str, object] = {"weight": 1.0, "person_id": -1, "score": 1.0, "origin": "annotated"}
+KEYFRAMES_SCHEMA = pa.schema([("clip_id", pa.string()), ("pts_seconds", pa.float64())])
+"""Annotated instants at which nobody has a box: a model that finds somebody there is wrong."""
+DEFAULTS: dict[str, object] = {"fps": 0.0, "person_id": -1, "score": 1.0, "origin": "annotated"}
+ADDED_LATER = ("fps",)
+"""Columns that a manifest of an older version may lack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +71,7 @@ class Manifest:
     licence: str
     source: str
     counts: dict[str, int]
-    """Written with the tables: clips, videos, boxes, keyframes, and clips per split."""
+    """Written with the tables: clips, videos, boxes, keyframes (of the boxes), and clips per split."""
 
     @cached_property
     def clips(self) -> pa.Table:
@@ -78,6 +83,12 @@ class Manifest:
         """The table of boxes, columns as in ``BOXES_SCHEMA``; None where the manifest has none."""
         path = self.root / "boxes.parquet"
         return _read_table(path, BOXES_SCHEMA) if self.kind == "localise" else None
+
+    @cached_property
+    def keyframes(self) -> pa.Table:
+        """The annotated keyframes without a box, columns as in ``KEYFRAMES_SCHEMA``; most sets have none."""
+        path = self.root / "keyframes.parquet"
+        return _read_table(path, KEYFRAMES_SCHEMA) if path.exists() else KEYFRAMES_SCHEMA.empty_table()
 
     def video_path(self, video: str) -> Path:
         """Return the file of a ``video`` cell."""
@@ -96,6 +107,7 @@ def write_manifest(
     source: str,
     clips: pa.Table | Sequence[Mapping[str, object]],
     boxes: pa.Table | Sequence[Mapping[str, object]] | None = None,
+    keyframes: pa.Table | Sequence[Mapping[str, object]] | None = None,
     extra_counts: Mapping[str, int] | None = None,
 ) -> Manifest:
     """Check everything, then write the folder; ``manifest.json`` comes last, so a half-written folder is not one.
@@ -109,8 +121,9 @@ def write_manifest(
         media_root: Absolute, or relative to ``folder`` (kept relative, so both can move together).
         licence: Licence of the annotations, or where to find it.
         source: Where they come from.
-        clips: Rows or table; ``weight`` may be left out (1).
+        clips: Rows or table; ``fps`` may be left out (0).
         boxes: Rows or table; ``person_id`` (-1), ``score`` (1) and ``origin`` (annotated) may be left out.
+        keyframes: Annotated keyframes without a box; written if there are any.
         extra_counts: Kept in ``counts``: what an importer left out, say.
 
     Returns:
@@ -123,9 +136,17 @@ def write_manifest(
     tables = {"clips": _as_table(clips, CLIPS_SCHEMA, f"{folder}/clips")}
     if boxes is not None:
         tables["boxes"] = _as_table(boxes, BOXES_SCHEMA, f"{folder}/boxes")
+    if keyframes is not None and len(keyframes):
+        tables["keyframes"] = _as_table(keyframes, KEYFRAMES_SCHEMA, f"{folder}/keyframes")
     _check_kind(str(folder), kind, has_boxes=boxes is not None)
     validate_tables(
-        str(folder), tables["clips"], tables.get("boxes"), kind=kind, multi_label=multi_label, label_space=label_space
+        str(folder),
+        tables["clips"],
+        tables.get("boxes"),
+        tables.get("keyframes"),
+        kind=kind,
+        multi_label=multi_label,
+        label_space=label_space,
     )
     header = {
         "version": VERSION,
@@ -157,8 +178,8 @@ def read_manifest(folder: str | Path) -> Manifest:
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from None
     try:
-        if header["version"] != VERSION:
-            raise InputError(f"{path}: version {header['version']}, this program reads {VERSION}")
+        if header["version"] not in READABLE:
+            raise InputError(f"{path}: version {header['version']}, this program reads {READABLE}")
         manifest = Manifest(
             root=folder.absolute(),
             name=header["name"],
@@ -190,6 +211,7 @@ def validate_manifest(manifest: Manifest) -> None:
         str(manifest.root),
         manifest.clips,
         manifest.boxes,
+        manifest.keyframes,
         kind=manifest.kind,
         multi_label=manifest.multi_label,
         label_space=manifest.label_space,
@@ -205,7 +227,7 @@ def _publish(folder: Path, header: dict[str, Any], tables: dict[str, pa.Table]) 
         for key, table in tables.items():
             pq.write_table(table, temporary[key], compression="zstd")
         temporary["manifest"].write_text(json.dumps(header, indent=1) + "\n")
-        for stale in ("manifest.json", "boxes.parquet"):
+        for stale in ("manifest.json", "boxes.parquet", "keyframes.parquet"):
             (folder / stale).unlink(missing_ok=True)
         for key in tables:
             temporary[key].replace(folder / f"{key}.parquet")
@@ -232,7 +254,7 @@ def _as_table(rows: pa.Table | Sequence[Mapping[str, object]], schema: pa.Schema
     columns = []
     for field in schema:
         if field.name not in names and (field.name in DEFAULTS or len(rows) == 0):
-            columns.append(pa.array([DEFAULTS.get(field.name)] * len(rows), type=field.type))
+            columns.append(pa.repeat(pa.scalar(DEFAULTS.get(field.name), field.type), len(rows)))
         elif field.name not in names:
             raise InputError(f"{where}: column {field.name!r} is missing; expected {', '.join(schema.names)}")
         elif table is not None:
@@ -272,6 +294,8 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
         raise InputError(f"{path}: not a parquet file ({str(error).splitlines()[0]})") from None
     for field in schema:
         if field.name not in actual.names:
+            if field.name in ADDED_LATER:
+                continue
             raise InputError(f"{path}: column {field.name!r} is missing; expected {', '.join(schema.names)}")
         found = actual.field(field.name).type
         if found != field.type and not (pa.types.is_list(found) and found.value_type == field.type.value_type):
@@ -280,7 +304,12 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
 
 def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
     try:
-        return pq.read_table(path, columns=schema.names).cast(schema)
+        there = pq.read_schema(path).names
+        table = pq.read_table(path, columns=[name for name in schema.names if name in there])
+        for name in (name for name in schema.names if name not in there):
+            default = pa.scalar(DEFAULTS[name], schema.field(name).type)
+            table = table.append_column(name, pa.repeat(default, table.num_rows))
+        return table.select(schema.names).cast(schema)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; the manifest is incomplete") from None
     except (pa.ArrowInvalid, OSError, ValueError) as error:
