@@ -9,17 +9,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
+from moving_squares import build_moving_squares
 from safetensors.torch import load_file
 
+from tubelet.data.manifest import read_manifest
 from tubelet.models.saved import load_model
 from tubelet.recipes.playground import cofinetune, transfer_localise
-from tubelet.records import read_json
+from tubelet.records import read_json, write_json
 from tubelet.train import loop
 from tubelet.train.checkpoint import latest_checkpoint
 from tubelet.train.config import RunConfig
 from tubelet.train.evaluate import evaluate_run
+from tubelet.train.folder import LOCK_FILE, data_hash
 from tubelet.train.interrupt import RunInterruptedError
 from tubelet.train.log import StepReport, read_rows
 from tubelet.train.loop import NonFiniteLossError, fit
@@ -177,6 +182,57 @@ def test_another_config_in_the_folder_is_refused_by_its_first_difference(run: Ru
         InputError, match=r"holds another run, which differs in optim\.learning_rate: 0\.001 there, 0\.7 here"
     ):
         fit(other, whole, progress=False)
+
+
+def test_a_second_process_on_the_folder_is_refused_until_the_first_is_gone(run: RunConfig, tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from tubelet.train.folder import sole_writer\n"
+        "with sole_writer(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "in\n"
+        with pytest.raises(InputError, match=rf"process {holder.pid} on .* is writing here; wait, stop it"):
+            fit(run, tmp_path, progress=False)
+        assert [p.name for p in tmp_path.iterdir()] == [LOCK_FILE]
+    finally:
+        holder.kill()
+        holder.communicate()
+    # Killed, it could not tidy up; what it left is in nobody's way, and a run removes its own.
+    assert (tmp_path / LOCK_FILE).exists()
+    fit(replace(run, num_steps=1), tmp_path, progress=False)
+    assert not (tmp_path / LOCK_FILE).exists()
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(run: RunConfig, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no meta\.json"):
+        fit(replace(run, init_from=str(tmp_path / "nowhere")), tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_changed_data_are_refused(tmp_path: Path) -> None:
+    squares = build_moving_squares(tmp_path / "squares", num_clips=6)
+    run = replace(transfer_localise(squares, size="tiny"), num_epochs=None, num_steps=1, num_workers=0)
+    out = tmp_path / "out"
+    fit(run, out, progress=False)
+    fit(run, out, progress=False)
+    folder = Path(run.tasks[0].manifest)
+    manifest = read_manifest(folder)
+    boxes = manifest.boxes
+    assert boxes is not None
+    moved = pc.subtract(boxes["y1"], 0.001)
+    pq.write_table(boxes.set_column(boxes.schema.get_field_index("y1"), "y1", moved), folder / "boxes.parquet")
+    with pytest.raises(InputError, match=r"localise \(task localise\) is not what it was when this run began"):
+        fit(run, out, progress=False)
+    # Moved videos and a new licence are the same data; other names of the classes are not.
+    before = data_hash(folder)
+    header = read_json(folder / "manifest.json")
+    write_json(folder / "manifest.json", header | {"licence": "other", "media_root": "/elsewhere"})
+    assert data_hash(folder) == before
+    header["label_space"]["names"][0] = "crimson"
+    write_json(folder / "manifest.json", header)
+    assert data_hash(folder) != before
 
 
 def test_loss_that_is_not_finite_names_step_task_and_samples(

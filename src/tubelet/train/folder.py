@@ -1,12 +1,19 @@
 """The run folder: what it says about itself, and whether a run may go on in it."""
 
+import fcntl
+import hashlib
+import json
+import os
 import platform
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tubelet.data.manifest import read_manifest
 from tubelet.models.saved import META_FILE, model_meta, read_meta
 from tubelet.records import first_difference, write_json
 from tubelet.tasks import Task
@@ -14,6 +21,8 @@ from tubelet.train.config import RunConfig, deciding_options
 from tubelet.types import InputError
 
 METRICS_FILE = "metrics.jsonl"
+LOCK_FILE = ".lock"
+MANIFEST_TABLES = "*.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,24 +43,63 @@ def finished_result(out: Path) -> RunResult | None:
 
 
 def check_same_run(run: RunConfig, out: Path) -> None:
-    """Raise when ``out`` holds a run that would have given other weights, naming the first difference."""
+    """Raise when ``out`` holds a run with other options, naming the first difference, or one on other data."""
     if not (out / META_FILE).exists():
         return
-    there = deciding_options(read_meta(out)["config"])
-    if difference := first_difference(there, deciding_options(run.to_json())):
+    meta = read_meta(out)
+    if difference := first_difference(deciding_options(meta["config"]), deciding_options(run.to_json())):
         raise InputError(f"{out}: holds another run, which differs in {difference}; give another --out")
-
-
-def check_same_data(out: Path, sizes: Mapping[str, int]) -> None:
-    """Raise when the data sets changed since the run in ``out`` began."""
-    if not (out / META_FILE).exists():
-        return
-    for task, size in read_meta(out)["num_examples"].items():
-        if size != sizes.get(task):
+    for task in run.tasks:
+        if meta.get("data", {}).get(task.name) != data_hash(Path(task.manifest)):
             raise InputError(
-                f"{out}: task {task} had {size} training examples when this run began and has {sizes.get(task)} now; "
+                f"{out}: the data in {task.manifest} (task {task.name}) is not what it was when this run began; "
                 "give another --out"
             )
+
+
+def data_hash(manifest: Path) -> str:
+    """Return a SHA-256 of what a manifest folder says: its label space, and its tables byte for byte.
+
+    Where its videos lie and who made it do not count; nor does what the videos show, which takes reading all of them.
+    """
+    space = read_manifest(manifest).label_space
+    digest = hashlib.sha256(json.dumps(space.to_json(), sort_keys=True).encode())
+    for table in sorted(manifest.glob(MANIFEST_TABLES)):
+        with table.open("rb") as file:
+            digest.update(table.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+@contextmanager
+def sole_writer(out: Path) -> Iterator[None]:
+    """Let one process at a time write into a run folder; a folder that is empty afterwards is removed.
+
+    The lock is the operating system's and ends with the process that took it, however it ends; a file left behind
+    means nothing. POSIX record locks, because workers that are forked off must not hold it too.
+
+    Raises:
+        InputError: Another process writes there now; the message says which.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / LOCK_FILE
+    with path.open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.stat()  # Gone where the process before has just ended: what is locked then is no file any more.
+        except OSError:
+            file.seek(0)
+            raise InputError(
+                f"{out}: {file.read() or 'another process'} is writing here; wait, stop it, or give another --out"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink()
+            if not any(out.iterdir()):
+                out.rmdir()
 
 
 def write_run_meta(
@@ -59,15 +107,29 @@ def write_run_meta(
     out: Path,
     tasks: Mapping[str, Task],
     *,
+    data: Mapping[str, str],
     sizes: Mapping[str, int],
     step: int,
     num_steps: int,
     finished: bool,
     metrics: Mapping[str, float],
 ) -> None:
-    """Write ``meta.json``; together with the weights it rebuilds the model."""
+    """Write ``meta.json``; together with the weights it rebuilds the model.
+
+    Args:
+        run: The whole run.
+        out: Run folder.
+        tasks: Task name to task; gives what each head means.
+        data: Task name to the ``data_hash`` of its manifest when the run was opened.
+        sizes: Task name to training examples.
+        step: Steps done.
+        num_steps: Length of the run.
+        finished: Whether the run is trained and scored.
+        metrics: Its scores.
+    """
     extra: dict[str, Any] = {
         "config": run.to_json(),
+        "data": dict(data),
         "num_examples": dict(sizes),
         "step": step,
         "num_steps": num_steps,

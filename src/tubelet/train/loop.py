@@ -18,7 +18,7 @@ from tubelet.data.mixture import sample_seed
 from tubelet.models.precision import default_autocast
 from tubelet.train.config import RunConfig
 from tubelet.train.evaluate import evaluate_tasks
-from tubelet.train.folder import RunResult, check_same_run, finished_result
+from tubelet.train.folder import RunResult, check_same_run, finished_result, sole_writer
 from tubelet.train.interrupt import RunInterruptedError, StopRequest, deferred_signals
 from tubelet.train.log import RunLog, StepReport
 from tubelet.train.optim import learning_rate_at, set_learning_rate
@@ -50,24 +50,27 @@ def fit(
         console: Where they are shown; None = standard output.
 
     Raises:
-        InputError: The folder holds another run, or the data or the start weights cannot be used.
+        InputError: The folder holds another run or other data, another process writes there, or the data or the start
+            weights cannot be used.
         NonFiniteLossError: A loss or gradient is not a finite number.
         RunInterruptedError: Ctrl-C or SIGTERM came; a checkpoint was written and the same call goes on from it.
     """
     check_same_run(run, out)
     if (result := finished_result(out)) is not None:
         return result
-    session = open_session(run, out, device=device)
-    out.mkdir(parents=True, exist_ok=True)
-    session.describe()
-    lengths = {"num_steps": session.num_steps, "start_step": session.step, "batch_size": run.batch_size}
-    with RunLog(out, **lengths, progress=progress, console=console) as log:
-        log.table(f"{run.name}: {session.num_steps} steps, {run.mixture} mixture", map(asdict, session.mixture.table()))
-        train_steps(session, log, on_step=on_step)
-        log.table("What the model has seen", session.seen_table())
-        log.say(session.losses_of_data())
-        metrics = score(session, log)
-        session.describe(metrics=metrics)
+    with sole_writer(out):
+        session = open_session(run, out, device=device)
+        session.describe()
+        lengths = {"num_steps": session.num_steps, "start_step": session.step, "batch_size": run.batch_size}
+        with RunLog(out, **lengths, progress=progress, console=console) as log:
+            log.table(
+                f"{run.name}: {session.num_steps} steps, {run.mixture} mixture", map(asdict, session.mixture.table())
+            )
+            train_steps(session, log, on_step=on_step)
+            log.table("What the model has seen", session.seen_table())
+            log.say(session.losses_of_data())
+            metrics = score(session, log)
+            session.describe(metrics=metrics)
     return RunResult(out=out, metrics=metrics)
 
 

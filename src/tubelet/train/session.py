@@ -15,7 +15,7 @@ from tubelet.tasks import Task, build_task
 from tubelet.train.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from tubelet.train.config import RunConfig
 from tubelet.train.evaluate import pick_device
-from tubelet.train.folder import check_same_data, write_run_meta
+from tubelet.train.folder import data_hash, write_run_meta
 from tubelet.train.optim import build_optimizer, warmup_steps
 from tubelet.types import ClipBatch, InputError
 
@@ -28,6 +28,8 @@ class Session:
     out: Path
     device: torch.device
     tasks: dict[str, Task]
+    data: dict[str, str]
+    """Task name to the ``data_hash`` of its manifest."""
     datasets: dict[str, ClipDataset]
     mixture: Mixture
     model: VideoModel
@@ -66,6 +68,7 @@ class Session:
             self.run,
             self.out,
             self.tasks,
+            data=self.data,
             sizes=self.sizes,
             step=self.step,
             num_steps=self.num_steps,
@@ -102,7 +105,6 @@ def open_session(run: RunConfig, out: Path, *, device: str | None = None) -> Ses
         # Read now, so that a missing split is found before hours of training and not after.
         task.dataset(task.config.eval_split, training=False)
     sizes = {name: len(dataset) for name, dataset in datasets.items()}
-    check_same_data(out, sizes)
     one_epoch = sum(sizes.values())
     num_steps = run.steps_for(one_epoch)
     warmup = warmup_steps(run.optim.warmup_epochs, steps_per_epoch=one_epoch / run.batch_size, num_steps=num_steps)
@@ -116,6 +118,7 @@ def open_session(run: RunConfig, out: Path, *, device: str | None = None) -> Ses
         out=out,
         device=place,
         tasks=tasks,
+        data={config.name: data_hash(Path(config.manifest)) for config in run.tasks},
         datasets=datasets,
         mixture=mixture,
         model=model,
