@@ -1,6 +1,6 @@
 import pytest
 
-from tubelet.labels import LabelSpace, read_label_space
+from tubelet.labels import LabelSpace, mirror_columns, read_label_space
 from tubelet.types import InputError
 
 SPACE = LabelSpace(name="two", names=("walk", "run"), ids=(3, 7), groups=("pose", "pose"), buckets=("head", "tail"))
@@ -36,3 +36,35 @@ def test_a_file_that_is_no_label_space(tmp_path):
     path.write_text("[1, 2")
     with pytest.raises(InputError, match=r"labels\.json"):
         read_label_space(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("Pushing something from left to right", "Pushing something from right to left"),
+        ("Turning the camera left while filming", "Turning the camera right while filming"),
+        ("swipe_right", "swipe_left"),
+        ("MoveLeftHand", "MoveRightHand"),
+        ("LEFT", "RIGHT"),
+        ("leftwards", "rightwards"),
+        ("turning clockwise", "turning counterclockwise"),
+        ("turning anti-clockwise to the left", "turning clockwise to the right"),
+    ],
+)
+def test_names_are_mirrored(name, image):
+    space = LabelSpace(name="x", names=(name, "still", image))
+    assert mirror_columns(space) == (2, 1, 0)
+
+
+@pytest.mark.parametrize("name", ["upright", "Copyright", "bright light", "leftover food", "nightclub", "righteous"])
+def test_words_that_only_contain_a_direction_stay(name):
+    assert mirror_columns(LabelSpace(name="x", names=("walk", name))) == (0, 1)
+
+
+def test_directions_that_cannot_be_mirrored_are_named():
+    with pytest.raises(InputError, match="class 'swipe left' depends on direction and 'swipe right' is no class"):
+        mirror_columns(LabelSpace(name="x", names=("walk", "swipe left")))
+    with pytest.raises(InputError, match=r"mirrored\[0\] is 1, expected columns that swap in pairs or stay"):
+        LabelSpace(name="x", names=("a", "b", "c"), mirrored=(1, 2, 0))
+    stated = LabelSpace(name="x", names=("gauche", "droite"), mirrored=(1, 0))
+    assert mirror_columns(LabelSpace.from_json(stated.to_json())) == (1, 0)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tubelet.data.examples import Examples, clip_examples, keyframe_examples
 from tubelet.data.manifest import Manifest, validate_manifest
+from tubelet.labels import mirror_columns
 from tubelet.types import Clip, ClipSample, InputError, Preprocess
 from tubelet.video.cache import FrameCache, cache_long_side
 from tubelet.video.decode import read_frames
@@ -29,7 +30,7 @@ class Augment:
     box_jitter: float = 0.15
     """Largest move of a box side as a share of its length."""
     flip: bool = False
-    """Mirror half of the clips; must stay off where a label depends on direction."""
+    """Mirror half of the clips; labels that depend on direction are swapped (``labels.mirror_columns``)."""
 
     def __post_init__(self) -> None:
         low, high = self.scale_range
@@ -56,7 +57,8 @@ class ClipDataset:
         cache: Decoded frames; None = read the files.
 
     Raises:
-        InputError: The manifest has a mistake, or nothing is in the split.
+        InputError: The manifest has a mistake, nothing is in the split, or flips are asked for and a label depends on
+            direction without a mirrored one.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class ClipDataset:
             raise InputError(f"{manifest.root}: split {split!r} has no {boxes} boxes of score {box_score_threshold}")
         self._media_root = manifest.media_root
         self._preprocess, self._augment, self._cache = preprocess, augment, cache
+        self._mirror = mirror_columns(manifest.label_space) if augment is not None and augment.flip else None
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -148,14 +151,14 @@ class ClipDataset:
         clip = self._read(index, self._training_times(index, generator), max_scale=self._augment.scale_range[1])
         if self.kind == "classify":
             changed = self._augmented(clip.frames, None, generator)
-            return self._build(index, clip, changed.frames, None, torch.ones(1, dtype=torch.bool), 0)
+            return self._build(index, clip, changed, torch.ones(1, dtype=torch.bool), 0)
         boxes = self._examples.boxes_norm(index) * _frame_size(clip.frames)
         num_dropped = 0
         for _ in range(MAX_DRAWS):
             changed = self._augmented(clip.frames, boxes, generator)
             num_dropped += changed.num_dropped
             if changed.keep is not None and changed.keep.any():
-                return self._build(index, clip, changed.frames, changed.boxes, changed.keep, num_dropped)
+                return self._build(index, clip, changed, changed.keep, num_dropped)
         return self._finish(index, clip, num_dropped=num_dropped)
 
     def view(self, index: int, *, view: int = 0, num_views: int = 1) -> ClipSample:
@@ -232,16 +235,20 @@ class ClipDataset:
             height, width = clip.frames.shape[-2:]
             boxes = canvas_boxes(self._examples.boxes_norm(index), (height, width), self._preprocess.size)
             rows = boxes.shape[0]
-        return self._build(index, clip, frames, boxes, torch.ones(rows, dtype=torch.bool), num_dropped)
+        keep = torch.ones(rows, dtype=torch.bool)
+        whole = Augmented(frames=frames, boxes=boxes, keep=keep, num_dropped=0, mirrored=False)
+        return self._build(index, clip, whole, keep, num_dropped)
 
-    def _build(
-        self, index: int, clip: Clip, frames: Tensor, boxes: Tensor | None, keep: Tensor, num_dropped: int
-    ) -> ClipSample:
+    def _build(self, index: int, clip: Clip, changed: Augmented, keep: Tensor, num_dropped: int) -> ClipSample:
         localise = self.kind == "localise"
+        targets = self.targets(index)[keep]
+        if changed.mirrored:
+            assert self._mirror is not None
+            targets = targets[:, list(self._mirror)]
         return ClipSample(
-            frames=frames,
-            targets=self.targets(index)[keep],
-            boxes=boxes,
+            frames=changed.frames,
+            targets=targets,
+            boxes=changed.boxes,
             boxes_norm=self._examples.boxes_norm(index)[keep] if localise else None,
             box_scores=self._examples.box_scores(index)[keep] if localise else None,
             sample_id=self.sample_id(index),

@@ -29,6 +29,8 @@ class Augmented:
     """bool (N,), which of the boxes given are left; targets are cut with it."""
     num_dropped: int
     """Boxes that left the canvas or became thinner than a pixel."""
+    mirrored: bool
+    """Left and right are swapped; labels that depend on direction must follow."""
 
 
 def letterbox(
@@ -105,7 +107,7 @@ def augment(
         size: Side of the canvas in pixels.
         scale_range: Uniform range of the scale; paper A (A.1): 0.65 to 1.1.
         box_jitter: Largest move of each box side as a share of its length; paper A (A.1): 0.15.
-        flip: Mirror half of the clips; never for labels that depend on direction.
+        flip: Mirror half of the clips.
         generator: The only source of randomness. The same numbers are drawn whatever the options.
     """
     low, high = scale_range
@@ -116,13 +118,14 @@ def augment(
     if mirrored:
         canvas = canvas.flip(-1)
     if moved is None:
-        return Augmented(frames=canvas, boxes=None, keep=None, num_dropped=0)
+        return Augmented(frames=canvas, boxes=None, keep=None, num_dropped=0, mirrored=mirrored)
     if mirrored:
         moved = flip_boxes(moved, width=size)
     moved = jitter_boxes(moved, ratio=box_jitter, generator=generator)
     moved = clip_boxes(moved, height=size, width=size)
     keep = ((moved[:, 2:] - moved[:, :2]) >= MIN_BOX_SIDE).all(dim=1)
-    return Augmented(frames=canvas, boxes=moved[keep], keep=keep, num_dropped=int((~keep).sum()))
+    num_dropped = int((~keep).sum())
+    return Augmented(frames=canvas, boxes=moved[keep], keep=keep, num_dropped=num_dropped, mirrored=mirrored)
 
 
 def normalise(video: Tensor, preprocess: Preprocess, dtype: torch.dtype = torch.float32) -> Tensor:
