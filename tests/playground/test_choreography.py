@@ -72,6 +72,19 @@ def test_wandering_stays_near_its_area() -> None:
     assert np.ptp(part.xy, axis=0).min() > 0.8
 
 
+def test_somebody_is_punched_on_the_walk_and_pushed_forward() -> None:
+    one, two = _pair("walk and punch", num_frames=50)
+    marks = choreography.contact_points(two.actor.track, 5, "palm")
+    gap = np.linalg.norm(marks[..., :2] - one.performance.xy[:, None], axis=2).min(axis=1)
+    assert gap.min() < 0.3
+    assert np.hypot(*(two.performance.xy[-1] - two.performance.xy[0])) > 2.0
+    assert {span.labels for span in two.spans} == {("walk", "punch")}
+    calm, _ = _pair("follow", num_frames=50)
+    hit = choreography.impacts(gap, fps=FPS)[0]
+    lean = one.actor.track.joints[hit + 2, skeleton.CHEST] - calm.actor.track.joints[hit + 2, skeleton.CHEST]
+    assert lean[2] > 0.05  # about the left axis: forward, away from who comes from behind
+
+
 @pytest.mark.parametrize("name", ["punch", "kick", "push"])
 def test_hits_reach_the_other_who_flinches(name: str) -> None:
     one, two = _pair(name)

@@ -46,11 +46,11 @@ class PairActivity:
     first: Activity
     second: Activity
     reach: str | None = None
-    """``palm`` or ``sole``: the first actor's reach decides the distance; None = ``distance``."""
+    """``palm`` or ``sole``: how far the one who hits gets decides the distance; None = ``distance``."""
     distance: tuple[float, float] = (1.5, 2.6)
     """Metres between the two, where ``reach`` does not decide."""
     flinches: bool = False
-    """The second actor reacts to the hits."""
+    """Who is hit reacts: the second actor, or the first where the second comes from behind."""
     follows: bool = False
     """The second goes behind the first; otherwise they face each other."""
     seconds: tuple[float, float] = (2.6, 4.2)
@@ -189,6 +189,11 @@ PAIRS: dict[str, PairActivity] = {
         first=Activity(lower=("run",), labels=("run",), travels=True, speed=0.7),
         second=Activity(lower=("run",), labels=("run", "follow"), travels=True, speed=0.7),
         follows=True, seconds=(2.5, 4.0),
+    ),
+    "walk and punch": PairActivity(
+        first=Activity(lower=("walk",), labels=("walk",), travels=True),
+        second=Activity(lower=("walk",), upper="punch_straight", labels=("walk", "punch"), travels=True),
+        follows=True, reach="palm", flinches=True, seconds=(2.6, 4.2),
     ),
     "shake hands": PairActivity(
         first=Activity(lower=("shake_hands",), labels=("stand", "shake hands")),

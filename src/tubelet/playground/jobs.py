@@ -26,6 +26,10 @@ _LOCALISE_FPS = (12.0, 12.0, 12.0, 15.0, 10.0)
 _CLIP_SIZES = ((112, 112), (112, 112), (104, 112), (96, 112), (112, 96), (128, 112), (128, 96), (96, 128))
 _CLIP_FPS = (12.5, 12.5, 12.5, 10.0, 15.0)
 
+_LONG_SHARE = 0.02
+"""Posts that are longer than most of the size, up to ``_LONGEST_SECONDS``."""
+_LONGEST_SECONDS = 60.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
@@ -147,8 +151,10 @@ def _clip(job: Job, rng: np.random.Generator) -> Staged:
 
 
 def _post_seconds(job: Job, rng: np.random.Generator) -> float:
-    """Draw a post's length: most are short, a few as long as the size allows."""
+    """Draw a post's length: most are short, a few last up to a minute whatever the size of the playground."""
     low, high = job.seconds
+    if rng.random() < _LONG_SHARE:
+        low, high = high, max(high, _LONGEST_SECONDS)
     return float(low * (high / low) ** (rng.random() ** 1.5))
 
 

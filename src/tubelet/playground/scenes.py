@@ -113,6 +113,8 @@ def _order(filled: Sequence[tuple[Choice, int]]) -> list[tuple[Choice, int]]:
 
     shows = [e for e in filled if e[0][1].startswith("show")][:1]
     walks = [e for e in filled if pair(e).follows][:1]
+    if walks and pair(walks[0]).reach is not None:
+        return walks  # who is to be hit on the walk must not have got far away before
     still = [e for e in filled if not pair(e).follows and not e[0][1].startswith("show")]
     if shows:
         still = [e for e in still if distance(e) > 1.0]
@@ -128,6 +130,8 @@ def _pair_in_area(
     entries = _order(_fill(choices, num_frames, fps, rng))
     if entries[0][0][1].startswith("show"):
         entries.insert(0, (("pair", "watch", ()), 0))  # nobody shows off for the whole video
+    elif entries[0][0][1] == "walk and punch":
+        entries.insert(0, (("pair", "follow", ()), 0))  # nor is anybody hit for the whole of it
     scenes = [(PAIRS[c[1]], n) for c, n in entries]
     scenes[0] = (scenes[0][0], scenes[0][1] + num_frames - sum(n for _, n in scenes))
     scenes = [(pair, n) for pair, n in scenes if n > 0]

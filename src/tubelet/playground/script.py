@@ -207,7 +207,7 @@ def pair_distance(pair: PairActivity, casts: Sequence[Cast], *, fps: float, rng:
     """Return how far apart two actors stand, from what the first can reach where that matters."""
     drawn = float(rng.uniform(*pair.distance))
     if pair.reach is None:
-        return drawn
+        return 1.1 if pair.follows else drawn
     first, second = casts
 
     def reach(cast: Cast, activity: Activity, part: str) -> float:
@@ -216,7 +216,8 @@ def pair_distance(pair: PairActivity, casts: Sequence[Cast], *, fps: float, rng:
 
     if pair.reach == "handshake":
         return 0.97 * (reach(first, pair.first, "palm") + reach(second, pair.second, "palm"))
-    return reach(first, pair.first, pair.reach) + 0.06
+    hitter, activity = (second, pair.second) if pair.follows else (first, pair.first)
+    return reach(hitter, activity, pair.reach) + 0.06
 
 
 def pair_roles(
@@ -244,8 +245,10 @@ def pair_roles(
         aim: Where travelling leads; None = straight on.
     """
     unit = np.array([np.cos(axis), np.sin(axis)])
-    gaps = [1.1 if p.follows else pair_distance(p, casts, fps=fps, rng=rng) for p, _ in scenes]
+    gaps = [pair_distance(p, casts, fps=fps, rng=rng) for p, _ in scenes]
     leads = scenes[0][0].follows
+    if leads:  # nobody catches up at the same pace, so they start as near as they will have to be
+        gaps[0] = min(gaps)
     second_at = np.array(centre) + unit * gaps[0] / 2 * (-1 if leads else 1)
     first_at = second_at + unit * gaps[0] * (1 if leads else -1)
     plan = _pair_turns(scenes, gaps, casts[0], fps)
@@ -263,7 +266,7 @@ def pair_roles(
         _second_steps(plan, one, casts, fps), body=casts[1].body, start=(float(second_at[0]), float(second_at[1])),
         heading=axis if leads else axis + np.pi, fps=fps, style=casts[1].style,
     )  # fmt: skip
-    two = _react(scenes, plan, one, two, casts[0], fps)
+    one, two = _react(scenes, plan, (one, two), casts, fps)
     parts = zip(casts, (one, two), ([row[1] for row in plan], [row[2] for row in plan]), strict=True)
     first, second = (_finish(cast, part, turns, fps=fps, rng=rng) for cast, part, turns in parts)
     return first, second
@@ -320,20 +323,24 @@ def _pair_turns(
 def _react(
     scenes: Sequence[tuple[PairActivity, int]],
     plan: Sequence[_Row],
-    one: Performance,
-    two: Performance,
-    first: Cast,
+    parts: tuple[Performance, Performance],
+    casts: tuple[Cast, Cast],
     fps: float,
-) -> Performance:
-    """Let the second actor flinch where the first one's hits land."""
+) -> tuple[Performance, Performance]:
+    """Let an actor flinch where the other one's hits land: thrown back from the front, forward from behind."""
     flinching = {id(p.first): p for p, _ in scenes if p.flinches}
-    at, hits = 0, []
+    at, hits = 0, ([], [])  # type: tuple[list[int], list[int]]
     for _, turn, _, _ in plan:
         pair = flinching.get(id(turn.activity))
         if pair is not None and pair.reach is not None:
+            hitter, victim = (1, 0) if pair.follows else (0, 1)
             span = slice(at, at + turn.num_frames)
-            marks = choreography.contact_points(one.track, first.body, pair.reach)[span]
-            gap = np.linalg.norm(marks[..., :2] - two.xy[span][:, None], axis=2).min(axis=1)
-            hits += [at + k for k in choreography.impacts(gap, fps=fps)]
+            marks = choreography.contact_points(parts[hitter].track, casts[hitter].body, pair.reach)[span]
+            gap = np.linalg.norm(marks[..., :2] - parts[victim].xy[span][:, None], axis=2).min(axis=1)
+            hits[victim].extend(at + k for k in choreography.impacts(gap, fps=fps))
         at += turn.num_frames
-    return choreography.flinch(two, hits, fps=fps, strength=1.0) if hits else two
+    one, two = (
+        choreography.flinch(part, frames, fps=fps, strength=strength) if frames else part
+        for part, frames, strength in zip(parts, hits, (-0.7, 1.0), strict=True)
+    )
+    return one, two
