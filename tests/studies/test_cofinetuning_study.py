@@ -1,20 +1,23 @@
 """The study end to end on moving squares: resumable, one result per run, forgetting measured as the paper means it."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from tubelet.recipes import playground
-from tubelet.records import read_json
+from tubelet.records import read_json, write_json
 from tubelet.studies import cofinetuning
-from tubelet.studies.arms import ARMS
+from tubelet.studies.arms import ARMS, ArmResult
 from tubelet.studies.cofinetuning import ArmsOutcome, Job, run_arms, run_study
 from tubelet.studies.forgetting import with_earlier_heads
 from tubelet.studies.summary import summarise
 from tubelet.train.evaluate import evaluate_run
+from tubelet.train.loop import NonFiniteLossError
 from tubelet.types import InputError
 
 
@@ -112,6 +115,55 @@ def test_a_study_stops_at_its_budget_and_goes_on(
     assert (tmp_path / "summary.md").read_text() == summary.table()
     with pytest.raises(InputError, match="holds another study, which differs in size: 'tiny' there, 'small' here"):
         run_study(squares, tmp_path, **settings | {"size": "small"})
+
+
+def test_a_diverging_run_is_counted_and_the_study_goes_on(
+    squares: Path, outcome: tuple[Path, list[str], ArmsOutcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cofinetuning, "run_start", lambda *a, **k: outcome[2].start)
+    monkeypatch.setattr(cofinetuning, "chance_of", lambda _playground, folder, _out: used.append(folder))
+    used: list[Path] = []
+    tried: list[tuple[str, float | None, int]] = []
+
+    def arm(name: str, _playground: Path, out: Path, **job: object) -> ArmResult:
+        rate, seed = job["learning_rate"], job["seed"]
+        tried.append((name, rate, seed))
+        if rate == 0.4 or (name, seed) == ("cofinetune", 0):
+            raise NonFiniteLossError(f"step 3, task moments: loss nan, rate {rate}")
+        found = replace(outcome[2].arms[name], learning_rate=rate, seed=seed, split=job["split"], mean_ap=rate)
+        write_json(out / f"{job['split']}.json", found)
+        return found
+
+    monkeypatch.setattr(cofinetuning, "run_arm", arm)
+    settings = {"size": "tiny", "learning_rates": (0.1, 0.2, 0.4), "seeds": (0, 1), "progress": False}
+    assert run_study(squares, tmp_path, **settings)
+    assert len(tried) == 3 * 3 + 2 * 3
+    assert {rate for _, rate, seed in tried if seed != 100} == {0.2}  # 0.4 would be best, had it not failed
+    assert used == [tmp_path / "runs" / "transfer-lr0.2-seed0" / "3-transfer_localise"]
+    assert run_study(squares, tmp_path, **settings)
+    assert len(tried) == 15  # what failed would fail again
+    write_json(tmp_path / "chance.json", outcome[2].chance)
+    summary = summarise(tmp_path)
+    assert summary.failed == {"cofinetune": 1}
+    assert {rates["0.4"] for rates in summary.search.values()} == {None}
+    assert read_json(tmp_path / "summary.json")["at_edge"] == []
+    with pytest.raises(InputError, match="failed at every learning rate"):
+        run_study(squares, tmp_path / "b", **settings | {"learning_rates": (0.4,)})
+
+
+def test_a_playground_that_was_built_anew_is_refused(
+    squares: Path, outcome: tuple[Path, list[str], ArmsOutcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"size": "tiny", "learning_rates": (0.1,), "progress": False, "budget_minutes": 0}
+    monkeypatch.setattr(cofinetuning, "run_start", lambda *a, **k: outcome[2].start)
+    assert not run_study(squares, tmp_path, **settings)
+    changed = tmp_path / "changed"
+    shutil.copytree(squares / "manifests", changed / "manifests")
+    clips = changed / "manifests" / "moments" / "clips.parquet"
+    pq.write_table(pq.read_table(clips).slice(1), clips)
+    monkeypatch.setattr(cofinetuning, "manifest_of", lambda _, name: changed / "manifests" / name)
+    with pytest.raises(InputError, match="was built anew since this study began; give another --out"):
+        run_study(squares, tmp_path, **settings)
 
 
 def test_the_search_seed_is_not_reported(squares: Path, tmp_path: Path) -> None:

@@ -66,7 +66,25 @@ def test_the_table_shows_means_gains_forgetting_and_chance() -> None:
     assert "| kinetics/test/top1 | 75.0 ± 0.0 (75.0 to 75.0) | 75.0 ± 0.0 (75.0 to 75.0) | 12.5 |" in table
     assert "| kinetics/test/top1 at the end |  | 25.0 ± 0.0 (25.0 to 25.0) | 12.5 |" in table
     assert "| transfer | +10.0 | 4.0 | yes | +0.0 |  | +20.0 |" in table
-    assert "| cofinetune | 41.0 | 39.0 | 0.05 |" in table
+    assert "| cofinetune | 41.0 | 39.0 | 0.05 (edge of the grid) |" in table
+    assert "may lie outside the grid for cofinetune." in table
+    assert "Seeds: cofinetune 3, transfer 3." in table
+
+
+def test_failed_runs_are_counted_and_a_rate_beside_them_is_no_edge() -> None:
+    """The highest rate was tried and diverged, so the one chosen below it lies inside the grid; the lowest does not."""
+    found = results([0.50, 0.52, 0.54], [0.40, 0.42])
+    tried: dict[str, dict[str, float | None]] = {
+        "cofinetune": {"0.01": 0.3, "0.05": 0.41, "0.2": None},
+        "transfer": {"0.05": 0.2, "0.2": 0.1, "0.8": None},
+    }
+    summary = summarise_results(found, CHANCE, tried, {"transfer": 1})
+    assert summary.at_edge == ("transfer",)
+    assert not summary.margins[0].holds  # two seeds are left
+    table = summary.table()
+    assert "| cofinetune | 30.0 | 41.0 | failed |  | 0.05 |" in table
+    assert "| transfer |  | 20.0 | 10.0 | failed | 0.05 (edge of the grid) |" in table
+    assert "Seeds: cofinetune 3, transfer 2 (1 more failed)." in table
 
 
 def test_a_bucket_without_ground_truth_is_left_out() -> None:

@@ -63,6 +63,19 @@ class ArmResult:
     """Wall-clock time of training and scoring; of the last attempt only, if the arm was interrupted."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedArm:
+    """An arm whose loss or gradient stopped being a finite number."""
+
+    arm: str
+    seed: int
+    learning_rate: float
+    split: str
+    """Split that it would have been measured on."""
+    reason: str
+    """Step, task and samples."""
+
+
 def run_arm(
     arm: str,
     playground: Path,
@@ -78,7 +91,7 @@ def run_arm(
     progress: bool = True,
     num_workers: int = 1,
 ) -> ArmResult:
-    """Train and score one arm; a finished one is read from ``out/result.json``, an interrupted one goes on.
+    """Train and score one arm; a finished one is read from ``<split>.json``, an interrupted one goes on.
 
     Args:
         arm: Key of ``ARMS``.
@@ -94,9 +107,6 @@ def run_arm(
         progress: Whether runs show a live line.
         num_workers: Processes that prepare batches.
     """
-    result_file = out / f"{split}.json"
-    if result_file.exists():
-        return from_json(ArmResult, read_json(result_file), where=str(result_file))
     began = time.monotonic()
     previous, folders, samples_seen = start, [], 0
     for number, recipe in enumerate(ARMS[arm], start=1):
@@ -109,6 +119,10 @@ def run_arm(
         previous = folder
         folders.append(folder)
         samples_seen += _samples(folder)
+    # Looked at after ``fit``, which returns at once where a run is finished and refuses one on other data.
+    result_file = out / f"{split}.json"
+    if result_file.exists():
+        return from_json(ArmResult, read_json(result_file), where=str(result_file))
     measured = _measure(folders, split=split, num_workers=num_workers)
     result = ArmResult(
         arm=arm,

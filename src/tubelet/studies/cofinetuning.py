@@ -6,7 +6,8 @@
 Claim: with the same data, the same start and the same number of samples seen, one model trained on all sets at once
 localises better than one trained on them in turn, tail classes gaining most; a second control sees only the
 localisation set, for as many samples. Each arm's learning rate is chosen on the validation split with the same number
-of runs; then every arm runs with each seed and is measured on the test split.
+of runs; then every arm runs with each seed and is measured on the test split. A run whose loss is no longer a finite
+number is counted as failed, and the others go on.
 Hardware: 2 CPU cores. Duration and what was measured so far: docs/reproduce.md.
 """
 
@@ -19,17 +20,19 @@ from pathlib import Path
 
 import torch
 
-from tubelet.recipes.playground import pretrain_posts
+from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, manifest_of, pretrain_posts
 from tubelet.records import first_difference, from_json, read_json, to_json, write_json
-from tubelet.studies.arms import ARMS, ArmResult, run_arm
+from tubelet.studies.arms import ARMS, ArmResult, FailedArm, run_arm
 from tubelet.studies.chance import Chance, measure_chance
+from tubelet.train.folder import data_hash
 from tubelet.train.log import StepReport
-from tubelet.train.loop import fit
+from tubelet.train.loop import NonFiniteLossError, fit
 from tubelet.types import InputError
 from tubelet.workers import follow_parent
 
 PLAN_FILE = "study.json"
 CHANCE_FILE = "chance.json"
+FAILED_FILE = "failed.json"
 START_FOLDER = "start"
 
 
@@ -38,6 +41,8 @@ class StudyPlan:
     """What makes two calls the same study."""
 
     playground: str
+    data: dict[str, str]
+    """Set to the hash of its manifest: a playground that is built again with other content is another one."""
     size: str
     learning_rates: tuple[float, ...]
     """Tried for every arm."""
@@ -58,10 +63,13 @@ class Job:
         """Return where its runs and its result go."""
         return out / "runs" / f"{self.arm}-lr{self.learning_rate:g}-seed{self.seed}"
 
-    def result(self, out: Path) -> ArmResult | None:
-        """Return its result if it is finished."""
+    def result(self, out: Path) -> ArmResult | FailedArm | None:
+        """Return its result if it is finished, one way or the other."""
         path = self.folder(out) / f"{self.split}.json"
-        return from_json(ArmResult, read_json(path), where=str(path)) if path.exists() else None
+        if path.exists():
+            return from_json(ArmResult, read_json(path), where=str(path))
+        failed = path.with_name(FAILED_FILE)
+        return from_json(FailedArm, read_json(failed), where=str(failed)) if failed.exists() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +188,7 @@ def run_study(
     check_plan(
         StudyPlan(
             playground=str(playground.resolve()),
+            data={name: data_hash(manifest_of(playground, name)) for name in (*CLASSIFY_SETS, LOCALISE_SET, POSTS_SET)},
             size=size,
             learning_rates=tuple(float(rate) for rate in learning_rates),
             search_seed=search_seed,
@@ -195,13 +204,18 @@ def run_study(
     final = [Job(arm=a, seed=s, learning_rate=best[a], split="test") for s in seeds for a in ARMS]
     if not run_jobs(final, work, num_parallel=num_parallel, deadline=deadline):
         return False
-    chance_of(playground, final_folder(final[0], out), out)
+    scored = [job for job in final if isinstance(job.result(out), ArmResult)]
+    if not scored:
+        raise InputError(f"{out}: every reported run failed; give another --out and lower --learning-rates")
+    chance_of(playground, final_folder(scored[0], out), out)
     return True
 
 
 def check_plan(plan: StudyPlan, out: Path) -> None:
     """Write the plan, or raise when the folder holds another study."""
     path = out / PLAN_FILE
+    if path.exists() and read_json(path).get("data") != plan.data:
+        raise InputError(f"{out}: {plan.playground} was built anew since this study began; give another --out")
     if path.exists() and (difference := first_difference(read_json(path), to_json(plan))):
         raise InputError(f"{out}: holds another study, which differs in {difference}; give another --out")
     out.mkdir(parents=True, exist_ok=True)
@@ -209,9 +223,11 @@ def check_plan(plan: StudyPlan, out: Path) -> None:
 
 
 def best_rate(arm: str, search: Iterable[Job], out: Path) -> float:
-    """Return the learning rate with the best validation mAP of an arm."""
+    """Return the learning rate with the best validation mAP of an arm; rates that failed are out."""
     mine = {job.learning_rate: job.result(out) for job in search if job.arm == arm}
-    found = {rate: result.mean_ap for rate, result in mine.items() if result is not None}
+    found = {rate: result.mean_ap for rate, result in mine.items() if isinstance(result, ArmResult)}
+    if not found:
+        raise InputError(f"{out}: {arm} failed at every learning rate; give another --out and lower --learning-rates")
     return max(found, key=lambda rate: found[rate])
 
 
@@ -232,20 +248,28 @@ class Work:
     num_workers: int
     progress: bool
 
-    def __call__(self, job: Job) -> ArmResult:
-        """Run one job to its result."""
-        return run_arm(
-            job.arm,
-            self.playground,
-            job.folder(self.out),
-            size=self.size,
-            seed=job.seed,
-            start=self.start,
-            learning_rate=job.learning_rate,
-            split=job.split,
-            progress=self.progress,
-            num_workers=self.num_workers,
-        )
+    def __call__(self, job: Job) -> ArmResult | FailedArm:
+        """Run one job to its result; one that diverges would do so again, so that is noted as its result."""
+        folder = job.folder(self.out)
+        try:
+            return run_arm(
+                job.arm,
+                self.playground,
+                folder,
+                size=self.size,
+                seed=job.seed,
+                start=self.start,
+                learning_rate=job.learning_rate,
+                split=job.split,
+                progress=self.progress,
+                num_workers=self.num_workers,
+            )
+        except NonFiniteLossError as error:
+            failed = FailedArm(
+                arm=job.arm, seed=job.seed, learning_rate=job.learning_rate, split=job.split, reason=str(error)
+            )
+            write_json(folder / FAILED_FILE, failed)
+            return failed
 
 
 def run_jobs(jobs: Sequence[Job], work: Work, *, num_parallel: int, deadline: float) -> bool:
@@ -258,7 +282,7 @@ def run_jobs(jobs: Sequence[Job], work: Work, *, num_parallel: int, deadline: fl
             note(job, work(job))
         return True
     quiet = replace(work, progress=False)  # Several live lines cannot share one terminal.
-    running: dict[Future[ArmResult], Job] = {}
+    running: dict[Future[ArmResult | FailedArm], Job] = {}
     with ProcessPoolExecutor(num_parallel, mp_context=get_context("spawn"), initializer=one_thread) as pool:
         while running or (waiting and time.monotonic() <= deadline):
             while waiting and len(running) < num_parallel and time.monotonic() <= deadline:
@@ -276,7 +300,10 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def note(job: Job, result: ArmResult) -> None:
+def note(job: Job, result: ArmResult | FailedArm) -> None:
     """Say that a job is finished."""
     name = f"{job.arm}, rate {job.learning_rate:g}, seed {job.seed}"
-    print(f"{name}: {job.split} mAP {100 * result.mean_ap:.1f} % in {result.seconds:.0f} s", flush=True)
+    if isinstance(result, FailedArm):
+        print(f"{name}: failed, {result.reason}", flush=True)
+    else:
+        print(f"{name}: {job.split} mAP {100 * result.mean_ap:.1f} % in {result.seconds:.0f} s", flush=True)

@@ -1,7 +1,8 @@
 """Tables of a study: means over seeds with their spread, the margin, and whether the claim holds."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -10,11 +11,11 @@ from tubelet.data.manifest import read_manifest
 from tubelet.evals.breakdown import BUCKETS
 from tubelet.evals.figures import per_class_bars
 from tubelet.recipes.playground import LOCALISE_SET, manifest_of
-from tubelet.records import from_json, read_json, write_json
-from tubelet.studies.arms import ARMS, ArmResult
+from tubelet.records import from_json, read_json, to_json, write_json
+from tubelet.studies.arms import ARMS, ArmResult, FailedArm
 from tubelet.studies.arms_report import training_counts
 from tubelet.studies.chance import Chance
-from tubelet.studies.cofinetuning import PLAN_FILE
+from tubelet.studies.cofinetuning import FAILED_FILE, PLAN_FILE
 from tubelet.types import InputError
 
 SUMMARY_FILE = "summary.json"
@@ -63,8 +64,15 @@ class Summary:
     bucket_gains: dict[str, dict[str, float]]
     """Control to bucket to gain of co-finetuning in that bucket."""
     chance: Chance
-    search: dict[str, dict[str, float]]
-    """Arm to learning rate to validation mAP."""
+    search: dict[str, dict[str, float | None]]
+    """Arm to learning rate to validation mAP; None = the run failed."""
+    failed: dict[str, int] = field(default_factory=dict)
+    """Arm to reported seeds without a result, because their loss stopped being a finite number."""
+
+    @property
+    def at_edge(self) -> tuple[str, ...]:
+        """Arms whose chosen rate is the lowest or highest of those tried: a better one may lie outside."""
+        return tuple(arm for arm, rate in self.learning_rates.items() if _at_edge(rate, self.search.get(arm, {})))
 
     def table(self) -> str:
         """Return the study's tables as markdown; numbers are per cent."""
@@ -96,7 +104,10 @@ def quantities(result: ArmResult) -> dict[str, float]:
 
 
 def summarise_results(
-    results: Mapping[str, Sequence[ArmResult]], chance: Chance, search: dict[str, dict[str, float]]
+    results: Mapping[str, Sequence[ArmResult]],
+    chance: Chance,
+    search: dict[str, dict[str, float | None]],
+    failed: Mapping[str, int] | None = None,
 ) -> Summary:
     """Put the results of each arm's seeds side by side."""
     arms = {arm: _spreads([quantities(r) for r in each]) for arm, each in results.items() if each}
@@ -118,24 +129,32 @@ def summarise_results(
         bucket_gains=gains,
         chance=chance,
         search=search,
+        failed=dict(failed or {}),
     )
 
 
 def summarise(out: Path) -> Summary:
     """Read a study's finished runs and write ``summary.json`` and ``summary.md`` beside them."""
     tested: dict[str, list[ArmResult]] = {arm: [] for arm in ARMS}
-    search: dict[str, dict[str, float]] = {arm: {} for arm in ARMS}
+    search: dict[str, dict[str, float | None]] = {arm: {} for arm in ARMS}
+    failed: Counter[str] = Counter()
     for path in sorted(out.glob("runs/*/test.json")):
         result = from_json(ArmResult, read_json(path), where=str(path))
         tested[result.arm].append(result)
     for path in sorted(out.glob("runs/*/val.json")):
         result = from_json(ArmResult, read_json(path), where=str(path))
         search[result.arm][f"{result.learning_rate:g}"] = result.mean_ap
+    for path in sorted(out.glob(f"runs/*/{FAILED_FILE}")):
+        lost = from_json(FailedArm, read_json(path), where=str(path))
+        if lost.split == "val":
+            search[lost.arm][f"{lost.learning_rate:g}"] = None
+        else:
+            failed[lost.arm] += 1
     if not (out / "chance.json").exists() or not any(tested.values()):
         raise InputError(f"{out}: no finished study runs yet; run the study again to go on")
     chance = from_json(Chance, read_json(out / "chance.json"), where=str(out / "chance.json"))
-    summary = summarise_results(tested, chance, search)
-    write_json(out / SUMMARY_FILE, summary)
+    summary = summarise_results(tested, chance, search, failed)
+    write_json(out / SUMMARY_FILE, to_json(summary) | {"at_edge": summary.at_edge})
     write_text(out / TABLE_FILE, summary.table())
     manifest = read_manifest(manifest_of(Path(read_json(out / PLAN_FILE)["playground"]), LOCALISE_SET))
     write_text(out / FIGURE_FILE, per_class_figure(tested, training_counts(manifest).tolist()))
@@ -188,7 +207,8 @@ def _arm_table(summary: Summary) -> list[str]:
         "mAP: frame mAP at IoU 0.5, AVA's official protocol, on annotated person boxes. Mean ± standard deviation over "
         "seeds, in brackets lowest to highest. Seeds: "
     )
-    return [*lines, "", note + ", ".join(f"{arm} {n}" for arm, n in seeds.items()) + "."]
+    lost = {arm: f" ({summary.failed[arm]} more failed)" if summary.failed.get(arm) else "" for arm in seeds}
+    return [*lines, "", note + ", ".join(f"{arm} {n}{lost[arm]}" for arm, n in seeds.items()) + "."]
 
 
 def _cell(value: Spread | None) -> str:
@@ -218,7 +238,20 @@ def _search_table(summary: Summary) -> list[str]:
         return ["No learning-rate search: the recipes' own rates."]
     lines = [f"| val mAP % at rate | {' | '.join(rates)} | chosen |", "|---" * (len(rates) + 2) + "|"]
     for arm, values in summary.search.items():
-        cells = [f"{100 * values[rate]:.1f}" if rate in values else "" for rate in rates]
+        cells = [_search_cell(values[rate]) if rate in values else "" for rate in rates]
         chosen = summary.learning_rates.get(arm)
-        lines.append(f"| {arm} | {' | '.join(cells)} | {'' if chosen is None else f'{chosen:g}'} |")
+        edge = " (edge of the grid)" if arm in summary.at_edge else ""
+        lines.append(f"| {arm} | {' | '.join(cells)} | {'' if chosen is None else f'{chosen:g}{edge}'} |")
+    if summary.at_edge:
+        lines += ["", f"A better rate may lie outside the grid for {', '.join(summary.at_edge)}."]
     return lines
+
+
+def _search_cell(mean_ap: float | None) -> str:
+    return "failed" if mean_ap is None else f"{100 * mean_ap:.1f}"
+
+
+def _at_edge(chosen: float | None, tried: Mapping[str, float | None]) -> bool:
+    """Return whether a rate is the first or last of several; one that failed counts as tried."""
+    rates = sorted(float(rate) for rate in tried)
+    return len(rates) > 1 and chosen in (rates[0], rates[-1])
