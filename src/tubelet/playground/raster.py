@@ -1,4 +1,4 @@
-"""A software rasteriser: z-buffer, id buffer, Gouraud shading, ground shadows; numpy and numba only.
+"""A software rasteriser: z-buffer, id buffer, Gouraud shading, ground shadows; numpy and compiled loops only.
 
 Buffers are SUPERSAMPLE times as large as the frame and averaged down. Depth is stored as 1 / distance along the view
 axis, so larger is nearer and an empty buffer is zero. All kernels release the GIL.
@@ -6,8 +6,9 @@ axis, so larger is nearer and an empty buffer is zero. All kernels release the G
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
+
+from tubelet.playground.kernels import kernel
 
 SUPERSAMPLE = 2
 NEAR = 0.15
@@ -117,7 +118,7 @@ def draw_shadow(buffers: Buffers, points: np.ndarray, faces: np.ndarray, view: n
     _cast(points, faces, view, light, screen, buffers.image, buffers.depth, buffers.shadow)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _project_and_shade(points, faces, view, light, ambient, width, height, screen):  # type: ignore[no-untyped-def]
     """Fills screen (vertices, 5): x, y in pixels, 1 / distance, distance, brightness."""
     normals = np.zeros((points.shape[0], 3), dtype=np.float32)
@@ -150,7 +151,7 @@ def _project_and_shade(points, faces, view, light, ambient, width, height, scree
     return np.array([low_x, low_y, high_x, high_y], dtype=np.float32)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _uses_second(pattern, x, y, z):  # type: ignore[no-untyped-def]
     """Whether a pattern shows its second colour at a rest-pose point."""
     if pattern == HOOPS:
@@ -164,7 +165,7 @@ def _uses_second(pattern, x, y, z):  # type: ignore[no-untyped-def]
     return u * u + v * v < np.float32(0.09)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _fill(screen, faces, colours, seconds, patterns, texture, two_sided, ident, image, depth, ids, stamps):  # type: ignore[no-untyped-def]  # noqa: C901
     """Draws projected faces; returns how many pixels the mesh covers, seen or hidden."""
     height, width = depth.shape
@@ -219,7 +220,7 @@ def _fill(screen, faces, colours, seconds, patterns, texture, two_sided, ident, 
     return covered
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _cast(points, faces, view, light, screen, image, depth, shadow):  # type: ignore[no-untyped-def]  # noqa: C901
     """Projects faces along the light onto z = 0 and darkens each visible ground pixel once."""
     height, width = depth.shape
@@ -264,7 +265,7 @@ def _cast(points, faces, view, light, screen, image, depth, shadow):  # type: ig
                     image[y, x, k] = np.uint8(np.float32(image[y, x, k]) * np.float32(_SHADOW))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def average_down(image: np.ndarray, ids: np.ndarray, out: np.ndarray, out_ids: np.ndarray) -> None:
     """Averages 2 x 2 pixels; an id survives where it holds two of the four samples.
 
@@ -294,7 +295,7 @@ def average_down(image: np.ndarray, ids: np.ndarray, out: np.ndarray, out_ids: n
                 out_ids[y, x] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def id_boxes(ids: np.ndarray, count: int) -> np.ndarray:
     """Boxes of ids 1 .. count.
 

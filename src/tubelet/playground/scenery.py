@@ -7,10 +7,10 @@ through a box needs three divisions, so a moving camera gets a correct backgroun
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numba
 import numpy as np
 
 from tubelet.playground import shapes, textures
+from tubelet.playground.kernels import kernel
 from tubelet.playground.raster import PLAIN, Buffers, Surface, draw, draw_shadow
 from tubelet.playground.scene import Place
 
@@ -273,7 +273,7 @@ def draw_scenery(
         draw(buffers, points, surface, view, light, ambient, 0)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _cast_rays(inverse, eye, low, high, floor, period, walls, ceiling, step, image, depth):  # type: ignore[no-untyped-def]
     """Intersects a ray per step x step block with the box and looks up its texture."""
     rows, columns = depth.shape

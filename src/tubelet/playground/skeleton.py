@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-import numba
 import numpy as np
 
 from tubelet.playground import rotations
+from tubelet.playground.kernels import kernel
 from tubelet.playground.scene import NUM_JOINTS, PoseTrack
 
 (ROOT, CHEST, NECK, RIGHT_HIP, RIGHT_KNEE, RIGHT_ANKLE, RIGHT_SHOULDER, RIGHT_ELBOW, LEFT_HIP, LEFT_KNEE, LEFT_ANKLE,
@@ -208,7 +208,7 @@ def skin(matrices: np.ndarray, rest: np.ndarray) -> np.ndarray:
     return out
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def skin_into(matrices: np.ndarray, rest: np.ndarray, joints: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Linear blend skinning: matrices (joints, 3, 4), rest and out (vertices, 3), joints and weights (vertices, 4)."""
     for i in range(rest.shape[0]):
@@ -224,7 +224,7 @@ def skin_into(matrices: np.ndarray, rest: np.ndarray, joints: np.ndarray, weight
         out[i, 0], out[i, 1], out[i, 2] = x, y, z
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _lowest_vertices(
     matrices: np.ndarray, rest: np.ndarray, joints: np.ndarray, weights: np.ndarray, out: np.ndarray
 ) -> None:
