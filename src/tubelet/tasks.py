@@ -36,6 +36,9 @@ class TaskConfig:
     """Person boxes to train on (paper A, A.1: detected boxes for AVA, annotated ones for AVA-Kinetics)."""
     box_score_threshold: float = 0.0
     """Detected boxes below this confidence are not trained on (paper A, A.1: 0.8 for AVA)."""
+    label_iou: float = 0.9
+    """A detected box without labels of its own takes those of the annotated box it overlaps most, from this IoU on;
+    below it its target is all zero (0.9: PySlowFast, mmaction2; paper A does not say)."""
     eval_boxes: BoxOrigin = "annotated"
     """Person boxes to score the model on."""
     eval_box_score_threshold: float = 0.0
@@ -101,6 +104,7 @@ class Task:
             augment=config.augment if training else None,
             boxes=config.boxes if training else config.eval_boxes,
             box_score_threshold=config.box_score_threshold if training else config.eval_box_score_threshold,
+            label_iou=config.label_iou,
             cache=cache,
         )
 

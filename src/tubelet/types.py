@@ -156,13 +156,17 @@ class ClipBatch:
     box_clip: Tensor | None
     """int64 (N,), which clip of the batch each box belongs to; non-decreasing."""
     boxes_norm: Tensor | None
+    """float32 (N, 4) xyxy in 0..1 of the original frames, before any augmentation; None for classification."""
     box_scores: Tensor | None
+    """float32 (N,), the person detector's confidence, 1 for annotated boxes; None for classification."""
     sample_ids: tuple[str, ...]
     """B ids, in order."""
     num_clamped: int = 0
     """Sum over the samples."""
     num_dropped_boxes: int = 0
     """Sum over the samples."""
+    skipped_ids: tuple[str, ...] = ()
+    """Samples that belong to the batch and could not be made; nothing stands for them."""
 
     def __post_init__(self) -> None:
         _check_shape("ClipBatch.video", self.video, (len(self.sample_ids), 3, None, None, None))

@@ -160,6 +160,35 @@ def test_which_boxes_are_used(
         assert views[0].box_scores.tolist() == pytest.approx([0.9])
 
 
+def test_detected_boxes_take_labels_by_overlap_and_keyframes_without_a_box_are_counted(
+    media: Path, tmp_path: Path
+) -> None:
+    box = {"clip_id": "c", "pts_seconds": 1.0, "x1": 0.0, "y1": 0.0, "x2": 0.5, "y2": 1.0, "labels": [1, 2]}
+    found = box | {"labels": [], "origin": "detected", "score": 0.9}
+    manifest = write_manifest(
+        tmp_path,
+        name="l",
+        kind="localise",
+        multi_label=True,
+        label_space=SPACE,
+        media_root=media,
+        licence="",
+        source="",
+        clips=[clip("c", "a.mp4", 0.0, 4.0, "train")],
+        boxes=[box, found | {"y2": 0.92}, found | {"y2": 0.85}, found | {"pts_seconds": 3.0}],
+        keyframes=[{"clip_id": "c", "pts_seconds": 2.0}, {"clip_id": "c", "pts_seconds": 3.0}],
+    )
+    data = dataset(manifest, boxes="detected", box_score_threshold=0.8)
+    assert data.targets(0).tolist() == [[0, 1, 1, 0], [0, 0, 0, 0]]
+    assert data.targets(1).tolist() == [[0, 0, 0, 0]]
+    assert (data.num_unlabelled_boxes, data.num_skipped_keyframes) == (2, 1)  # somebody is found at 3, nobody at 2
+    assert dataset(manifest, boxes="detected", label_iou=0.8).num_unlabelled_boxes == 1
+    annotated = dataset(manifest)
+    assert (annotated.num_unlabelled_boxes, annotated.num_skipped_keyframes) == (0, 2)
+    with pytest.raises(InputError, match=r"label_iou must be in \(0, 1\], got 0"):
+        dataset(manifest, boxes="detected", label_iou=0)
+
+
 def test_a_sample_is_a_function_of_index_and_seed(localise: Manifest, classify: Manifest) -> None:
     for manifest in (localise, classify):
         data = dataset(manifest, augment=Augment(flip=True))

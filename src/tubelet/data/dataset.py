@@ -54,6 +54,8 @@ class ClipDataset:
         augment: Random changes of ``sample``; None = none.
         boxes: Which boxes are used: ``annotated``, ``detected`` or ``both``.
         box_score_threshold: Detected boxes below it are left out; annotated ones stay.
+        label_iou: Overlap (IoU) from which a detected box without labels of its own takes those of the annotated box it
+            overlaps most; below it its target is all zero, and ``num_unlabelled_boxes`` counts it.
         cache: Decoded frames; None = read the files.
 
     Raises:
@@ -70,21 +72,24 @@ class ClipDataset:
         augment: Augment | None,
         boxes: str = "annotated",
         box_score_threshold: float = 0.0,
+        label_iou: float = 0.9,
         cache: FrameCache | None = None,
     ) -> None:
         validate_manifest(manifest)
         if boxes not in BOX_CHOICES:
             raise InputError(f"boxes={boxes!r} is not one of {', '.join(BOX_CHOICES)}")
+        if not 0 < label_iou <= 1:
+            raise InputError(f"label_iou must be in (0, 1], got {label_iou}")
         clips = clip_examples(manifest, split)
         self.name, self.split, self.kind = manifest.name, split, manifest.kind
         self.label_space, self.multi_label = manifest.label_space, manifest.multi_label
         self.boxes = boxes if manifest.kind == "localise" else None
-        self.num_skipped_keyframes = 0
+        self.num_skipped_keyframes = self.num_unlabelled_boxes = 0
         self._examples: Examples = clips
         if manifest.kind == "localise":
             origins = ("annotated", "detected") if boxes == "both" else (boxes,)
-            self._examples, self.num_skipped_keyframes = keyframe_examples(
-                manifest, clips, origins=origins, score_threshold=box_score_threshold
+            self._examples, self.num_skipped_keyframes, self.num_unlabelled_boxes = keyframe_examples(
+                manifest, clips, origins=origins, score_threshold=box_score_threshold, label_iou=label_iou
             )
         if len(self._examples) == 0:
             raise InputError(f"{manifest.root}: split {split!r} has no {boxes} boxes of score {box_score_threshold}")
@@ -152,7 +157,7 @@ class ClipDataset:
         if self.kind == "classify":
             changed = self._augmented(clip.frames, None, generator)
             return self._build(index, clip, changed, torch.ones(1, dtype=torch.bool), 0)
-        boxes = self._examples.boxes_norm(index) * _frame_size(clip.frames)
+        boxes = self._examples.boxes_norm_of(index) * _frame_size(clip.frames)
         num_dropped = 0
         for _ in range(MAX_DRAWS):
             changed = self._augmented(clip.frames, boxes, generator)
@@ -233,7 +238,7 @@ class ClipDataset:
         rows = 1
         if self.kind == "localise":
             height, width = clip.frames.shape[-2:]
-            boxes = canvas_boxes(self._examples.boxes_norm(index), (height, width), self._preprocess.size)
+            boxes = canvas_boxes(self._examples.boxes_norm_of(index), (height, width), self._preprocess.size)
             rows = boxes.shape[0]
         keep = torch.ones(rows, dtype=torch.bool)
         whole = Augmented(frames=frames, boxes=boxes, keep=keep, num_dropped=0, mirrored=False)
@@ -249,8 +254,8 @@ class ClipDataset:
             frames=changed.frames,
             targets=targets,
             boxes=changed.boxes,
-            boxes_norm=self._examples.boxes_norm(index)[keep] if localise else None,
-            box_scores=self._examples.box_scores(index)[keep] if localise else None,
+            boxes_norm=self._examples.boxes_norm_of(index)[keep] if localise else None,
+            box_scores=self._examples.box_scores_of(index)[keep] if localise else None,
             sample_id=self.sample_id(index),
             num_clamped=clip.num_clamped,
             num_dropped_boxes=num_dropped,

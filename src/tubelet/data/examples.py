@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from tubelet.data.box_labels import label_detected
 from tubelet.data.manifest import Manifest
 from tubelet.types import InputError
 
@@ -35,10 +37,10 @@ class Examples:
     """int64 (R + 1,): labels of each row."""
     label_values: np.ndarray
     """int32, columns of the label space."""
-    boxes: np.ndarray
-    """float32 (R, 4) in 0..1; (0, 4) for classification."""
-    scores: np.ndarray
-    """float32 (R,)."""
+    boxes_norm: np.ndarray
+    """float32 (R, 4) xyxy in 0..1; (0, 4) for classification."""
+    box_scores: np.ndarray
+    """float32 (R,), the detector's confidence; 1 for annotated boxes; (0,) for classification."""
 
     def __len__(self) -> int:
         return len(self.clip)
@@ -59,8 +61,8 @@ class Examples:
             row_offsets=np.array([0, last - first]),
             label_offsets=labels - labels[0],
             label_values=self.label_values[labels[0] : labels[-1]],
-            boxes=self.boxes[first:last],
-            scores=self.scores[first:last],
+            boxes_norm=self.boxes_norm[first:last],
+            box_scores=self.box_scores[first:last],
         )
 
     def clip_id(self, index: int) -> str:
@@ -81,13 +83,13 @@ class Examples:
         rows = range(self.row_offsets[index], self.row_offsets[index + 1])
         return [self.label_values[self.label_offsets[r] : self.label_offsets[r + 1]] for r in rows]
 
-    def boxes_norm(self, index: int) -> Tensor:
-        """Return float32 (N, 4) in 0..1."""
-        return torch.from_numpy(self.boxes[self.row_offsets[index] : self.row_offsets[index + 1]].copy())
+    def boxes_norm_of(self, index: int) -> Tensor:
+        """Return an example's boxes, float32 (N, 4) xyxy in 0..1."""
+        return torch.from_numpy(self.boxes_norm[self.row_offsets[index] : self.row_offsets[index + 1]].copy())
 
-    def box_scores(self, index: int) -> Tensor:
-        """Return float32 (N,)."""
-        return torch.from_numpy(self.scores[self.row_offsets[index] : self.row_offsets[index + 1]].copy())
+    def box_scores_of(self, index: int) -> Tensor:
+        """Return the confidence of an example's boxes, float32 (N,)."""
+        return torch.from_numpy(self.box_scores[self.row_offsets[index] : self.row_offsets[index + 1]].copy())
 
 
 def clip_examples(manifest: Manifest, split: str) -> Examples:
@@ -112,14 +114,24 @@ def clip_examples(manifest: Manifest, split: str) -> Examples:
         row_offsets=np.arange(clips.num_rows + 1),
         label_offsets=offsets,
         label_values=values,
-        boxes=np.zeros((0, 4), dtype=np.float32),
-        scores=np.zeros(0, dtype=np.float32),
+        boxes_norm=np.zeros((0, 4), dtype=np.float32),
+        box_scores=np.zeros(0, dtype=np.float32),
     )
 
 
+class KeyframeExamples(NamedTuple):
+    """A split's keyframes, and what its choice of boxes left out."""
+
+    examples: Examples
+    num_skipped_keyframes: int
+    """Annotated or detected keyframes left without a box."""
+    num_unlabelled_boxes: int
+    """Detected boxes that match no annotated box, so that their targets are all zero."""
+
+
 def keyframe_examples(
-    manifest: Manifest, clips: Examples, *, origins: Sequence[str], score_threshold: float
-) -> tuple[Examples, int]:
+    manifest: Manifest, clips: Examples, *, origins: Sequence[str], score_threshold: float, label_iou: float
+) -> KeyframeExamples:
     """Return a split's keyframes in the order (clip, time), each with its boxes in the order of the table.
 
     Args:
@@ -127,27 +139,24 @@ def keyframe_examples(
         clips: The split's clips.
         origins: Which boxes are used.
         score_threshold: Boxes of origin ``detected`` below it are left out.
-
-    Returns:
-        The examples, and how many keyframes of the split were left without a box.
+        label_iou: Overlap from which a detected box has the labels of an annotated one.
     """
     table = manifest.boxes
     assert table is not None
-    clip_of_row = pc.index_in(table.column("clip_id"), value_set=clips.clip_ids)
-    inside = pc.is_valid(clip_of_row).to_numpy()
-    table = table.append_column("clip", clip_of_row).filter(pa.array(inside))
-    num_all = _num_keyframes(table)
+    table = _of_clips(table, clips)
+    frame, num_frames = _frames(table)
+    num_all = num_frames + _num_new(_of_clips(manifest.keyframes, clips), table)
+    if "detected" in origins:
+        table = label_detected(table, frame, min_iou=label_iou)
     wanted = pc.is_in(table.column("origin"), value_set=pa.array(list(origins)))
-    sure = pc.or_(
-        pc.equal(table.column("origin"), "annotated"), pc.greater_equal(table.column("score"), score_threshold)
-    )
-    table = table.filter(pc.and_(wanted, sure))
-    order = np.lexsort((table.column("pts_seconds").to_numpy(), table.column("clip").to_numpy()))
-    table = table.take(pa.array(order)).combine_chunks()
-    clip, time = table.column("clip").to_numpy().astype(np.int64), table.column("pts_seconds").to_numpy()
-    begins = np.ones(len(clip), dtype=bool)
-    begins[1:] = (clip[1:] != clip[:-1]) | (time[1:] != time[:-1])
-    first = np.flatnonzero(begins)
+    detected = pc.equal(table.column("origin"), "detected")
+    sure = pc.or_(pc.invert(detected), pc.greater_equal(table.column("score"), score_threshold))
+    chosen = pc.and_(wanted, sure).to_numpy()
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.argsort(frame[rows], kind="stable")]
+    table = table.take(pa.array(rows)).combine_chunks()
+    frame = frame[rows]
+    first = np.flatnonzero(np.append(True, frame[1:] != frame[:-1])) if len(frame) else np.zeros(0, dtype=np.int64)
     offsets, values = _labels(table)
     boxes = np.stack([table.column(c).to_numpy() for c in ("x1", "y1", "x2", "y2")], axis=1).astype(np.float32)
     examples = Examples(
@@ -155,19 +164,43 @@ def keyframe_examples(
         videos=clips.videos,
         start_seconds=clips.start_seconds,
         end_seconds=clips.end_seconds,
-        clip=clip[first],
-        pts_seconds=time[first],
-        row_offsets=np.append(first, len(clip)),
+        clip=table.column("clip").to_numpy().astype(np.int64)[first],
+        pts_seconds=table.column("pts_seconds").to_numpy()[first],
+        row_offsets=np.append(first, len(frame)),
         label_offsets=offsets,
         label_values=values,
-        boxes=boxes,
-        scores=table.column("score").to_numpy().astype(np.float32),
+        boxes_norm=boxes,
+        box_scores=table.column("score").to_numpy().astype(np.float32),
     )
-    return examples, num_all - len(first)
+    unlabelled = pc.equal(table.column("origin"), "detected").to_numpy() & (np.diff(offsets) == 0)
+    return KeyframeExamples(examples, num_all - len(first), int(unlabelled.sum()))
 
 
-def _num_keyframes(table: pa.Table) -> int:
-    return int(table.group_by(["clip", "pts_seconds"]).aggregate([]).num_rows)
+def _of_clips(table: pa.Table, clips: Examples) -> pa.Table:
+    """Return the rows of these clips, with a column ``clip`` of their numbers."""
+    clip = pc.index_in(table.column("clip_id"), value_set=clips.clip_ids)
+    return table.drop_columns(["clip_id"]).append_column("clip", clip).filter(pc.is_valid(clip))
+
+
+def _frames(table: pa.Table) -> tuple[np.ndarray, int]:
+    """Return each row's keyframe, numbered by (clip, time), and the number of keyframes."""
+    clip, time = table.column("clip").to_numpy(), table.column("pts_seconds").to_numpy()
+    if len(clip) == 0:
+        return np.zeros(0, dtype=np.int64), 0
+    order = np.lexsort((time, clip))
+    begins = np.ones(len(clip), dtype=bool)
+    begins[1:] = (clip[order][1:] != clip[order][:-1]) | (time[order][1:] != time[order][:-1])
+    frame = np.empty(len(clip), dtype=np.int64)
+    frame[order] = np.cumsum(begins) - 1
+    return frame, int(begins.sum())
+
+
+def _num_new(keyframes: pa.Table, boxes: pa.Table) -> int:
+    """Return how many of the keyframes are not among those of the boxes."""
+    if keyframes.num_rows == 0:
+        return 0
+    keys = ["clip", "pts_seconds"]
+    return int(keyframes.select(keys).join(boxes.select(keys), keys, join_type="left anti").num_rows)
 
 
 def _labels(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:

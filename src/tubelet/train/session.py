@@ -88,10 +88,11 @@ class Session:
     def losses_of_data(self) -> str:
         """Return in one line what was not used as it was asked for, so that nothing is dropped in silence."""
         skipped = sum(dataset.num_skipped_keyframes for dataset in self.datasets.values())
+        unlabelled = sum(dataset.num_unlabelled_boxes for dataset in self.datasets.values())
         clamped, dropped = self.counts.get("clamped_frames", 0), self.counts.get("dropped_boxes", 0)
         return (
             f"{clamped} frames asked for outside their video (its first or last was used), {dropped} boxes left the "
-            f"canvas, {skipped} keyframes without boxes skipped"
+            f"canvas, {skipped} keyframes without boxes skipped, {unlabelled} detected boxes match no annotated one"
         )
 
 
