@@ -13,6 +13,7 @@ from tubelet.train.optim import (
     learning_rate_at,
     load_optimizer_tensors,
     optimizer_tensors,
+    set_learning_rate,
     warmup_steps,
 )
 from tubelet.types import InputError
@@ -51,6 +52,74 @@ def test_weight_decay_spares_norms_and_biases_unless_told() -> None:
     assert [(g["weight_decay"], len(g["params"])) for g in build_optimizer(model, everything).param_groups] == [
         (0.5, 4)
     ]
+
+
+class _Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(3, 4)
+        self.blocks = nn.ModuleList([nn.Linear(4, 4)])
+        self.encoder = nn.Module()
+        self.encoder.blocks = nn.ModuleList([nn.Linear(4, 6)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.encoder.blocks[0](self.stem(x).tanh())
+        return result
+
+
+def test_muon_moves_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
+    torch.manual_seed(0)
+    ours, theirs = _Block(), _Block()
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = build_optimizer(ours, OptimConfig(learning_rate=1.0, optimizer="muon", weight_decay=0.1))
+    matrix = theirs.encoder.blocks[0].weight
+    muon = torch.optim.Muon([matrix], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(
+        [
+            {"params": [theirs.stem.weight], "weight_decay": 0.1},
+            {"params": [theirs.stem.bias, theirs.encoder.blocks[0].bias], "weight_decay": 0.0},
+        ],
+        lr=0.02,
+    )
+    for step in range(3):
+        x = torch.linspace(-1, 1, 6).view(2, 3) + step
+        for model in (ours, theirs):
+            model.zero_grad(set_to_none=True)
+            model(x).square().sum().backward()
+        set_learning_rate(optimizer, 0.02)
+        optimizer.step()
+        muon.step()
+        adamw.step()
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, msg=name)
+
+
+def test_muon_goes_on_exactly_from_its_tensors() -> None:
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        model.zero_grad(set_to_none=True)
+        model(torch.linspace(-1, 1, 6).view(2, 3)).square().sum().backward()
+        optimizer.step()
+
+    def build() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = _Block()
+        return model, build_optimizer(model, OptimConfig(learning_rate=0.01, optimizer="muon"))
+
+    whole, optimizer = build()
+    for _ in range(4):
+        step(whole, optimizer)
+    first, optimizer = build()
+    for _ in range(2):
+        step(first, optimizer)
+    saved = {k: v.clone() for k, v in optimizer_tensors(optimizer, first).items()}
+    assert "encoder.blocks.0.weight/momentum_buffer" in saved
+    second, optimizer = build()
+    second.load_state_dict(first.state_dict())
+    load_optimizer_tensors(optimizer, second, saved)
+    for _ in range(2):
+        step(second, optimizer)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
