@@ -28,7 +28,7 @@ from tubelet.records import write_json
 from tubelet.types import InputError
 from tubelet.workers import follow_parent
 
-VERSION = 2
+VERSION = 3
 """Raised when the same seed would give other videos or labels."""
 _JOBS_PER_CALL = 2
 _HEADER = "playground.json"

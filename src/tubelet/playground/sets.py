@@ -196,7 +196,7 @@ SIZES: dict[str, dict[str, SetSize]] = {
         "moments": _size(1800, 140, 240, (1.5, 2.0)),
         "direction": _size(144, 36, 72, (1.5, 2.0)),
         "kitchen": _kitchen(150, 25, 40, (1.5, 2.0)),
-        "posts": _posts(1800, 6.0),
+        "posts": _posts(6000, 6.0),
     },
     "full": {
         "localise": _size(700, 120, 240, (10.0, 15.0)),
