@@ -88,6 +88,19 @@ class LabelSpace:
         )
 
 
+def buckets_by_count(counts: Sequence[int], *, head_above: int = 10_000, tail_below: int = 1_000) -> tuple[str, ...]:
+    """Return the bucket of each class by its training examples; the defaults are paper A's (section 4.2).
+
+    Args:
+        counts: Training examples per class.
+        head_above: More than this is ``head``.
+        tail_below: Fewer than this is ``tail``; the rest is ``mid``.
+    """
+    if tail_below > head_above + 1:
+        raise InputError(f"tail_below {tail_below} lies above head_above {head_above}: a class would be both")
+    return tuple("head" if n > head_above else "tail" if n < tail_below else "mid" for n in counts)
+
+
 def read_label_space(path: Path) -> LabelSpace:
     """Read a label space from its JSON file."""
     try:

@@ -66,7 +66,7 @@ def test_ground_truth_is_read_and_written_back_byte_for_byte(tmp_path: Path) -> 
     assert table.person_ids is not None
     assert table.person_ids.tolist() == [1, 1, 0, -1]
     assert table.scores is None
-    assert table.keyframes == {("007", 1_001_000), ("zz", 905_000)}
+    assert table.keyframes == {("007", 1_001_000_000), ("zz", 905_000_000)}
     write_ava_csv(tmp_path / "b.csv", table)
     assert (tmp_path / "b.csv").read_text() == text
 
@@ -115,7 +115,7 @@ def test_a_header_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
 def test_only_keyframes_without_actions(tmp_path: Path) -> None:
     table = read_ava_csv(put(tmp_path / "a.csv", "a,0902\n"))
     assert len(table) == 0
-    assert table.keyframes == {("a", 902_000)}
+    assert table.keyframes == {("a", 902_000_000)}
 
 
 LINE = "a,0902,0.1,0.1,0.2,0.2,12,1\n"
@@ -169,7 +169,7 @@ def test_seconds_are_spelt_as_published(seconds: float, text: str) -> None:
 
 
 def test_excluded_timestamps(tmp_path: Path) -> None:
-    assert read_excluded(put(tmp_path / "e.csv", "a,0902\n\nb,1001\n")) == {("a", 902_000), ("b", 1_001_000)}
+    assert read_excluded(put(tmp_path / "e.csv", "a,0902\n\nb,1001\n")) == {("a", 902_000_000), ("b", 1_001_000_000)}
     with pytest.raises(InputError, match=r"e\.csv:2: 'b' is not video_id,seconds"):
         read_excluded(put(tmp_path / "e.csv", "a,0902\nb\n"))
 

@@ -70,5 +70,5 @@ def as_table(rows: list[list[object]], *, scored: bool) -> AvaTable:
         label_ids=np.array([row[6] for row in full], dtype=np.int32),
         scores=np.array([row[7] for row in full], dtype=np.float64) if scored else None,
         person_ids=None,
-        keyframes={(str(row[0]), int(row[1]) * 1000) for row in rows if len(row) == 2},  # type: ignore[call-overload]
+        keyframes={(str(row[0]), int(row[1]) * 1_000_000) for row in rows if len(row) == 2},  # type: ignore[call-overload]
     )

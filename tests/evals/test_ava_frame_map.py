@@ -16,7 +16,7 @@ GOLDEN = sorted((Path(__file__).parents[1] / "golden/ava").glob("*.json"))
 
 def score(case: dict, protocol: str, **options: object) -> AvaResult:
     if protocol != "official":
-        options["excluded"] = {(str(row[0]), int(row[1]) * 1000) for row in case["excluded"]}
+        options["excluded"] = {(str(row[0]), int(row[1]) * 1_000_000) for row in case["excluded"]}
     truth, found = as_table(case["ground_truth"], scored=False), as_table(case["detections"], scored=True)
     return frame_map(truth, found, SPACE, protocol=protocol, **options)
 

@@ -9,13 +9,12 @@ from tubelet.data.ava import AvaTable
 from tubelet.evals.ava import AvaResult, ClassAp, frame_map
 from tubelet.evals.breakdown import (
     bootstrap_interval,
-    buckets_by_count,
     buckets_by_quantile,
     by_bucket,
     by_group,
     differences,
 )
-from tubelet.labels import LabelSpace
+from tubelet.labels import LabelSpace, buckets_by_count
 from tubelet.types import InputError
 
 SPACE = LabelSpace(

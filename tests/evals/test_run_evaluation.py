@@ -182,6 +182,33 @@ def test_false_positives_count_where_somebody_has_no_label(manifest: Manifest) -
     assert [c.ap for c in result.per_class] == pytest.approx([1.0, 2 / 3])
 
 
+def test_false_positives_count_where_nobody_is_annotated(manifest: Manifest, tmp_path: Path) -> None:
+    ids = ["one/b.mp4,0.333333", "two/b.mp4,2.000000", "two/b.mp4,1.200000"]
+    found = detections_table(
+        ids, np.array([[0.1, 0.1, 0.3, 0.9]] * 3), np.array([[0.1, 0.2], [0.1, 0.8], [0.1, 0.9]]), manifest, "val"
+    )
+    assert frame_map(ground_truth_table(manifest, "val"), found, SPACE).per_class[1].ap == pytest.approx(1 / 2)
+    rows = manifest.clips.to_pylist()
+    clip = next(row["clip_id"] for row in rows if row["video"] == "two/b.mp4" and row["split"] == "val")
+    listed = write_manifest(
+        tmp_path / "listed",
+        name="listed",
+        kind="localise",
+        multi_label=True,
+        label_space=SPACE,
+        media_root=tmp_path,
+        licence="",
+        source="",
+        clips=manifest.clips,
+        boxes=manifest.boxes,
+        keyframes=[{"clip_id": clip, "pts_seconds": 1.2}],
+    )
+    truth = ground_truth_table(listed, "val")
+    assert truth.keyframes == {("two/b", 1_200_000)} or truth.keyframes == {("two/b.mp4", 1_200_000)}
+    # The best detection of "wave" now is a false positive: precision 1/2 at the only recall that is reached, of 1/2.
+    assert frame_map(truth, found, SPACE).per_class[1].ap == pytest.approx(1 / 4)
+
+
 def test_a_set_without_boxes_cannot_be_localised_on(squares: Path) -> None:
     with pytest.raises(InputError, match="has no boxes"):
         ground_truth_table(read_manifest(squares / "manifests/kinetics"), "val")

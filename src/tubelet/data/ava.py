@@ -217,7 +217,7 @@ def _boxes_of(
     videos = table.column("clip_id").unique().to_pylist()
     missing = sorted(v for v in videos if v not in files)
     table = table.filter(pc.invert(pc.is_in(table.column("clip_id"), value_set=pa.array(missing, type=pa.string()))))
-    barred = np.array([(v, round(t * 1000)) in excluded for v, t in _keys(table)], dtype=bool)
+    barred = np.array([keyframe_of(v, t) in excluded for v, t in _keys(table)], dtype=bool)
     table = _drop(table, barred, counts, "rows_excluded") if excluded else table
     table = _drop(table, table.column("label").to_numpy() < 0, counts, "rows_of_unknown_labels")
     width = table.column("x2").to_numpy() - table.column("x1").to_numpy()

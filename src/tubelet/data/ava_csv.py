@@ -22,7 +22,7 @@ COLUMNS = ("video", "seconds", "x1", "y1", "x2", "y2", "action id")
 BOX_TOLERANCE = 1e-6
 
 Keyframe = tuple[str, int]
-"""(video, milliseconds)."""
+"""(video, microseconds), as the official evaluation keys AVA-Kinetics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class AvaTable:
 
 
 def keyframe_of(video: str, pts_seconds: float) -> Keyframe:
-    """Return the key of an instant, to the millisecond."""
-    return video, round(pts_seconds * 1000)
+    """Return the key of an instant, to the microsecond."""
+    return video, round(pts_seconds * 1_000_000)
 
 
 def read_ava_csv(
@@ -130,7 +130,7 @@ def write_ava_csv(path: str | Path, table: AvaTable, *, box_decimals: int = 3, s
         pattern += ",%d"
         columns.append(table.person_ids.tolist())
     lines = [pattern % row for row in zip(*columns, strict=True)]
-    lines += [f"{video},{format_seconds(ms / 1000)}" for video, ms in sorted(table.keyframes)]
+    lines += [f"{video},{format_seconds(ticks / 1_000_000)}" for video, ticks in sorted(table.keyframes)]
     write_text(path, "".join(line + "\n" for line in lines))
 
 

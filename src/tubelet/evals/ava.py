@@ -19,7 +19,7 @@ from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
 Keyframes = Collection[Keyframe]
-"""Instants as (video, milliseconds)."""
+"""Instants as (video, microseconds)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,9 +273,11 @@ def _number_frames(
 
 
 def _as_columns(keyframes: Keyframes) -> tuple[pa.Array, np.ndarray]:
-    """Return the videos and seconds of a set of (video, milliseconds)."""
+    """Return the videos and seconds of a set of (video, microseconds)."""
     rows = sorted(keyframes)
-    return pa.array([video for video, _ in rows], pa.string()), np.array([ms / 1000 for _, ms in rows], dtype=float)
+    return pa.array([video for video, _ in rows], pa.string()), np.array(
+        [ticks / 1_000_000 for _, ticks in rows], dtype=float
+    )
 
 
 def _single(rows: Rows) -> Rows:

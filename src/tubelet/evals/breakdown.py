@@ -42,19 +42,6 @@ class Interval:
     """Resamples without any class with ground truth, left out."""
 
 
-def buckets_by_count(counts: Sequence[int], *, head_above: int = 10_000, tail_below: int = 1_000) -> tuple[str, ...]:
-    """Return the bucket of each class by its training examples; the defaults are paper A's (section 4.2).
-
-    Args:
-        counts: Training examples per class.
-        head_above: More than this is ``head``.
-        tail_below: Fewer than this is ``tail``; the rest is ``mid``.
-    """
-    if tail_below > head_above + 1:
-        raise InputError(f"tail_below {tail_below} lies above head_above {head_above}: a class would be both")
-    return tuple("head" if n > head_above else "tail" if n < tail_below else "mid" for n in counts)
-
-
 def buckets_by_quantile(
     counts: Sequence[int], *, head_share: float = 1 / 3, tail_share: float = 1 / 3
 ) -> tuple[str, ...]:
@@ -182,9 +169,9 @@ def _resample(table: AvaTable, videos: Sequence[str], rows_of: Sequence[np.ndarr
     rows = np.concatenate([rows_of[video] for video in drawn])
     names = np.array([str(i) for i in range(len(drawn))], dtype=object)
     empty: dict[str, list[int]] = {}
-    for video, milliseconds in table.keyframes:
-        empty.setdefault(video, []).append(milliseconds)
-    keyframes = frozenset((str(i), ms) for i, video in enumerate(drawn) for ms in empty.get(videos[video], ()))
+    for video, microseconds in table.keyframes:
+        empty.setdefault(video, []).append(microseconds)
+    keyframes = frozenset((str(i), ticks) for i, video in enumerate(drawn) for ticks in empty.get(videos[video], ()))
     return AvaTable(
         video=np.repeat(names, [len(rows_of[video]) for video in drawn]),
         pts_seconds=table.pts_seconds[rows],

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tubelet.data.ava import AvaTable
+from tubelet.data.ava import AvaTable, keyframe_of
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import evaluation_batches
 from tubelet.data.manifest import Manifest
@@ -229,7 +229,7 @@ def ground_truth_table(manifest: Manifest, split: str) -> AvaTable:
     """Return a split's annotated boxes as AVA rows, one per box and class.
 
     A person without a label keeps a row of id -1: it is of no class, but its keyframe is annotated, and the official
-    protocol counts false positives there.
+    protocol counts false positives there, as it does on the keyframes that are annotated with nobody.
     """
     if manifest.boxes is None:
         raise InputError(f"{manifest.root}: a set of kind {manifest.kind} has no boxes to score against")
@@ -244,6 +244,11 @@ def ground_truth_table(manifest: Manifest, split: str) -> AvaTable:
         boxes_norm=np.array([[box[c] for c in ("x1", "y1", "x2", "y2")] for box, _ in rows]).reshape(-1, 4),
         label_ids=np.array([label for _, label in rows], dtype=np.int32),
         person_ids=np.array([box["person_id"] for box, _ in rows], dtype=np.int64),
+        keyframes=frozenset(
+            keyframe_of(names[clips[row["clip_id"]]], row["pts_seconds"])
+            for row in manifest.keyframes.to_pylist()
+            if row["clip_id"] in clips
+        ),
     )
 
 

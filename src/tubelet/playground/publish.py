@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tubelet.data.ava import write_label_map
-from tubelet.data.ava_csv import AvaTable, format_seconds, write_ava_csv, write_text
+from tubelet.data.ava_csv import AvaTable, format_seconds, keyframe_of, write_ava_csv, write_text
 from tubelet.data.manifest import Manifest, write_manifest
 from tubelet.labels import LabelSpace
 from tubelet.playground import posts
@@ -159,7 +159,7 @@ def write_ava_files(folder: Path, space: LabelSpace, truths: Sequence[Truth]) ->
             excluded += [f"{video},{format_seconds(k['pts_seconds'])}\n" for k in truth["keyframes"] if k["ambiguous"]]
             for key in annotated(truth):
                 if not key["people"]:
-                    empty.add((video, round(key["pts_seconds"] * 1000)))
+                    empty.add(keyframe_of(video, key["pts_seconds"]))
                 rows += [
                     (video, key["pts_seconds"], who["box_norm"], 1 + space.index(label), who["person_id"])
                     for who in key["people"]
