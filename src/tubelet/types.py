@@ -6,6 +6,7 @@ Shapes use: T frames, H height, W width, B clips in a batch, N boxes, K classes 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from math import inf
 
 import numpy as np
 import torch
@@ -213,6 +214,8 @@ class ActionDetections:
     """float32 (N,), the person detector's confidence; 1 for annotated boxes."""
     person_ids: np.ndarray
     """int64 (N,), identity inside the video; -1 = not followed."""
+    shot_seconds: tuple[float, float] = (-inf, inf)
+    """Where the shot of this instant begins and ends; infinite as far as the video was not looked at for cuts."""
 
     def __post_init__(self) -> None:
         rows = self.boxes_norm.shape[0]

@@ -1,5 +1,7 @@
+from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
+from math import inf
 from pathlib import Path
 
 import av
@@ -9,7 +11,7 @@ from inference_fakes import GREY, write_video
 from PIL import Image
 
 from tubelet.inference.drawing import PALETTE, UNKNOWN_COLOUR, DrawnPerson, draw_people, identity_colour, text_size
-from tubelet.inference.render import Labelling, _Timeline, _with_cuts, drawn_size, render, stills
+from tubelet.inference.render import Labelling, _Timeline, drawn_size, render, stills
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
 from tubelet.video.decode import iter_frames, probe
@@ -32,14 +34,14 @@ def moment(
     )
 
 
-def seen(timeline: _Timeline, pts_seconds: float, cuts: tuple[float, ...] = ()) -> dict[int, float]:
+def seen(timeline: _Timeline, pts_seconds: float) -> dict[int, float]:
     """Identity to left side."""
-    return {person: round(float(box[0]), 4) for box, _, person in timeline.people(pts_seconds, cuts)}
+    return {person: round(float(box[0]), 4) for box, _, person in timeline.people(pts_seconds)}
 
 
 def test_boxes_and_scores_move_evenly_between_keyframes() -> None:
     moments = [moment(1.0, {7: (0.0, 0, 0.2, 1)}, score=0.2), moment(2.0, {7: (0.4, 0, 0.6, 1)}, score=0.6)]
-    ((box, scores, person),) = _Timeline(moments).people(1.25, ())
+    ((box, scores, person),) = _Timeline(moments).people(1.25)
     assert person == 7
     assert box == pytest.approx([0.1, 0, 0.3, 1])
     assert scores == pytest.approx([0.3] * 3)
@@ -54,26 +56,22 @@ def test_somebody_in_one_keyframe_only_is_drawn_near_it() -> None:
 
 def test_nobody_is_drawn_in_another_shot() -> None:
     """A cut at 1.2: the first person stays up to it, the second appears from it on, although nearer to 1.0 than 2.0."""
-    moments = [moment(1.0, {1: (0.1, 0, 0.2, 1)}), moment(1.5, {2: (0.3, 0, 0.4, 1)})]
+
+    def cut_at(seconds: float) -> list[ActionDetections]:
+        one, two = moment(1.0, {1: (0.1, 0, 0.2, 1)}), moment(1.5, {2: (0.3, 0, 0.4, 1)})
+        return [replace(one, shot_seconds=(-inf, seconds)), replace(two, shot_seconds=(seconds, inf))]
+
     for t, expected in {1.1: {1: 0.1}, 1.19: {1: 0.1}, 1.2: {2: 0.3}, 1.3: {2: 0.3}}.items():
-        assert seen(_Timeline(moments), t, cuts=(1.2,)) == expected, t
+        assert seen(_Timeline(cut_at(1.2)), t) == expected, t
     # A cut late in the interval: without it the second person would be drawn from 1.25 on.
-    assert seen(_Timeline(moments), 1.3) == {2: 0.3}
-    assert seen(_Timeline(moments), 1.3, cuts=(1.4,)) == {1: 0.1}
-
-
-def test_cuts_are_known_half_a_second_ahead() -> None:
-    def scene(i: int) -> np.ndarray:
-        blocks = np.random.default_rng(i >= 20).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-        return np.kron(blocks, np.ones((8, 8, 1), dtype=np.uint8))
-
-    frames = [(i / 10, scene(i)) for i in range(30)]
-    out = list(_with_cuts(iter(frames), half_frame=0.05))
-    assert [pts for pts, _, _ in out] == [pts for pts, _ in frames]
-    known = {round(pts, 1): cuts for pts, _, cuts in out}
-    assert known[1.3] == []
-    assert known[1.5] == pytest.approx([1.95])
-    assert known[2.9] == pytest.approx([1.95])
+    assert seen(_Timeline(cut_at(inf)), 1.3) == {2: 0.3}
+    assert seen(_Timeline(cut_at(1.4)), 1.3) == {1: 0.1}
+    # A cut after the last keyframe and before the first.
+    assert seen(_Timeline(cut_at(1.2)[:1]), 1.3) == {}
+    assert seen(_Timeline(cut_at(1.2)[1:]), 1.1) == {}
+    # A whole shot between two keyframes shows nobody.
+    far = [replace(m, shot_seconds=s) for m, s in zip(cut_at(0), ((-inf, 1.1), (1.4, inf)), strict=True)]
+    assert [seen(_Timeline(far), t) for t in (1.05, 1.2, 1.45)] == [{1: 0.1}, {}, {2: 0.3}]
 
 
 def test_the_drawn_box_has_the_identity_colour_where_the_person_is(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Self
 
@@ -43,6 +44,7 @@ class _Keyframe:
     frame_hw: tuple[int, int]
     clip: Tensor | None
     """uint8 (3, T, S, S); None where nobody is seen, so nothing is computed."""
+    shot_seconds: tuple[float, float]
 
 
 class Localiser:
@@ -120,35 +122,40 @@ class Localiser:
         look_back = self.preprocess.span_seconds + step
         ring, linker, starts_shot = FrameRing(self.preprocess), TubeLinker(link), CutFinder()
         pending: deque[tuple[float, float, int]] = deque()  # keyframe, time of the frame nearest to it, its shot
-        shot = 0
+        cuts: list[float] = []  # where shots 1, 2, ... begin: halfway between the last and the first frame
+        before = 0.0
         frames = iter_frames(video, long_side=decode_side(meta))
         for pts, frame, ticks in mark_nearest(frames, spacing):
             if starts_shot(frame):
-                shot += 1
+                cuts.append((before + pts) / 2)
                 linker.cut()
-            ring.add(pts, frame, shot)
+            before = pts
+            ring.add(pts, frame, len(cuts))
             if ticks:
                 (people,) = self._people([frame])
                 linker.update(pts, people)
                 keyframes = (k for k in ticks if k % self._detections_per_keyframe == 0)
-                pending.extend((k * spacing, pts, shot) for k in keyframes)
+                pending.extend((k * spacing, pts, len(cuts)) for k in keyframes)
             while pending and pts >= pending[0][1] + look_ahead:
-                yield self._keyframe(pending.popleft(), ring, linker)
+                yield self._keyframe(pending.popleft(), ring, linker, cuts)
             oldest = pending[0][1] if pending else pts
             linker.forget_before(oldest)
             ring.forget_before(oldest - look_back)
         while pending:
-            yield self._keyframe(pending.popleft(), ring, linker)
+            yield self._keyframe(pending.popleft(), ring, linker, cuts)
 
     def _link_for(self, spacing: float) -> LinkConfig:
         """Return the link settings with a gap that survives one missed detection at this spacing."""
         return replace(self.link, max_gap_seconds=max(self.link.max_gap_seconds, 2.5 * spacing))
 
-    def _keyframe(self, place: tuple[float, float, int], ring: "FrameRing", linker: TubeLinker) -> _Keyframe:
+    def _keyframe(
+        self, place: tuple[float, float, int], ring: "FrameRing", linker: TubeLinker, cuts: Sequence[float]
+    ) -> _Keyframe:
         keyframe, at, shot = place
+        span = (cuts[shot - 1] if shot else -inf, cuts[shot] if shot < len(cuts) else inf)
         people = linker.at(at)
         clip = ring.clip(keyframe, shot) if len(people.boxes) else None
-        return _Keyframe(pts_seconds=keyframe, people=people, frame_hw=ring.frame_hw, clip=clip)
+        return _Keyframe(pts_seconds=keyframe, people=people, frame_hw=ring.frame_hw, clip=clip, shot_seconds=span)
 
     def _scored(self, video: str, keyframes: Iterable[_Keyframe]) -> Iterator[ActionDetections]:
         """Run the model on groups of keyframes."""
@@ -189,6 +196,7 @@ class Localiser:
                 scores=next(rows).numpy(),
                 box_scores=k.people.scores,
                 person_ids=k.people.person_ids,
+                shot_seconds=k.shot_seconds,
             )
             for k, boxes in zip(group, boxes_norm)
         ]

@@ -1,16 +1,15 @@
 """An annotated copy of a video, and stills: boxes move between keyframes in step with each frame's own time."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from tubelet.inference.cuts import CutFinder
 from tubelet.inference.drawing import DrawnPerson, draw_people
 from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.labels import LabelSpace
@@ -21,17 +20,13 @@ from tubelet.video.write import VideoWriter
 # A smaller video is enlarged until its shorter side has this many pixels, so that text is readable and leaves room.
 LEAST_SHORT_SIDE = 480
 MOST_LONG_SIDE = 1280
-# Somebody seen at one keyframe only is drawn for at most so long before and after it; frames are held back as long, to
-# know about a cut in between. At 1280 x 720 and 30 frames a second that is 40 MB.
-AHEAD_SECONDS = 0.5
-# Cuts remembered: those between two keyframes are needed, and no film cuts so fast.
-MOST_CUTS = 64
-
+# Somebody seen at one keyframe only is drawn for at most so long before and after it.
+HOLD_SECONDS = 0.5
 
 Person = tuple[np.ndarray, np.ndarray, int]
 """Box in 0..1 of the frame (4,), scores (K,), identity."""
-FrameWithCuts = tuple[float, np.ndarray, list[float]]
-"""Time in seconds, pixels, the cuts around it."""
+TimedFrame = tuple[float, np.ndarray]
+"""Time in seconds, pixels uint8 (H, W, 3)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,13 +85,13 @@ def render(
     width, height = drawn_size(meta)
     timeline = _Timeline(moments)
     written = repeated = dropped = 0
-    frames = _with_cuts(iter_frames(video, long_side=max(width, height)), half_frame=0.5 / meta.fps)
+    frames = iter_frames(video, long_side=max(width, height))
     with VideoWriter(out, width=width, height=height, fps=meta.fps) as writer:
-        for (pts, frame, cuts), slots in _slots(frames, meta.fps):
+        for (pts, frame), slots in _slots(frames, meta.fps):
             if slots == 0:
                 dropped += 1
                 continue
-            drawn = _drawn(_fit(frame, width, height), timeline.people(pts, cuts), labelling)
+            drawn = _drawn(_fit(frame, width, height), timeline.people(pts), labelling)
             for _ in range(slots):
                 writer.write(drawn)
             written, repeated = written + slots, repeated + slots - 1
@@ -106,12 +101,12 @@ def render(
     return Rendered(path=Path(out), num_frames=written, num_repeated=repeated, num_dropped=dropped)
 
 
-def _slots(frames: Iterable[FrameWithCuts], fps: float) -> Iterator[tuple[FrameWithCuts, int]]:
+def _slots(frames: Iterable[TimedFrame], fps: float) -> Iterator[tuple[TimedFrame, int]]:
     """Yield each frame with the number of output frames that show it; 1 throughout at a constant rate.
 
     Output frame j shows the last frame that begins before (j + 1/2) / fps.
     """
-    held: FrameWithCuts | None = None
+    held: TimedFrame | None = None
     first, slot = 0.0, 0
     for frame in frames:
         if held is None:
@@ -123,25 +118,6 @@ def _slots(frames: Iterable[FrameWithCuts], fps: float) -> Iterator[tuple[FrameW
         held = frame
     if held is not None:
         yield held, 1
-
-
-def _with_cuts(frames: Iterable[tuple[float, np.ndarray]], *, half_frame: float) -> Iterator[FrameWithCuts]:
-    """Yield each frame with the cuts of the last seconds and those up to ``AHEAD_SECONDS`` after it.
-
-    A cut's time is half a frame before the first frame of the new shot, so that it also separates keyframes, which lie
-    up to half a frame from the frame they were computed on.
-    """
-    starts_shot = CutFinder()
-    held: deque[tuple[float, np.ndarray]] = deque()
-    cuts: deque[float] = deque(maxlen=MOST_CUTS)
-    for pts, frame in frames:
-        if starts_shot(frame):
-            cuts.append(pts - half_frame)
-        held.append((pts, frame))
-        while pts - held[0][0] > AHEAD_SECONDS:
-            yield *held.popleft(), list(cuts)
-    for pts, frame in held:
-        yield pts, frame, list(cuts)
 
 
 def stills(
@@ -191,15 +167,11 @@ class _Timeline:
         self._before: ActionDetections | None = None
         self._after: ActionDetections | None = next(self._moments, None)
 
-    def people(self, pts_seconds: float, cuts: Sequence[float]) -> list[Person]:
+    def people(self, pts_seconds: float) -> list[Person]:
         """Return the people at a time.
 
         Somebody in the keyframes before and after moves evenly between them. Somebody in only one of them is drawn in
         the half interval next to it, from or to the cut if there is one, and never in another shot.
-
-        Args:
-            pts_seconds: The time.
-            cuts: Cuts between the two keyframes as far as they are known.
         """
         while self._after is not None and self._after.pts_seconds <= pts_seconds:
             self._before, self._after = self._after, next(self._moments, None)
@@ -207,13 +179,12 @@ class _Timeline:
         start, end = _span(before, after)
         both = _in_both(before, after)
         found = [_between(before, after, *rows, (pts_seconds - start) / (end - start)) for rows in both]
-        hold = min(AHEAD_SECONDS, (end - start) / 2)
-        cut_behind = any(start < c <= pts_seconds for c in cuts)
-        cut_ahead = any(pts_seconds < c < end for c in cuts)
-        if before is not None and not cut_behind and (cut_ahead or pts_seconds - start < hold):
+        leaves = inf if before is None else before.shot_seconds[1]
+        enters = -inf if after is None else after.shot_seconds[0]
+        hold = HOLD_SECONDS if leaves <= end or enters > start else min(HOLD_SECONDS, (end - start) / 2)
+        if before is not None and pts_seconds < leaves and pts_seconds - start < hold:
             found += _alone(before, {i for i, _ in both})
-        near = end - pts_seconds <= (AHEAD_SECONDS if cut_behind else hold)
-        if after is not None and near and not cut_ahead:
+        if after is not None and pts_seconds >= enters and end - pts_seconds <= hold:
             found += _alone(after, {j for _, j in both})
         return found
 
@@ -227,8 +198,8 @@ def _span(before: ActionDetections | None, after: ActionDetections | None) -> tu
     """Return the times of two keyframes; a missing one lies two holding times away."""
     if before is None:
         end = after.pts_seconds if after is not None else 0.0
-        return end - 2 * AHEAD_SECONDS, end
-    return before.pts_seconds, before.pts_seconds + 2 * AHEAD_SECONDS if after is None else after.pts_seconds
+        return end - 2 * HOLD_SECONDS, end
+    return before.pts_seconds, before.pts_seconds + 2 * HOLD_SECONDS if after is None else after.pts_seconds
 
 
 def _in_both(before: ActionDetections | None, after: ActionDetections | None) -> list[tuple[int, int]]:
