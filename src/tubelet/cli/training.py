@@ -81,7 +81,7 @@ def study_cofinetuning(
     playground: Path,
     out: Path,
     size: Literal["tiny", "small", "study"] = "study",
-    learning_rates: tuple[float, ...] = (0.0005, 0.001, 0.002),
+    learning_rates: tuple[float, ...] = (0.001, 0.002, 0.004),
     seeds: tuple[int, ...] = (0, 1, 2),
     budget_minutes: float | None = None,
     num_parallel: int = 2,
