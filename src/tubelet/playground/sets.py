@@ -19,7 +19,7 @@ cores of an AMD EPYC ``small`` took 109 s and ``study`` 187 s.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tubelet.playground.actions import VERBS
+from tubelet.playground.actions import PAIRS, SOLO, VERBS
 
 Choice = tuple[str, str, tuple[str, ...]]
 """(``solo`` | ``verb`` | ``pair``, key of that table, objects it is restricted to; none = all it may have)."""
@@ -148,6 +148,13 @@ LOCALISE_PAIR: dict[Choice, float] = {
     }.items()
 }  # fmt: skip
 """What pairs do."""
+
+
+def held_out_classes() -> tuple[str, ...]:
+    """Return the classes of the localisation set whose motion has a take that training never shows, sorted."""
+    acts = [SOLO[key] for kind, key, _ in LOCALISE_SOLO if kind == "solo"]
+    acts += [act for _, key, _ in LOCALISE_PAIR for act in (PAIRS[key].first, PAIRS[key].second)]
+    return tuple(sorted({act.labels[0] for act in acts if len(act.lower) > 1}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

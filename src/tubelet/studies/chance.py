@@ -8,10 +8,13 @@ from statistics import fmean
 from tubelet.data.manifest import read_manifest
 from tubelet.evals.run import chance_map
 from tubelet.labels import LabelSpace
+from tubelet.playground.sets import held_out_classes
 from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, manifest_of
 from tubelet.train.evaluate import evaluate_run
 
 CHANCE_SEEDS = range(5)
+HELD_OUT = "held-out motions"
+"""Mean AP of the classes whose motion the test split shows in a take that training never shows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +36,15 @@ class Chance:
         """Return the chance level of a quantity of the study's table, if it has one."""
         if quantity == "mAP":
             return self.mean_ap
+        if quantity == HELD_OUT:
+            return held_out_ap(self.per_class)
         return self.parts.get(quantity, self.accuracy.get(quantity.removesuffix(" at the end")))
+
+
+def held_out_ap(per_class: Mapping[str, float | None]) -> float | None:
+    """Return the mean AP of the classes with a held-out take; None where none of them was measured."""
+    found = [ap for name in held_out_classes() if (ap := per_class.get(name)) is not None]
+    return fmean(found) if found else None
 
 
 def measure_chance(playground: Path, localise_run: Path, *, split: str) -> Chance:

@@ -10,11 +10,12 @@ from tubelet.data.ava_csv import write_text
 from tubelet.data.manifest import read_manifest
 from tubelet.evals.breakdown import BUCKETS
 from tubelet.evals.figures import per_class_bars
+from tubelet.playground.sets import held_out_classes
 from tubelet.recipes.playground import LOCALISE_SET, manifest_of
 from tubelet.records import from_json, read_json, to_json, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm
 from tubelet.studies.arms_report import training_counts
-from tubelet.studies.chance import Chance
+from tubelet.studies.chance import HELD_OUT, Chance, held_out_ap
 from tubelet.studies.cofinetuning import FAILED_FILE, PLAN_FILE
 from tubelet.types import InputError
 
@@ -58,7 +59,7 @@ class Summary:
     """What the study says so far."""
 
     arms: dict[str, dict[str, Spread]]
-    """Arm to quantity to spread; quantities: ``mAP``, buckets, groups, and the classification metrics."""
+    """Arm to quantity to spread: ``mAP``, buckets, groups, held-out motions, and the classification metrics."""
     learning_rates: dict[str, float | None]
     margins: tuple[Margin, ...]
     bucket_gains: dict[str, dict[str, float]]
@@ -97,6 +98,7 @@ def quantities(result: ArmResult) -> dict[str, float]:
         "mAP": result.mean_ap,
         **result.buckets,
         **result.groups,
+        HELD_OUT: held_out_ap({c.name: c.ap for c in result.per_class}),
         **result.classify,
         **at_end,
     }
@@ -203,12 +205,13 @@ def _arm_table(summary: Summary) -> list[str]:
         chance = summary.chance.of(name)
         lines.append(f"| {name} | {' | '.join(cells)} | {'' if chance is None else f'{100 * chance:.1f}'} |")
     seeds = {arm: values["mAP"].num_seeds for arm, values in summary.arms.items()}
+    held_out = f"{HELD_OUT.capitalize()}: mean AP of {', '.join(held_out_classes())}. "
     note = (
         "mAP: frame mAP at IoU 0.5, AVA's official protocol, on annotated person boxes. Mean ± standard deviation over "
         "seeds, in brackets lowest to highest. Seeds: "
     )
     lost = {arm: f" ({summary.failed[arm]} more failed)" if summary.failed.get(arm) else "" for arm in seeds}
-    return [*lines, "", note + ", ".join(f"{arm} {n}{lost[arm]}" for arm, n in seeds.items()) + "."]
+    return [*lines, "", held_out + note + ", ".join(f"{arm} {n}{lost[arm]}" for arm, n in seeds.items()) + "."]
 
 
 def _cell(value: Spread | None) -> str:
