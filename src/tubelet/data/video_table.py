@@ -1,0 +1,198 @@
+"""A plain table of your own: csv or parquet with ``path,label``, one row for each clip.
+
+Columns: ``path`` and ``label``; optional ``split`` (train, val, test, ...), ``start_seconds`` and ``end_seconds`` (of
+the video; empty = all of it). A csv needs the header line, except with exactly the two columns path and label.
+A path is below the media root or a URI (``s3://``, ``https://`` ...), which needs ``start_seconds`` and
+``end_seconds``, since nothing is fetched here. Several labels stand in one cell with a separator between, or in a list
+column of a parquet file.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tubelet.data.annotation_files import ClassNames, given, plain_rows, read_classes, table_rows
+from tubelet.data.manifest import Manifest
+from tubelet.data.media import ClipRow, MediaFolder, share_of, without_suffix, write_clips
+from tubelet.labels import LabelSpace
+from tubelet.types import InputError, did_you_mean
+
+COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Row:
+    place: str
+    path: str
+    labels: tuple[str, ...]
+    split: str
+    segment: tuple[float, float] | None
+
+
+def import_video_table(
+    *,
+    train: Path,
+    val: Path | None = None,
+    test: Path | None = None,
+    media_root: Path,
+    out: Path,
+    labels: str | None = None,
+    multi_label: bool = False,
+    separator: str = "|",
+    val_share: float = 0.0,
+    frames_fps: float = 0.0,
+    name: str = "mine",
+    licence: str = "unknown",
+) -> Manifest:
+    """Turn csv or parquet tables of ``path,label`` into a manifest.
+
+    Args:
+        train: The table, or that of the training split; a column ``split`` goes before the file.
+        val: The same for validation.
+        test: The same for testing; its labels may be empty.
+        media_root: Folder that holds the videos; absolute paths are taken from below it.
+        out: Folder of the manifest.
+        labels: A label space that comes with Tubelet (``kinetics400``), or a file with a class on each line; default:
+            the labels of the tables, sorted.
+        multi_label: A cell may hold several labels, or none.
+        separator: Between the labels of a cell.
+        val_share: The share of the training videos that becomes ``val``, decided by each one's name.
+        frames_fps: Rate of the media that are folders of frames.
+        name: Of the data set.
+        licence: Of the annotation.
+
+    Raises:
+        InputError: A mistake in the files, with file and line; or no video found.
+    """
+    if not 0 <= val_share < 1:
+        raise InputError(f"val_share must be in [0, 1), got {val_share}")
+    rows = [
+        row
+        for split, path in given(train=train, val=val, test=test)
+        for row in _read(path, split, separator if multi_label else None)
+    ]
+    if not rows:
+        raise InputError(f"{train}: has no rows; expected path,label")
+    space = read_classes(labels) if labels else LabelSpace(name=name, names=_sorted_names(rows))
+    names = ClassNames(space)
+    root = str(media_root.absolute())
+    clips = []
+    for row in rows:
+        video = row.path if "://" in row.path else row.path.removeprefix(root).lstrip("/")
+        held_out = row.split == "train" and share_of(video) < val_share
+        clips.append(
+            ClipRow(
+                names=(video,),
+                clip_id=_clip_id(video, row.segment),
+                split="val" if held_out else row.split,
+                labels=_columns(row, names, multi_label=multi_label),
+                segment=row.segment,
+            )
+        )
+    return write_clips(
+        out,
+        rows=clips,
+        media=MediaFolder(media_root),
+        frames_fps=frames_fps,
+        name=name,
+        label_space=space,
+        multi_label=multi_label,
+        licence=licence,
+        source=f"table ({train})",
+    )
+
+
+def _read(path: Path, split: str, separator: str | None) -> Iterator[_Row]:
+    for place, cells in _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path):
+        video, label = str(cells.get("path") or "").strip(), cells["label"]
+        if not video:
+            raise InputError(f"{place}: path is missing; expected a video below the media root")
+        if isinstance(label, (list, tuple)):
+            found: tuple[str, ...] = tuple(str(part) for part in label)
+        elif separator is not None:
+            found = tuple(part.strip() for part in _text(label).split(separator) if part.strip())
+        else:
+            found = (_text(label),) if _text(label) else ()
+        yield _Row(
+            place=place,
+            path=video,
+            labels=found,
+            split=_text(cells.get("split")) or split,
+            segment=_segment(place, cells),
+        )
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    _, first = next(plain_rows(path), ("", []))
+    header = [cell.strip() for cell in first]
+    if "path" in header or "label" in header:
+        _check_columns(f"{path}:1", header)
+        yield from table_rows(path, COLUMNS[:2])
+        return
+    for place, cells in plain_rows(path):
+        if len(cells) != 2:
+            raise InputError(f"{place}: {len(cells)} columns and no header; expected a first line path,label,...")
+        yield place, {"path": cells[0], "label": cells[1]}
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+    _check_columns(str(path), table.column_names)
+    for number, cells in enumerate(table.to_pylist()):
+        yield f"{path}: row {number}", cells
+
+
+def _check_columns(place: str, names: Sequence[str]) -> None:
+    for name in COLUMNS[:2]:
+        if name not in names:
+            raise InputError(f"{place}: column {name!r} is missing; expected {', '.join(COLUMNS)}")
+    for name in names:
+        if name not in COLUMNS:
+            hint = did_you_mean(name, COLUMNS)
+            raise InputError(f"{place}: unknown column {name!r}{hint}; expected {', '.join(COLUMNS)}")
+
+
+def _segment(place: str, cells: Mapping[str, object]) -> tuple[float, float] | None:
+    texts = {column: _text(cells.get(column)) for column in COLUMNS[3:]}
+    if not any(texts.values()):
+        return None
+    times = []
+    for column, text in texts.items():
+        try:
+            times.append(float(text))
+        except ValueError:
+            raise InputError(f"{place}: {column} is {text!r}, expected seconds (or both times empty)") from None
+    if not 0 <= times[0] < times[1]:
+        raise InputError(f"{place}: end_seconds is {times[1]}, expected after start_seconds {times[0]}")
+    return times[0], times[1]
+
+
+def _columns(row: _Row, names: ClassNames, *, multi_label: bool) -> tuple[int, ...]:
+    if not multi_label and len(row.labels) != 1 and not (row.split.startswith("test") and not row.labels):
+        raise InputError(f"{row.place}: {len(row.labels)} labels, expected one (or multi_label)")
+    return tuple(sorted({names.column(row.place, label) for label in row.labels}))
+
+
+def _sorted_names(rows: Sequence[_Row]) -> tuple[str, ...]:
+    """Return the labels in order; numbers by value."""
+    found = {label for row in rows for label in row.labels}
+    if not found:
+        raise InputError(f"{rows[0].place.rsplit(':', 1)[0]}: no row has a label")
+    if all(label.isdigit() for label in found):
+        return tuple(sorted(found, key=int))
+    return tuple(sorted(found))
+
+
+def _clip_id(video: str, segment: tuple[float, float] | None) -> str:
+    stem = without_suffix(video)
+    return stem if segment is None else f"{stem}@{segment[0]:g}-{segment[1]:g}"
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
