@@ -120,6 +120,24 @@ def test_a_variable_rate_keeps_boxes_in_step_with_the_pictures(tmp_path: Path) -
     assert done.num_frames - done.num_repeated + done.num_dropped == len(times)
 
 
+def test_the_annotated_video_is_heard(tmp_path: Path) -> None:
+    video = tmp_path / "loud.mkv"
+    with av.open(str(video), "w") as container:
+        pictures, sound = container.add_stream("libx264", rate=10), container.add_stream("pcm_s16le", rate=8000)
+        pictures.width, pictures.height, pictures.pix_fmt = 160, 96, "yuv420p"
+        sound.codec_context.layout = "mono"
+        for i in range(10):
+            picture = av.VideoFrame.from_ndarray(np.zeros((96, 160, 3), dtype=np.uint8), format="rgb24")
+            container.mux(pictures.encode(picture))
+            heard = av.AudioFrame.from_ndarray(np.full((1, 800), 5000, dtype=np.int16), format="s16", layout="mono")
+            heard.sample_rate, heard.pts = 8000, 800 * i
+            container.mux(sound.encode(heard))
+        container.mux(pictures.encode(None))
+    render(video, [], tmp_path / "out.mp4", labelling=LABELLING)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) == pytest.approx(8000, abs=2048)
+
+
 def test_all_moments_are_read_even_if_no_frame_needs_them(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", lambda i: [], num_frames=5)
     read = []

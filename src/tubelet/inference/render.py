@@ -15,6 +15,7 @@ from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
 from tubelet.video.decode import iter_frames, probe, read_frames
+from tubelet.video.sound import open_sound
 from tubelet.video.write import VideoWriter
 
 # A smaller video is enlarged until its shorter side has this many pixels, so that text is readable and leaves room.
@@ -67,7 +68,8 @@ def render(
 ) -> Rendered:
     """Write an annotated mp4 of a video.
 
-    The output has the input's average frame rate; each of its frames shows the input frame of that time.
+    The output has the input's average frame rate; each of its frames shows the input frame of that time. Its sound is
+    the input's.
 
     Args:
         video: The video the moments were found in.
@@ -86,7 +88,7 @@ def render(
     timeline = _Timeline(moments)
     written = repeated = dropped = 0
     frames = iter_frames(video, long_side=max(width, height))
-    with VideoWriter(out, width=width, height=height, fps=meta.fps) as writer:
+    with open_sound(video) as sound, VideoWriter(out, width=width, height=height, fps=meta.fps, sound=sound) as writer:
         for (pts, frame), slots in _slots(frames, meta.fps):
             if slots == 0:
                 dropped += 1

@@ -11,6 +11,7 @@ import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from tubelet.types import InputError
+from tubelet.video.sound import Sound
 
 
 class VideoWriter:
@@ -28,6 +29,7 @@ class VideoWriter:
         preset: x264's preset.
         gop: Frames from one key frame to the next; ``None`` = x264's default (250).
         num_threads: Encoder threads; many small files are better spread over processes.
+        sound: Written beside the pictures, to the end of the last one.
 
     Raises:
         InputError: Odd or non-positive size or rate, or no frame written.
@@ -44,6 +46,7 @@ class VideoWriter:
         preset: str = "veryfast",
         gop: int | None = None,
         num_threads: int = 1,
+        sound: Sound | None = None,
     ) -> None:
         self.path = Path(path)
         if width <= 0 or height <= 0 or width % 2 or height % 2:
@@ -66,6 +69,9 @@ class VideoWriter:
         # Tagged, so that players do not guess another matrix for large frames.
         self._stream.codec_context.colorspace = int(Colorspace.ITU601)
         self._stream.codec_context.color_range = 1
+        self._sound = sound
+        if sound is not None:
+            sound.attach(self._container)
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +86,8 @@ class VideoWriter:
         picture.time_base = 1 / self._rate
         self._container.mux(self._stream.encode(picture))
         self._num_frames += 1
+        if self._sound is not None:  # Now, not at the end: the file would be held in memory until then.
+            self._container.mux(list(self._sound.until(float(self._num_frames / self._rate))))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
