@@ -1,4 +1,6 @@
+import gc
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -9,20 +11,19 @@ from typing import Any
 
 import pytest
 import torch
+from deadly import DeadlyCache
 from numbered_video import write_numbered
 
 from tubelet.data.dataset import Augment, ClipDataset
-from tubelet.data.loader import batches, collate, evaluation_batches
+from tubelet.data.loader import Skips, batches, collate, evaluation_batches
 from tubelet.data.manifest import write_manifest
 from tubelet.data.mixture import Mixture, sample_seed
 from tubelet.labels import LabelSpace
 from tubelet.types import ClipBatch, InputError, Preprocess, VideoError
+from tubelet.worker_pool import WorkerError
 
 SPACE = LabelSpace(name="toy", names=("walk", "run", "jump"))
 CLIPS = Preprocess(size=48, num_frames=4, frame_stride=2, fps=25)
-# Two workers even where there is one core: the warning about that is not the loader's.
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
-
 COMMON: dict[str, Any] = {"label_space": SPACE, "licence": "", "source": ""}
 
 
@@ -211,3 +212,153 @@ def _alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+# Below: processes and videos that die. ``DeadlyCache`` stands where a data set keeps its frame cache.
+def deadly_sets(root: Path, **options: Any) -> dict[str, ClipDataset]:
+    cache = DeadlyCache(root, 48, 25.0, log=str(root / "reads.txt"), **options)
+    made = make_sets(root)
+    for dataset in made.values():
+        dataset._cache = cache
+    return made
+
+
+def reads(root: Path) -> list[list[str]]:
+    return [line.split() for line in (root / "reads.txt").read_text().splitlines()]
+
+
+def test_a_worker_killed_in_the_middle_changes_no_batch(tmp_path: Path) -> None:
+    sets = deadly_sets(tmp_path, seconds=0.01)
+    plan = mixture(sets, 16)
+    expected = list(batches(sets, plan, seed=9))
+    (tmp_path / "reads.txt").unlink()
+    seen, victims = [], set()
+    for step, batch in batches(sets, plan, num_workers=2, seed=9, prefetch_bytes=1):
+        seen.append((step, batch))
+        if step in (2, 6):
+            victims.add(int(reads(tmp_path)[-1][0]))
+            os.kill(int(reads(tmp_path)[-1][0]), signal.SIGKILL)
+    assert len(seen) == 16
+    assert all(s == t and same(a, b) for (s, a), (t, b) in zip(expected, seen, strict=True))
+    assert len(victims) == 2
+    assert {int(pid) for pid, _ in reads(tmp_path)} > victims
+
+
+def test_a_video_that_kills_its_worker_is_blamed(tmp_path: Path) -> None:
+    sets = deadly_sets(tmp_path, deadly="b.mp4")
+    plan = mixture(sets, 12)
+    first = next(s for s in range(12) if "b.mp4" in {sets[plan.task_at(s)].video(i) for i in plan.indices(s)})
+    seen = []
+    with pytest.raises(WorkerError, match=r"sample \S+: its worker process ended 3 times \(signal 11, SIGSEGV\)"):
+        seen.extend(step for step, _ in batches(sets, plan, num_workers=2, seed=9))
+    assert seen == list(range(first))
+
+
+def test_skipped_samples_leave_the_others_as_they_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The rule: a batch is short of what cannot be made, and nothing else changes, however many workers there are."""
+    sets = deadly_sets(tmp_path)
+    plan = mixture(sets, 6)
+    whole = dict(batches(sets, plan, seed=9))
+    for num_workers, options in ((0, {"broken": ("b.mp4",)}), (3, {"broken": ("b.mp4",)}), (2, {"deadly": "b.mp4"})):
+        sets = deadly_sets(tmp_path, **options)
+        caplog.clear()
+        found = dict(batches(sets, plan, num_workers=num_workers, seed=9, on_error="skip"))
+        assert list(found) == list(range(6))
+        for step, batch in found.items():
+            names = [sets[batch.task].video(i) for i in plan.indices(step)]
+            kept = [slot for slot, name in enumerate(names) if name != "b.mp4"]
+            full = whole[step]
+            assert batch.sample_ids == tuple(full.sample_ids[slot] for slot in kept)
+            assert batch.skipped_ids == tuple(i for i in full.sample_ids if i not in batch.sample_ids)
+            assert torch.equal(batch.video, full.video[kept])
+            if full.box_clip is None or batch.box_clip is None:
+                assert torch.equal(batch.targets, full.targets[kept])
+                continue
+            assert full.boxes is not None
+            rows = [row for slot in kept for row in torch.nonzero(full.box_clip == slot).flatten().tolist()]
+            assert torch.equal(batch.targets, full.targets[rows])
+            assert torch.equal(torch.as_tensor(batch.boxes), full.boxes[rows])
+            assert batch.box_clip.unique().tolist() == list(range(len(kept)))
+        assert sum(len(batch.skipped_ids) for batch in found.values()) == len(caplog.records) > 3
+        assert "b.mp4" in caplog.text or "worker process ended" in caplog.text
+
+
+def test_a_batch_with_nothing_left_is_an_error(tmp_path: Path) -> None:
+    sets = deadly_sets(tmp_path, broken=("a.mp4", "b.mp4"))
+    with pytest.raises(VideoError, match=r"[ab]\.mp4: step 0 has no sample left; the last: sample \S+: broken for"):
+        next(batches(sets, mixture(sets), seed=9, on_error="skip"))
+
+
+def test_skipping_stops_above_a_share() -> None:
+    """11 of the first 1000 or fewer are more than 1 %; later it is 1 % of all."""
+    bad = [("x", VideoError("x.mp4", "broken"))]
+    skips = Skips(on_error="skip")
+    for step in range(10):
+        skips.check(step, bad, 4)
+    with pytest.raises(
+        VideoError, match=r"x\.mp4: 11 of 44 samples could not be read, more than 1%; the last: sample x"
+    ):
+        skips.check(10, bad, 4)
+    later = Skips(on_error="skip", num_seen=4996, num_skipped=49)
+    later.check(0, bad, 4)
+    with pytest.raises(VideoError, match="51 of 5004"):
+        later.check(1, bad, 4)
+
+
+def test_prefetch_is_bounded_in_bytes(tmp_path: Path) -> None:
+    """A sample is 4 x 3 x 48 x 48 bytes, a batch 3 of them."""
+    batch_bytes = 3 * 4 * 3 * 48 * 48
+    for room, ahead in ((1, 1), (3 * batch_bytes, 3), (4 * batch_bytes - 1, 3)):
+        sets = deadly_sets(tmp_path)
+        (tmp_path / "reads.txt").unlink(missing_ok=True)
+        loader = batches(sets, mixture(sets, 50), num_workers=2, seed=9, prefetch_bytes=room)
+        next(loader)
+        time.sleep(0.5)
+        assert len(reads(tmp_path)) == 3 * ahead  # the room of the batch that was given out is not used again yet
+        loader.close()
+
+
+def test_an_order_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
+    make_sets(tmp_path)
+    row = {"video": "a.mp4", "start_seconds": 0.0, "end_seconds": 2.0, "split": "train", "labels": [1]}
+    manifest = write_manifest(
+        tmp_path / "many",
+        name="m",
+        kind="classify",
+        multi_label=False,
+        media_root=tmp_path,
+        clips=[{**row, "clip_id": f"clip-{i}"} for i in range(5000)],
+        **COMMON,
+    )
+    data = ClipDataset(manifest, "train", preprocess=CLIPS, augment=None)
+    assert len(pickle.dumps(data.example(4321))) < 5000
+    assert len(pickle.dumps(data.holding(data.example(0)))) < 10_000
+    alone = data.holding(data.example(4321))
+    assert (alone.sample_id(0), alone.targets(0).tolist()) == ("clip-4321", [[0, 1, 0]])
+    boxes = make_sets(tmp_path)["localise"]
+    for index in range(len(boxes)):
+        alone, whole = boxes.holding(boxes.example(index)).view(0), boxes.view(index)
+        assert alone.sample_id == whole.sample_id
+        assert torch.equal(torch.as_tensor(alone.boxes), torch.as_tensor(whole.boxes))
+        assert torch.equal(alone.targets, whole.targets)
+
+
+def test_a_batch_lives_as_long_as_its_tensors(sets: dict[str, ClipDataset]) -> None:
+    """The memory that workers wrote into is the batch's own: nothing that comes later changes it."""
+    loader = batches(sets, mixture(sets, 30), num_workers=2, seed=9)
+    _, first = next(loader)
+    before = first.video.clone()
+    assert sum(1 for _ in loader) == 29
+    assert torch.equal(first.video, before)
+    first.video.fill_(7)  # and can be written to
+    gc.collect()
+    others = mapped() - 1
+    del first
+    gc.collect()
+    assert mapped() == others == 0
+
+
+def mapped() -> int:
+    """Return how many batches' memory this process sees."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return len({line.split()[4] for line in lines if "tubelet-batch" in line})

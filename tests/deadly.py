@@ -1,0 +1,80 @@
+"""What workers are asked to do in tests of processes that die; in a module of its own, so that they can import it."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tubelet.types import Clip, InputError, VideoError
+from tubelet.video.cache import FrameCache
+from tubelet.video.decode import read_frames
+
+
+def add(setup: int, number: int) -> int:
+    return setup + number
+
+
+def die(_: int, signal_number: int) -> None:
+    os.kill(os.getpid(), signal_number)
+
+
+def leave(_: int, status: int) -> None:
+    os._exit(status)
+
+
+def wait(_: int, seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def die_once(_: int, mark: str) -> str:
+    """Die at the first call, answer at the second."""
+    if not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "lived"
+
+
+def mistake(_: int, text: str) -> None:
+    raise VideoError("a.mp4", text, 2.5) if text == "video" else InputError(text)
+
+
+def bug(_: int) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def read_and_write(_: int, fd: int) -> bytes:
+    text = os.pread(fd, 100, 0)
+    os.pwrite(fd, b"there", 0)
+    return text
+
+
+def modules(_: int) -> list[str]:
+    return list(sys.modules)
+
+
+@dataclass(frozen=True)
+class DeadlyCache(FrameCache):
+    """Reads files like a data set without cache, but one of these videos ends the process, another one every time."""
+
+    deadly: str = ""
+    broken: tuple[str, ...] = ()
+    log: str = ""
+    """A file that gets a line for each read: process and video."""
+    seconds: float = 0.0
+    """Each read takes as long."""
+
+    def clip(self, path: str | Path, pts_seconds: Sequence[float]) -> Clip:
+        name = Path(path).name
+        if self.log:
+            with Path(self.log).open("a") as file:
+                file.write(f"{os.getpid()} {name}\n")
+        if name == self.deadly:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if name in self.broken:
+            raise VideoError(path, "broken for a test")
+        time.sleep(self.seconds)
+        return read_frames(path, pts_seconds, long_side=self.long_side, shrink_only=True)
