@@ -13,7 +13,7 @@ def import_ava(
     out: Path,
     name: str = "mine",
     licence: str = "unknown",
-    video_starts_at: float = 0.0,
+    video_starts_at: float | None = None,
 ) -> None:
     """Turn AVA-format annotation of videos in a folder into a manifest.
 
@@ -26,16 +26,17 @@ def import_ava(
         out: Folder of the manifest.
         name: Of the data set, its task and head.
         licence: Of the annotations.
-        video_starts_at: The csv's time at which the files begin (AVA films cut to 900-1800 s: 900).
+        video_starts_at: The csv's time at which the files begin; default: as their length says.
     """
     from tubelet.data.ava import import_ava as make_manifest
 
-    splits = {"train": train, "val": val, "test": test}
     manifest = make_manifest(
-        {split: path for split, path in splits.items() if path is not None},
-        labels,
-        media_root,
-        out,
+        train=train,
+        val=val,
+        test=test,
+        labels=str(labels),
+        media_root=media_root,
+        out=out,
         name=name,
         licence=licence,
         video_starts_at=video_starts_at,

@@ -1,8 +1,18 @@
-"""AVA's files: csv of boxes and detections, action lists, excluded timestamps; and the way from them to a manifest."""
+"""AVA v2.1 and v2.2, and files of one's own in AVA's format.
+
+Source: <https://research.google.com/ava/download.html>. Licence of the annotation: CC BY 4.0 (Google).
+Columns, without a header: ``video_id,seconds,x1,y1,x2,y2,action_id[,person_id]``; one row for each action of a box;
+boxes in 0..1; seconds of the whole film, ``0902`` to ``1798``. A row of two columns is a keyframe with nobody on it.
+Lists: actions (``item { name id }`` or ``label { name label_id label_type }``), excluded timestamps
+(``video_id,seconds``), videos (``ava_test_v2.2.txt``; the test labels are not published).
+Quirks: most copies of the films are cut to 900-1,800 s, others are whole; ids count from 1; 20 of the 80 actions are
+not evaluated, but their boxes are people all the same; v2.2 differs from v2.1 in labels only; the test csv of v1.0 has
+a header and ``status`` as its eighth column.
+Expected (v2.2): 235 / 64 / 131 videos, 837,318 training rows.
+"""
 
 import logging
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +24,32 @@ from tubelet.data.ava_csv import (
     Keyframe,
     format_seconds,
     keyframe_of,
-    parse_keyframe,
     read_ava_csv,
-    read_bytes,
     write_ava_csv,
-    write_text,
 )
-from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.ava_lists import (
+    ava_label_space,
+    frequency_differences,
+    read_excluded,
+    read_label_map,
+    read_video_list,
+    write_label_map,
+)
+from tubelet.data.boxed_videos import (
+    NO_LABEL,
+    BoxedVideo,
+    clips_table,
+    find_videos,
+    join_actions,
+    leave_out,
+    leave_out_of_place,
+    leave_out_of_unknown_videos,
+    rows_table,
+)
+from tubelet.data.manifest import KEYFRAMES_SCHEMA, Manifest, write_manifest
+from tubelet.data.media import MediaFolder
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
-from tubelet.video.container import probe
 
 __all__ = [
     "AvaTable",
@@ -40,119 +66,78 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".mpg", ".ts")
-
-GROUPS = {
-    "PERSON_MOVEMENT": "pose",
-    "OBJECT_MANIPULATION": "person-object",
-    "PERSON_INTERACTION": "person-person",
-}
-"""AVA's published ``label_type`` and the name of the group in a label space."""
-
-
-def read_excluded(path: str | Path) -> set[Keyframe]:
-    """Read a file of excluded timestamps, ``video_id,seconds`` in each line."""
-    path = Path(path)
-    keys: set[Keyframe] = set()
-    for number, line in enumerate(read_bytes(path).decode().splitlines(), start=1):
-        if line.strip():
-            keys.add(parse_keyframe(path, number, line))
-    return keys
-
-
-def read_label_map(path: str | Path, *, name: str | None = None) -> LabelSpace:
-    """Read an action list: ``item { name: "..." id: N }``, or ``label { ... label_id: N label_type: T }``.
-
-    Args:
-        path: The pbtxt.
-        name: Name of the label space; default: the file's stem.
-
-    Raises:
-        InputError: A block without name or id, or twice the same, with file and line.
-    """
-    path = Path(path)
-    text = read_bytes(path).decode()
-    names, ids, types = [], [], []
-    for block in re.finditer(r'\b\w+\s*\{((?:"(?:\\.|[^"\\])*"|[^}"])*)\}', text):
-        place = f"{path}:{text.count(chr(10), 0, block.start()) + 1}"
-        label = re.search(r'\bname\s*:\s*"((?:\\.|[^"\\])*)"', block[1])
-        number = re.search(r"(?:\b|\")(?:label_)?id\s*:\s*(-?\d+)", block[1])
-        kind = re.search(r"label_type\s*:\s*(\w+)", block[1])
-        if label is None or number is None:
-            raise InputError(f'{place}: expected a name: "..." and an id: N (or label_id: N) in this block')
-        names.append(re.sub(r"\\(.)", r"\1", label[1]))
-        ids.append(int(number[1]))
-        types.append(kind[1] if kind else "")
-        if ids[-1] in ids[:-1] or names[-1] in names[:-1]:
-            raise InputError(f"{place}: class {names[-1]!r} with id {ids[-1]} repeats an earlier name or id")
-    if not names:
-        raise InputError(f'{path}:1: no classes; expected blocks like item {{ name: "stand" id: 12 }}')
-    groups = tuple(GROUPS.get(t, t) for t in types) if all(types) else ()
-    return LabelSpace(name=name or path.stem, names=tuple(names), ids=tuple(ids), groups=groups)
-
-
-def write_label_map(path: str | Path, space: LabelSpace) -> None:
-    """Write an action list in the layout public parsers key on; AVA's groups become ``label_type`` lines."""
-    published = {group: kind for kind, group in GROUPS.items()}
-    blocks = []
-    for i, (name, label_id) in enumerate(zip(space.names, space.published_ids, strict=True)):
-        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
-        kind = f"  label_type: {published.get(space.groups[i], space.groups[i])}\n" if space.groups else ""
-        blocks.append(f'item {{\n  name: "{quoted}"\n  id: {label_id}\n{kind}}}\n')
-    write_text(Path(path), "".join(blocks))
+CUT_STARTS_AT = 900.0
+"""Time of the film at which the usual copies begin, in seconds."""
+CUT_SECONDS = (890.0, 910.0)
+"""Lengths that such a copy may have: 900 and what its cutter added or lost."""
+END_SLACK = 1.0
+"""A last keyframe this much after the end of a video, in seconds, is still taken for a keyframe of this video."""
 
 
 def import_ava(
-    csv: Mapping[str, str | Path],
-    label_map: str | Path,
-    media_root: str | Path,
-    out: str | Path,
     *,
-    name: str = "ava",
-    licence: str = "unknown",
-    source: str = "AVA-format files",
-    excluded: Mapping[str, str | Path] | None = None,
-    video_starts_at: float = 0.0,
+    train: Path | None = None,
+    val: Path | None = None,
+    test: Path | None = None,
+    media_root: Path,
+    out: Path,
+    labels: str = "ava_60",
+    train_excluded: Path | None = None,
+    val_excluded: Path | None = None,
+    test_excluded: Path | None = None,
+    video_starts_at: float | None = None,
+    frames_fps: float = 30.0,
     skip_unknown_labels: bool = False,
+    name: str = "ava",
+    licence: str = "CC BY 4.0 (AVA's annotation; the films are their owners')",
+    source: str = "https://research.google.com/ava/download.html",
 ) -> Manifest:
-    """Turn AVA-format annotation of videos in a folder into a manifest.
+    """Turn AVA's files, or your own in AVA's format, into a manifest.
 
-    A video is the file of ``media_root`` whose stem is the csv's video id. What is left out is counted in the
-    manifest's ``counts`` and told in one line: videos without a file, excluded keyframes, boxes of zero area, and
-    keyframes without a box (a manifest holds boxes).
+    A video is the file or folder of frames that is called as the csv's video id. Counted in the manifest's ``counts``:
+    videos that are missing, unreadable, cut at 900 s or whole; rows without a video, excluded, outside their video, of
+    zero area, repeated, of actions outside the label space (their boxes stay, without a label).
 
     Args:
-        csv: Ground-truth csv for each split.
-        label_map: The action list; label columns follow its order.
-        media_root: Folder of the videos.
+        train: AVA csv: video_id, seconds, x1, y1, x2, y2 (0..1), action_id, person_id.
+        val: The same for validation.
+        test: The same for testing, or a list of videos (txt) where labels are not published.
+        media_root: Folder with the videos, named video_id plus any usual suffix, or folders of frames.
         out: Folder of the manifest.
-        name: Of the data set.
+        labels: ava_60 (the evaluated actions), ava_80, or an action list (pbtxt) of your own.
+        train_excluded: Excluded timestamps of the training csv.
+        val_excluded: The same for validation.
+        test_excluded: The same for testing.
+        video_starts_at: The csv's time at which the files begin; default: 900 for videos of about 900 s whose keyframes
+            end later, else 0.
+        frames_fps: Rate of folders of frames.
+        skip_unknown_labels: Keep boxes of actions outside an action list of your own, without a label, counted.
+        name: Of the data set, its task and head.
         licence: Of the annotations.
         source: Where they come from.
-        excluded: File of excluded timestamps for each split that has one.
-        video_starts_at: The csv's time at which the files begin (AVA files cut to 900-1800 s: 900).
-        skip_unknown_labels: Leave out rows of classes outside the list (AVA's 80 against the 60), counted.
 
     Raises:
-        InputError: A mistake in the files, with file and line; or no video found.
+        InputError: A mistake in the files, with file and line; no video found; or a video whose length does not say
+            where it begins.
     """
-    space = read_label_map(label_map)
-    files = _videos_by_stem(Path(media_root))
-    counts: dict[str, int] = {"videos_missing": 0}
-    clips: list[dict[str, object]] = []
-    tables: list[pa.Table] = []
-    for split, path in csv.items():
-        ava = read_ava_csv(path, label_space=None if skip_unknown_labels else space)
-        skip = read_excluded(excluded[split]) if excluded and split in excluded else set()
-        missing, table = _boxes_of(ava, space, skip, counts, files, video_starts_at)
-        counts["videos_missing"] += len(missing)
-        tables.append(table)
-        clips += [_clip(files[video], video, split) for video in sorted(table.column("clip_id").unique().to_pylist())]
-        if missing:
-            shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-            logger.warning("%s: %d videos have no file in %s: %s", path, len(missing), media_root, shown)
-    if not clips:
-        raise InputError(f"{media_root}: none of the videos in {', '.join(map(str, csv.values()))} is there")
+    space = ava_label_space(labels)
+    files = {split: path for split, path in {"train": train, "val": val, "test": test}.items() if path is not None}
+    barred = {"train": train_excluded, "val": val_excluded, "test": test_excluded}
+    known = None if skip_unknown_labels else ava_label_space("ava_80") if labels == "ava_60" else space
+    tables = {split: read_ava_csv(path, label_space=known) for split, path in files.items() if path.suffix != ".txt"}
+    split_of = _splits(files, tables)
+    counts: dict[str, int] = {}
+    videos = find_videos(MediaFolder(media_root), {v: (v,) for v in split_of}, frames_fps=frames_fps, counts=counts)
+    starts = _starts(tables.values(), videos, video_starts_at, counts)
+    parts = []
+    for split, table in tables.items():
+        skip = read_excluded(path) if (path := barred[split]) is not None else set()
+        parts.append(boxes_of(table, space, videos, excluded=skip, starts=starts, counts=counts))
+    if train is not None:
+        _compare_frequencies(tables["train"].label_ids, space, counts)
+    boxes = pa.concat_tables([boxes for boxes, _ in parts])
+    if boxes.num_rows == 0:
+        raise InputError(f"{media_root}: no box of {', '.join(map(str, files.values()))} lies inside a video: {counts}")
     return write_manifest(
         out,
         name=name,
@@ -162,81 +147,152 @@ def import_ava(
         media_root=Path(media_root).absolute(),
         licence=licence,
         source=source,
-        clips=clips,
-        boxes=pa.concat_tables(tables),
+        clips=clips_table(videos, split_of),
+        boxes=boxes,
+        keyframes=pa.concat_tables([empty for _, empty in parts]),
         extra_counts=counts,
     )
 
 
-def _videos_by_stem(media_root: Path) -> dict[str, Path]:
-    try:
-        found = sorted(p for p in media_root.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-    except OSError as error:
-        raise InputError(f"{media_root}: cannot be listed ({error.strerror}); expected the folder of videos") from None
-    files: dict[str, Path] = {}
-    for path in found:
-        if path.stem in files:
-            raise InputError(f"{path}: {files[path.stem].name} has the same video id; expected one file for each")
-        files[path.stem] = path
-    return files
-
-
-def _clip(path: Path, video: str, split: str) -> dict[str, object]:
-    return {
-        "clip_id": video,
-        "video": path.name,
-        "start_seconds": 0.0,
-        "end_seconds": probe(path).duration_seconds,
-        "split": split,
-        "labels": [],
-    }
-
-
-def _boxes_of(
+def boxes_of(
     ava: AvaTable,
     space: LabelSpace,
+    videos: Mapping[str, BoxedVideo],
+    *,
     excluded: set[Keyframe],
+    starts: Mapping[str, float],
     counts: dict[str, int],
-    files: Mapping[str, Path],
-    video_starts_at: float,
-) -> tuple[list[str], pa.Table]:
-    """Return the videos without a file, and the boxes: one row for all actions of a box."""
+) -> tuple[pa.Table, pa.Table]:
+    """Return the boxes of a csv, one row for all actions of each, and its keyframes without a box.
+
+    Args:
+        ava: The csv.
+        space: Rows of other actions keep their box without a label, counted as ``rows_of_other_actions``.
+        videos: Those that are there; a clip is called as its video.
+        excluded: Keyframes to leave out, in the csv's time.
+        starts: The csv's time at which each video begins.
+        counts: What is left out is added to it.
+    """
     person_ids = ava.person_ids if ava.person_ids is not None else np.full(len(ava), -1)
-    table = pa.table(
+    label = _columns(ava.label_ids, space)
+    table = rows_table(ava.video, ava.pts_seconds, ava.boxes_norm, label, person_ids)
+    table = leave_out_of_unknown_videos(table, videos, counts)
+    other = int(np.count_nonzero(table.column("label").to_numpy() == NO_LABEL))
+    counts["rows_of_other_actions"] = counts.get("rows_of_other_actions", 0) + other
+    if excluded:
+        table = leave_out(table, _is_excluded(table, excluded), counts, "rows_excluded")
+    table = leave_out_of_place(_shifted(table, starts), videos, counts)
+    boxes = join_actions(table, counts)
+    empty = sorted(key for key in ava.keyframes - excluded if key[0] in videos)
+    counts["keyframes_without_video"] = counts.get("keyframes_without_video", 0) + sum(
+        key[0] not in videos for key in ava.keyframes
+    )
+    keyframes = pa.table(
         {
-            "clip_id": pa.array(ava.video, type=pa.string()),
-            "pts_seconds": ava.pts_seconds,
-            **{c: np.clip(ava.boxes_norm[:, i], 0, 1) for i, c in enumerate(("x1", "y1", "x2", "y2"))},
-            "person_id": person_ids,
-            "id": ava.label_ids,
+            "clip_id": pa.array([video for video, _ in empty], pa.string()),
+            "pts_seconds": np.array([ticks / 1_000_000 for _, ticks in empty], dtype=np.float64),
         }
     )
-    column = np.full(max((*space.published_ids, *ava.label_ids.tolist()), default=0) + 1, -1, dtype=np.int32)
+    keyframes = _shifted(keyframes, starts)
+    ends = np.array([videos[video].seconds for video, _ in empty], dtype=np.float64)
+    time = keyframes.column("pts_seconds").to_numpy()
+    keyframes = leave_out(keyframes, (time < 0) | (time > ends), counts, "keyframes_outside_video")
+    return boxes, keyframes.cast(KEYFRAMES_SCHEMA)
+
+
+def _splits(files: Mapping[str, Path], tables: Mapping[str, AvaTable]) -> dict[str, str]:
+    """Return the split of each video, in the order of the files.
+
+    Raises:
+        InputError: A video is in two splits, or no file is given.
+    """
+    if not files:
+        raise InputError("no annotation: expected train, val or test")
+    split_of: dict[str, str] = {}
+    for split, path in files.items():
+        if split in tables:
+            named = pa.array(tables[split].video, pa.string()).unique().to_pylist()
+            ids = sorted({*named, *(video for video, _ in tables[split].keyframes)})
+        else:
+            ids = read_video_list(path)
+        for video in ids:
+            if video in split_of:
+                raise InputError(f"{path}: video {video!r} is in {split_of[video]} as well; expected it in one split")
+            split_of[video] = split
+    return split_of
+
+
+def _starts(
+    tables: Iterable[AvaTable], videos: Mapping[str, BoxedVideo], given: float | None, counts: dict[str, int]
+) -> dict[str, float]:
+    """Return the csv's time at which each video begins, recognised by its length unless it is given.
+
+    Raises:
+        InputError: A video is too short for its keyframes and not the usual 900 s.
+    """
+    if given is not None:
+        counts[f"videos_that_start_at_{given:g}"] = len(videos)
+        return dict.fromkeys(videos, given)
+    times = _first_and_last(tables)
+    starts = {}
+    for video, found in videos.items():
+        first, last = times.get(video, (0.0, 0.0))
+        cut = CUT_SECONDS[0] <= found.seconds <= CUT_SECONDS[1] and (first >= CUT_STARTS_AT or video not in times)
+        if last > found.seconds + END_SLACK and not cut:
+            raise InputError(
+                f"{found.cell}: lasts {found.seconds:.1f} s, but its keyframes lie at {first:g} to {last:g} s; "
+                "expected a whole video, or one cut to 900-1,800 s; say video_starts_at"
+            )
+        starts[video] = CUT_STARTS_AT if cut and (last > found.seconds or video not in times) else 0.0
+    for start in (0.0, CUT_STARTS_AT):
+        counts[f"videos_that_start_at_{start:g}"] = sum(value == start for value in starts.values())
+    return starts
+
+
+def _first_and_last(tables: Iterable[AvaTable]) -> dict[str, tuple[float, float]]:
+    """Return the first and last keyframe of each video, in the csv's time."""
+    times: dict[str, tuple[float, float]] = {}
+    for ava in tables:
+        table = pa.table({"video": pa.array(ava.video, pa.string()), "time": ava.pts_seconds})
+        spans = table.group_by("video").aggregate([("time", "min"), ("time", "max")])
+        times |= {row["video"]: (row["time_min"], row["time_max"]) for row in spans.to_pylist()}
+        for video, ticks in ava.keyframes:
+            first, last = times.get(video, (np.inf, -np.inf))
+            times[video] = min(first, ticks / 1_000_000), max(last, ticks / 1_000_000)
+    return times
+
+
+def _shifted(table: pa.Table, starts: Mapping[str, float]) -> pa.Table:
+    """Return the rows with times of the video instead of the csv."""
+    clip = pc.index_in(table.column("clip_id"), value_set=pa.array(starts, pa.string())).to_numpy()
+    begin = np.array(list(starts.values()), dtype=np.float64)[clip]
+    return table.set_column(1, "pts_seconds", pa.array(table.column("pts_seconds").to_numpy() - begin))
+
+
+def _is_excluded(table: pa.Table, excluded: set[Keyframe]) -> np.ndarray:
+    """Return which rows lie at an excluded keyframe."""
+    videos = pa.array(sorted({video for video, _ in excluded}), pa.string())
+    number = {video: k for k, video in enumerate(videos.to_pylist())}
+    span = 1 << 40  # microseconds; 12 days
+    barred = np.array([number[video] * span + ticks for video, ticks in excluded], dtype=np.int64)
+    video = pc.fill_null(pc.index_in(table.column("clip_id"), value_set=videos), -1).to_numpy().astype(np.int64)
+    ticks = np.rint(table.column("pts_seconds").to_numpy() * 1_000_000).astype(np.int64)
+    return np.asarray(np.isin(video * span + ticks, barred) & (video >= 0))
+
+
+def _compare_frequencies(label_ids: np.ndarray, space: LabelSpace, counts: dict[str, int]) -> None:
+    """Count and tell where the training csv differs from paper A's Table 9."""
+    if space.name != "ava_60":
+        return
+    different = frequency_differences(label_ids, space)
+    counts["classes_unlike_table_9"] = len(different)
+    counts["classes_in_another_bucket"] = sum("stored split" in line for line in different)
+    for line in different:
+        logger.info("%s", line)
+
+
+def _columns(label_ids: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """Return the column of each published id, ``NO_LABEL`` where the label space has none."""
+    column = np.full(max(*space.published_ids, int(label_ids.max(initial=0))) + 1, NO_LABEL, dtype=np.int32)
     column[list(space.published_ids)] = np.arange(len(space), dtype=np.int32)
-    table = table.append_column("label", pa.array(column[ava.label_ids]))
-    videos = table.column("clip_id").unique().to_pylist()
-    missing = sorted(v for v in videos if v not in files)
-    table = table.filter(pc.invert(pc.is_in(table.column("clip_id"), value_set=pa.array(missing, type=pa.string()))))
-    barred = np.array([keyframe_of(v, t) in excluded for v, t in _keys(table)], dtype=bool)
-    table = _drop(table, barred, counts, "rows_excluded") if excluded else table
-    table = _drop(table, table.column("label").to_numpy() < 0, counts, "rows_of_unknown_labels")
-    width = table.column("x2").to_numpy() - table.column("x1").to_numpy()
-    height = table.column("y2").to_numpy() - table.column("y1").to_numpy()
-    table = _drop(table, (width <= 0) | (height <= 0), counts, "rows_of_zero_area")
-    known = {key for key in ava.keyframes if key[0] in files} - set(excluded)
-    counts["keyframes_without_box"] = counts.get("keyframes_without_box", 0) + len(known)
-    keys = ["clip_id", "pts_seconds", "x1", "y1", "x2", "y2", "person_id"]
-    boxes = table.group_by(keys, use_threads=False).aggregate([("label", "list")])
-    time = pc.subtract(boxes.column("pts_seconds"), video_starts_at)
-    boxes = boxes.set_column(1, "pts_seconds", time)
-    return missing, boxes.rename_columns({"label_list": "labels"})
-
-
-def _keys(table: pa.Table) -> "zip[tuple[str, float]]":
-    return zip(table.column("clip_id").to_pylist(), table.column("pts_seconds").to_pylist(), strict=True)
-
-
-def _drop(table: pa.Table, wrong: np.ndarray, counts: dict[str, int], what: str) -> pa.Table:
-    """Leave rows out and count them."""
-    counts[what] = counts.get(what, 0) + int(wrong.sum())
-    return table.filter(pa.array(~wrong))
+    return np.where(label_ids < 0, NO_LABEL, column[label_ids])

@@ -1,7 +1,8 @@
 """AVA's csv files, read and written exactly: ground truth and detections.
 
 Layout of the public files (no header): ``video_id,seconds,x1,y1,x2,y2,action_id[,person_id or score]``; a row of two
-columns is a keyframe on which nobody does anything. Boxes are 0..1 of the frame.
+columns, or whose cells after them are all empty, is a keyframe on which nobody does anything. Boxes are 0..1 of the
+frame.
 """
 
 import os
@@ -20,6 +21,8 @@ from tubelet.types import InputError
 
 COLUMNS = ("video", "seconds", "x1", "y1", "x2", "y2", "action id")
 BOX_TOLERANCE = 1e-6
+
+_EMPTY_CELLS = re.compile(rb"(?<=[^,]),{5,6}(?=\r?\n?$)")
 
 Keyframe = tuple[str, int]
 """(video, microseconds), as the official evaluation keys AVA-Kinetics."""
@@ -101,7 +104,7 @@ def read_ava_csv(
         boxes_norm=np.stack([table.column(f"c{i}").to_numpy() for i in range(2, 6)], axis=1),
         label_ids=pc.fill_null(labels, -1).to_numpy().astype(np.int32),
         scores=_eighth(table, width, 1.0) if detections else None,
-        person_ids=None if detections else _eighth(table, width, -1),
+        person_ids=None if detections else _eighth(table, 7 if _has_status(data) else width, -1),
         keyframes=keyframes,
     )
     _check_values(path, lines, ava, label_space, allow_outside=allow_outside)
@@ -117,7 +120,13 @@ def write_ava_csv(path: str | Path, table: AvaTable, *, box_decimals: int = 3, s
         box_decimals: Digits of the boxes; AVA publishes 3.
         score_decimals: Digits of the scores.
     """
-    path = Path(path)
+    lines = ava_rows(table, box_decimals=box_decimals, score_decimals=score_decimals)
+    lines += [f"{video},{format_seconds(ticks / 1_000_000)}" for video, ticks in sorted(table.keyframes)]
+    write_text(Path(path), "".join(line + "\n" for line in lines))
+
+
+def ava_rows(table: AvaTable, *, box_decimals: int = 3, score_decimals: int = 4) -> list[str]:
+    """Return the csv's row of each box, without the line's end; arguments as for ``write_ava_csv``."""
     box = ",".join([f"%.{box_decimals}f"] * 4)
     columns: list[Iterable[object]] = [table.video.tolist(), map(format_seconds, table.pts_seconds.tolist())]
     columns += [table.boxes_norm[:, i].tolist() for i in range(4)]
@@ -129,9 +138,7 @@ def write_ava_csv(path: str | Path, table: AvaTable, *, box_decimals: int = 3, s
     elif table.person_ids is not None:
         pattern += ",%d"
         columns.append(table.person_ids.tolist())
-    lines = [pattern % row for row in zip(*columns, strict=True)]
-    lines += [f"{video},{format_seconds(ticks / 1_000_000)}" for video, ticks in sorted(table.keyframes)]
-    write_text(path, "".join(line + "\n" for line in lines))
+    return [pattern % row for row in zip(*columns, strict=True)]
 
 
 def format_seconds(seconds: float) -> str:
@@ -148,6 +155,9 @@ def _split_rows(path: Path, data: bytes) -> tuple[bytes, np.ndarray, frozenset[K
         The box rows, their line numbers, the keyframes of two-column rows, and the number of columns (7 or 8).
     """
     lines = data.splitlines(keepends=True)
+    if b",,,,," in data:  # a keyframe with empty cells instead of a box
+        lines = [_EMPTY_CELLS.sub(b"", line) for line in lines]
+        data = b"".join(lines)
     commas = np.fromiter((line.count(b",") for line in lines), dtype=np.int64, count=len(lines))
     wrong = ~np.isin(commas, (1, 6, 7))
     blank = np.array([not lines[i].strip() for i in np.flatnonzero(wrong)], dtype=bool)
@@ -169,6 +179,11 @@ def _split_rows(path: Path, data: bytes) -> tuple[bytes, np.ndarray, frozenset[K
     else:
         rows = data if boxes.all() else b"".join(line for line, use in zip(lines, boxes, strict=True) if use)
     return rows, np.flatnonzero(boxes) + 1, keyframes, width
+
+
+def _has_status(data: bytes) -> bool:
+    """Return whether the eighth column is AVA v1.0's ``status``, which is no person id."""
+    return data[: data.find(b"\n")].rstrip().endswith(b",status")
 
 
 def _is_header(line: bytes) -> bool:
