@@ -24,7 +24,7 @@ def finetune(
     init_from: Path,
     num_epochs: float = 10.0,
     batch_size: int = 16,
-    learning_rate: float = 0.0005,
+    learning_rate: float = 0.001,
     flip: bool = False,
     eval_split: str = "val",
     seed: int = 0,
@@ -32,7 +32,7 @@ def finetune(
 ) -> RunConfig:
     """Fine-tune a run's backbone on your own manifests; more than one are co-finetuned (paper A, 3.2).
 
-    AdamW as in the playground's recipes, because the small models come from there. Decoded frames are kept in the first
+    Muon as in the playground's recipes, because the small models come from there. Decoded frames are kept in the first
     manifest's folder ``cache``.
 
     Args:
@@ -54,7 +54,7 @@ def finetune(
         tasks=tuple(task_config(folder, augment=Augment(flip=flip), eval_split=eval_split) for folder in manifests),
         preprocess=from_json(Preprocess, meta["preprocess"], where=where),
         optim=OptimConfig(
-            learning_rate=learning_rate, optimizer="adamw", weight_decay=0.05, warmup_epochs=num_epochs / 6
+            learning_rate=learning_rate, optimizer="muon", weight_decay=0.05, warmup_epochs=num_epochs / 6
         ),
         batch_size=batch_size,
         num_epochs=num_epochs,
