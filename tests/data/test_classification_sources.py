@@ -1,0 +1,419 @@
+"""Quirks and mistakes of the classification sets' files, each by hand."""
+
+import csv
+import json
+import os
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from published_layouts import LAYOUTS, SECONDS, Builder, write_video
+
+from tubelet.data.annotation_files import PACKAGED, packaged_label_space, read_classes
+from tubelet.data.importers import IMPORTERS
+from tubelet.data.manifest import Manifest
+from tubelet.data.media import MediaFolder
+from tubelet.labels import mirror_columns
+from tubelet.types import InputError
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("short") / "video.mp4")
+
+
+@pytest.fixture
+def build(tmp_path: Path, video: Path) -> Builder:
+    return Builder(tmp_path, video)
+
+
+def run(build: Builder, source: str, **options: Any) -> Manifest:
+    return IMPORTERS[source](out=build.folder / "manifest", **options)
+
+
+def labelled(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    names = manifest.label_space.names
+    return {row["clip_id"]: tuple(names[k] for k in row["labels"]) for row in manifest.clips.to_pylist()}
+
+
+# Each case: the source, the option to break, what is written there, and the message.
+EPIC = "uid,participant_id,video_id,start_timestamp,stop_timestamp,verb_class,noun_class\n"
+KINETICS = "label,youtube_id,time_start,time_end,split\n"
+MISTAKES: list[tuple[str, str, str, str]] = [
+    ("kinetics", "train.csv", "label,youtube_id,time_start,split\n", r"train\.csv:1: column 'time_end' is missing"),
+    ("kinetics", "train.csv", KINETICS + "abseil,a,0,10,train\n", r"train\.csv:2: 'abseil' is no class .*'abseiling'"),
+    (
+        "kinetics",
+        "train.csv",
+        KINETICS + "abseiling,a,x,10,train\n",
+        r"train\.csv:2: time_start is 'x', expected a who",
+    ),
+    (
+        "kinetics",
+        "train.csv",
+        KINETICS + "abseiling,a,9,9,train\n",
+        r"csv:2: time_end is 9, expected after time_start 9",
+    ),
+    ("kinetics", "train.csv", KINETICS + "abseiling,a,0,9,dev\n", r"train\.csv:2: split is 'dev', expected one of"),
+    ("kinetics", "train.csv", KINETICS + ",a,0,9,train\n", r"train\.csv:2: label is missing"),
+    ("kinetics", "train.csv", KINETICS + "abseiling,a,0,9\n", r"train\.csv:2: 4 columns, expected 5"),
+    ("path-lists", "train.csv", "a/one.mp4,0\n", r"train\.csv:1: 'a/one\.mp4,0' is not path label"),
+    ("path-lists", "train.csv", "a/one.mp4 x\n", r"train\.csv:1: the label is 'x', expected a whole number"),
+    ("path-lists", "train.csv", "a/one.mp4 -1\n", r"train\.csv:1: label -1 is not in mine; expected 0\.\."),
+    ("moments", "trainingSet.csv", "a/b.mp4,clapping,3\n", r"trainingSet\.csv:1: 3 columns, expected file,category"),
+    ("moments", "trainingSet.csv", "a/b.mp4,claping,3,0\n", r"trainingSet\.csv:1: 'claping' is no class .*'clapping'"),
+    ("moments", "trainingSet.csv", "a/b.mp4,clapping,many,0\n", r"csv:1: votes for is 'many', expected a whole number"),
+    ("multi-moments", "trainingSet.csv", "a.mp4\n", r"trainingSet\.csv:1: 1 column, expected path,index"),
+    ("multi-moments", "trainingSet.csv", "a.mp4,313\n", r"csv:1: label 313 is not in multi_moments; expected 0\.\.312"),
+    (
+        "something-v1",
+        "something-something-v1-train.csv",
+        "7,Holding something\n",
+        r"csv:1: 1 columns, expected id;templ",
+    ),
+    (
+        "something-v1",
+        "something-something-v1-train.csv",
+        "7;Holding\n",
+        r"csv:1: 'Holding' is no class of something_v1",
+    ),
+    ("something-v2", "something-something-v2-train.json", "{}", r"train\.json: expected a list of objects with id"),
+    ("something-v2", "something-something-v2-train.json", '[{"id":"1"}]', r"train\.json: item 0: no template"),
+    ("something-v2", "something-something-v2-train.json", "[1]", r"train\.json: item 0: expected an object with id"),
+    ("something-v2", "something-something-v2-train.json", "[", r"train\.json: not JSON"),
+    (
+        "epic55",
+        "EPIC_train_action_labels.csv",
+        EPIC + "0,P01,P01_01,0:0,0:0:1,0,0\n",
+        r"csv:2: time is '0:0', expected",
+    ),
+    (
+        "epic55",
+        "EPIC_train_action_labels.csv",
+        EPIC + "0,P01,P01_01,0:0:0,0:0:1,9,0\n",
+        r"csv:2: verb_class 9 is not in",
+    ),
+    (
+        "epic55",
+        "EPIC_train_action_labels.csv",
+        EPIC + "0,P01,P01_01,0:0:2,0:0:1,0,0\n",
+        r"csv:2: stop_timestamp is 0:0:1",
+    ),
+    ("epic55", "EPIC_train_action_labels.csv", EPIC + "0,X,P01_01,0:0:0,0:0:1,0,0\n", r"csv:2: participant_id is 'X'"),
+    ("epic55", "EPIC_verb_classes.csv", "id,key\n", r"EPIC_verb_classes\.csv:1: column 'verb_id' is missing"),
+    ("sports1m", "train_partition.txt", "https://www.youtube.com/watch?v=a\n", r"partition\.txt:1: no labels"),
+    ("sports1m", "train_partition.txt", "https://www.youtube.com/a 1\n", r"partition\.txt:1: .* has no video id"),
+    (
+        "sports1m",
+        "train_partition.txt",
+        "https://www.youtube.com/watch?v=a 487\n",
+        r"label 487 is not in sports1m; .*486",
+    ),
+    (
+        "ucf101",
+        "ucfTrainTestlist/trainlist02.txt",
+        "Archery/a.avi 4\n",
+        r"list02\.txt:1: number 4 for Archery, expected 3",
+    ),
+    ("ucf101", "ucfTrainTestlist/trainlist02.txt", "a.avi 3\n", r"list02\.txt:1: 'a\.avi 3' has no class"),
+    ("hmdb51", "splits/brush_hair_test_split1.txt", "a.avi 3\n", r"split1\.txt:1: 'a\.avi 3' is not file\.avi and 0"),
+    ("hmdb51", "splits/somersalt_test_split1.txt", "a.avi 1\n", r"'somersalt' is no class of hmdb51 .*'somersault'"),
+    ("table", "clips.csv", "path,lable\na,b\n", r"clips\.csv:1: column 'label' is missing"),
+    ("table", "clips.csv", "path,label,weight\na,b,1\n", r"clips\.csv:1: unknown column 'weight'"),
+    ("table", "clips.csv", "a.mp4,b,1\n", r"clips\.csv:1: 3 columns and no header"),
+    ("table", "clips.csv", "path,label\n,run\n", r"clips\.csv:2: path is missing"),
+    (
+        "table",
+        "clips.csv",
+        "path,label,start_seconds,end_seconds\na,run,1,1\n",
+        r"csv:2: end_seconds is 1\.0, expected after",
+    ),
+    (
+        "table",
+        "clips.csv",
+        "path,label,start_seconds,end_seconds\na,run,1,\n",
+        r"csv:2: end_seconds is '', expected seconds",
+    ),
+    ("table", "clips.csv", "path,label\ns3://bucket/a.mp4,run\n", r"s3://bucket/a\.mp4: a URI is not opened here"),
+]
+
+
+@pytest.mark.parametrize(("source", "file", "text", "message"), MISTAKES)
+def test_a_mistake_is_one_line_with_file_and_row(
+    build: Builder, source: str, file: str, text: str, message: str
+) -> None:
+    layout = LAYOUTS[source](build)
+    build.text(file, text)
+    with pytest.raises(InputError, match=message) as caught:
+        run(build, source, **layout.options)
+    assert "\n" not in str(caught.value)
+    assert not (build.folder / "manifest").exists()
+
+
+@pytest.mark.parametrize("source", list(LAYOUTS))
+def test_a_folder_without_the_videos_is_refused(build: Builder, source: str) -> None:
+    layout = LAYOUTS[source](build)
+    with pytest.raises(InputError, match=r"nowhere: cannot be listed \(No such file"):
+        run(build, source, **layout.options | {"media_root": build.folder / "nowhere"})
+    (build.folder / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: no videos; expected files like"):
+        run(build, source, **layout.options | {"media_root": build.folder / "empty"})
+    if source != "class-folders":
+        other = build.folder / "other"
+        other.mkdir()
+        write_video(other / "unrelated.mp4")
+        with pytest.raises(InputError, match=r"other: none of the \d+ annotated videos is there, such as '"):
+            run(build, source, **layout.options | {"media_root": other})
+
+
+def test_an_unreadable_video_is_left_out_and_counted(build: Builder) -> None:
+    layout = LAYOUTS["moments"](build)
+    build.text("media/training/clapping/yt-1_2.mp4", "not a video")
+    manifest = run(build, "moments", **layout.options)
+    assert (manifest.counts["videos_unreadable"], manifest.counts["clips_unreadable"]) == (1, 1)
+    assert set(labelled(manifest)) == {"training/praying/flickr-9", "validation/clapping/yt-1_2"}
+
+
+def test_kinetics_whole_videos_are_cut_and_trimmed_ones_are_not(build: Builder) -> None:
+    write_video(build.folder / "media" / "whole.mp4", frames=50)  # 5 s
+    build.videos("trimmed.mp4", "short_000001_000002.mp4")
+    rows = (
+        "abseiling,whole,1,2,train\nabseiling,trimmed,3,4,train\nabseiling,short,1,2,train\nabseiling,whole,4,9,val\n"
+    )
+    path = build.text("k.csv", KINETICS + rows)
+    manifest = run(build, "kinetics", annotations=[path], media_root=build.folder / "media", classes="600")
+    times = {row["clip_id"]: (row["start_seconds"], row["end_seconds"]) for row in manifest.clips.to_pylist()}
+    assert times == {
+        "whole_000001_000002": (1.0, 2.0),
+        "trimmed_000003_000004": (0.0, pytest.approx(SECONDS)),
+        "short_000001_000002": (0.0, pytest.approx(SECONDS)),
+        "whole_000004_000009": (0.0, pytest.approx(5.0)),  # five seconds long, as its clip: not a whole video
+    }
+    assert manifest.counts["clips_cut_from_whole_videos"] == 1
+    assert len(manifest.label_space) == 600
+
+
+def test_kinetics_can_keep_creative_commons_only(build: Builder) -> None:
+    options = LAYOUTS["kinetics"](build).options | {"only_cc": True}
+    manifest = run(build, "kinetics", **options | {"annotations": options["annotations"][:1]})
+    assert set(labelled(manifest)) == {"-bbbbbbbbb__000000_000010"}
+    assert manifest.counts["rows_not_cc"] == 2
+
+
+def test_moments_votes_as_an_independent_reader_counts_them(build: Builder) -> None:
+    rng = np.random.default_rng(0)
+    categories = ["clapping", "praying", "dropping"]
+    rows = [
+        [f"{c}/v{i}.mp4", c, int(rng.integers(0, 5)), int(rng.integers(0, 5))]
+        for i in range(60)
+        for c in [categories[int(rng.integers(3))]]
+    ]
+    path = build.folder / "trainingSet.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    media = build.videos(*(f"training/{row[0]}" for row in rows))
+    for least in (0.0, 0.5, 0.75):
+        manifest = run(build, "moments", train=path, media_root=media, min_agreement=least)
+        # The label as MMAction2's preparation takes it (the folder), the votes by exact fractions.
+        expected = {
+            f"training/{name[:-4]}": (name.split("/")[0],)
+            for name, _, yes, no in rows
+            if yes + no == 0 or yes >= least * (yes + no)
+        }
+        assert labelled(manifest) == expected
+        assert manifest.counts["rows_below_agreement"] == 60 - len(expected)
+    assert 0 < len(expected) < 60
+
+
+def test_moments_categories_are_in_the_order_of_their_index(build: Builder) -> None:
+    options = LAYOUTS["moments"](build).options
+    categories = build.text("moments_categories.txt", "praying,1\nclapping,0\n")
+    manifest = run(build, "moments", **options, categories=categories)
+    assert manifest.label_space.names == ("clapping", "praying")
+
+
+def test_something_v2_templates_as_an_independent_reader_takes_them(build: Builder) -> None:
+    templates = packaged_label_space("something_v2").names
+    # The published spelling: placeholders in brackets in the items, none in labels.json, numbers as text.
+    numbers = {template: str(173 - k) for k, template in enumerate(templates)}
+    items = []
+    for k, template in enumerate(templates):
+        spelt = re.sub(r"\b([Ss]omething)\b", r"[\1]", template)
+        items.append({"id": str(1000 + k), "label": f"sentence {k}", "template": spelt, "placeholders": []})
+    train = build.text("train.json", json.dumps(items))
+    labels = build.text("labels.json", json.dumps(numbers))
+    media = build.videos(*(f"{item['id']}.webm" for item in items))
+    manifest = run(build, "something-v2", train=train, labels=labels, media_root=media)
+    columns = {row["clip_id"]: row["labels"][0] for row in manifest.clips.to_pylist()}
+    # MMAction2's and PySlowFast's rule, written anew.
+    known = json.loads(labels.read_text())
+    expected = {item["id"]: int(known["".join(ch for ch in item["template"] if ch not in "[]")]) for item in items}
+    assert columns == expected
+    swapped = [(k, j) for k, j in enumerate(mirror_columns(manifest.label_space)) if k < j]
+    assert len(swapped) == 3
+
+
+@pytest.mark.parametrize("name", ["something_v1", "something_v2"])
+def test_the_directions_of_something_something(name: str) -> None:
+    space = packaged_label_space(name)
+    pairs = {space.names[k]: space.names[j] for k, j in enumerate(mirror_columns(space)) if k != j}
+    assert pairs == {
+        a: b
+        for left, right in (
+            ("Pushing something from left to right", "Pushing something from right to left"),
+            ("Pulling something from left to right", "Pulling something from right to left"),
+            (
+                "Turning the camera left while filming something",
+                "Turning the camera right while filming something",
+            ),
+        )
+        for a, b in ((left, right), (right, left))
+    }
+
+
+SIZES = {
+    "hmdb51": 51,
+    "kinetics400": 400,
+    "kinetics600": 600,
+    "kinetics700": 700,
+    "moments_in_time": 339,
+    "multi_moments": 313,
+    "something_v1": 174,
+    "something_v2": 174,
+    "sports1m": 487,
+    "ucf101": 101,
+}
+
+
+def test_packaged_label_spaces() -> None:
+    assert set(SIZES) <= set(PACKAGED)
+    assert {name: len(packaged_label_space(name)) for name in SIZES} == SIZES
+    ucf = packaged_label_space("ucf101")
+    assert (ucf.index_of_id(1), ucf.names[0], ucf.index_of_id(101)) == (0, "ApplyEyeMakeup", 100)
+    assert packaged_label_space("something_v2").names[173] == "Wiping something off of something"
+    assert packaged_label_space("kinetics400").names[399] == "zumba"
+    with pytest.raises(InputError, match="no label space 'kinetics40'; did you mean 'kinetics400'"):
+        read_classes("kinetics40")
+
+
+def test_something_v1_frames_are_clips_at_12_per_second(build: Builder) -> None:
+    for number in (7, 8):
+        folder = build.folder / "frames" / str(number)
+        folder.mkdir(parents=True)
+        for k in range(1, 25):
+            Image.new("RGB", (16, 12)).save(folder / f"{k:05d}.jpg")
+    train = build.text("train.csv", "7;Holding something\n8;Unfolding something\n9;Holding something\n")
+    manifest = run(build, "something-v1", train=train, media_root=build.folder / "frames")
+    rows = manifest.clips.to_pylist()
+    assert [(r["video"], r["fps"], r["start_seconds"], r["end_seconds"]) for r in rows] == [
+        ("7", 12.0, 0.0, 2.0),
+        ("8", 12.0, 0.0, 2.0),
+    ]
+    assert manifest.counts["videos_missing"] == 1
+    with pytest.raises(InputError, match="frames/7: frames without a rate; expected frames_fps"):
+        run(build, "something-v1", train=train, media_root=build.folder / "frames", frames_fps=0.0)
+
+
+def test_epic_frames_have_the_rate_of_their_year(build: Builder) -> None:
+    options = LAYOUTS["epic100"](build).options
+    media = build.folder / "frames"
+    for name in ("P01_101", "P02_1"):
+        (media / name).mkdir(parents=True)
+        Image.new("RGB", (16, 12)).save(media / name / "frame_0000000001.jpg")
+    picture = media / "P02_1" / "frame_0000000001.jpg"
+    with tarfile.open(media / "P01_11.tar", "w") as tar:
+        tar.add(picture, arcname="frame_0000000001.jpg")
+    manifest = run(build, "epic100", **options | {"media_root": media})
+    assert {row["video"]: row["fps"] for row in manifest.clips.to_pylist()} == {
+        "P01_101": 50.0,
+        "P01_11.tar": 60.0,
+        "P02_1": 60.0,
+    }
+
+
+def test_epic_nouns_verbs_and_actions_are_three_label_spaces(build: Builder) -> None:
+    options = LAYOUTS["epic55"](build).options
+    spaces = {}
+    for target in ("verb", "noun", "action"):
+        manifest = run(build, "epic55", **options | {"target": target})
+        spaces[target] = manifest.label_space.names
+        assert labelled(manifest)["P01_01_0"] == ({"verb": "open", "noun": "door", "action": "open door"}[target],)
+    assert spaces == {"verb": ("take", "open"), "noun": ("cup", "door"), "action": ("take cup", "open door")}
+    whole = run(build, "epic55", **options | {"unseen_validation": False})
+    assert (whole.counts["clips_train"], whole.counts.get("clips_val")) == (3, None)
+
+
+def test_ucf101_and_hmdb51_have_three_splits(build: Builder) -> None:
+    options = LAYOUTS["hmdb51"](build).options
+    second = run(build, "hmdb51", **options | {"fold": "2"})
+    assert second.clips.column("split").to_pylist() == ["test"]
+    with pytest.raises(InputError, match=r"splits: no files; expected one like brush_hair_test_split3\.txt"):
+        run(build, "hmdb51", **options | {"fold": "3"})
+    options = LAYOUTS["ucf101"](build).options
+    with pytest.raises(InputError, match=r"trainlist03\.txt: cannot be read"):
+        run(build, "ucf101", **options | {"fold": "3"})
+
+
+def test_class_folders_without_splits_hold_out_a_share_that_stays(build: Builder) -> None:
+    names = [f"{'sit' if k % 2 else 'stand'}/{k}.mp4" for k in range(60)]
+    media = build.videos(*names)
+    first = run(build, "class-folders", media_root=media, val_share=0.3)
+    held_out = {r["video"] for r in first.clips.to_pylist() if r["split"] == "val"}
+    assert 8 <= len(held_out) <= 28
+    build.videos("stand/new.mp4")
+    second = run(build, "class-folders", media_root=media, val_share=0.3)
+    assert {r["video"] for r in second.clips.to_pylist() if r["split"] == "val"} - {"stand/new.mp4"} == held_out
+    with pytest.raises(InputError, match="val_share must be in"):
+        run(build, "class-folders", media_root=media, val_share=1.0)
+
+
+def test_class_folders_can_be_the_classes_of_a_published_set(build: Builder) -> None:
+    media = build.videos("train/air_drumming/a.mp4", "val/abseiling/b.mp4")
+    manifest = run(build, "class-folders", media_root=media, labels="kinetics400")
+    assert labelled(manifest) == {"train/air_drumming/a": ("air drumming",), "val/abseiling/b": ("abseiling",)}
+    assert len(manifest.label_space) == 400
+    build.videos("train/air_druming/c.mp4")
+    with pytest.raises(InputError, match=r"air_druming/c\.mp4: 'air_druming' is no class .*'air drumming'"):
+        run(build, "class-folders", media_root=media, labels="kinetics400")
+
+
+def test_tables_without_header_as_parquet_and_with_uris(build: Builder) -> None:
+    media = build.videos("one.mp4", "two.mp4")
+    plain = run(build, "table", train=build.text("p.csv", "one.mp4,10\ntwo.mp4,9\n"), media_root=media)
+    assert plain.label_space.names == ("9", "10")
+    path = build.folder / "t.parquet"
+    rows: list[dict[str, Any]] = [
+        {"path": "one.mp4", "label": ["a", "b"], "start_seconds": None, "end_seconds": None},
+        {"path": "s3://bucket/x.mp4", "label": ["b"], "start_seconds": 1.0, "end_seconds": 2.5},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    manifest = run(build, "table", train=path, media_root=media, multi_label=True)
+    assert labelled(manifest) == {"one": ("a", "b"), "s3://bucket/x@1-2.5": ("b",)}
+    with pytest.raises(InputError, match=r"t\.parquet: row 0: 2 labels, expected one \(or multi_label\)"):
+        run(build, "table", train=path, media_root=media)
+
+
+def test_two_media_that_fit_one_name_are_named(build: Builder) -> None:
+    media = build.videos("a/v.mp4", "b/v.avi")
+    folder = MediaFolder(media)
+    assert folder.find(["b/v.mp4"]) == "b/v.avi"
+    assert folder.find(["none", "a/v"]) == "a/v.mp4"
+    assert folder.find(["c/v"]) is None
+    with pytest.raises(InputError, match=r"'v' is both a/v\.mp4 and b/v\.avi; expected one file for each"):
+        folder.find(["v"])
+
+
+def test_a_name_that_is_not_utf8_and_a_loop_of_links(build: Builder) -> None:
+    media = build.videos("good.mp4")
+    (media / "sub").mkdir()
+    (media / "sub" / "again").symlink_to(media)
+    (media / os.fsdecode(b"bad\xff.mp4")).write_bytes(b"")
+    folder = MediaFolder(media)
+    assert folder.num_badly_named > 0
+    assert folder.find(["./good.mp4"]) == "good.mp4"

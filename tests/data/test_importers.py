@@ -1,0 +1,84 @@
+"""Every importer's manifest says what the published files say, validates, and trains."""
+
+import math
+from pathlib import Path
+
+import pytest
+from published_layouts import LAYOUTS, SECONDS, Builder, Layout, write_video
+
+from tubelet.data.importers import IMPORTERS
+from tubelet.data.manifest import Manifest, read_manifest, validate_manifest
+from tubelet.models.vivit import ViViTConfig
+from tubelet.tasks import task_config
+from tubelet.train.config import RunConfig
+from tubelet.train.log import read_rows
+from tubelet.train.loop import fit
+from tubelet.train.optim import OptimConfig
+from tubelet.types import Preprocess
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("tiny") / "video.mp4")
+
+
+@pytest.fixture(scope="module", params=list(LAYOUTS))
+def imported(
+    request: pytest.FixtureRequest, video: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Layout, Manifest]:
+    folder = tmp_path_factory.mktemp(request.param)
+    layout = LAYOUTS[request.param](Builder(folder, video))
+    return layout, IMPORTERS[layout.source](out=folder / "manifest", **layout.options)
+
+
+def test_clips_labels_splits_and_times(imported: tuple[Layout, Manifest]) -> None:
+    layout, manifest = imported
+    names = manifest.label_space.names
+    rows = manifest.clips.to_pylist()
+    found = {row["clip_id"]: (row["video"], row["split"], tuple(names[k] for k in row["labels"])) for row in rows}
+    assert found == {
+        key: (video, split, tuple(sorted(labels, key=names.index)))
+        for key, (video, split, labels) in layout.clips.items()
+    }
+    for row in rows:
+        start, end = layout.times.get(row["clip_id"], (0.0, SECONDS))
+        assert (row["start_seconds"], row["end_seconds"], row["fps"]) == (start, pytest.approx(end), 0.0)
+
+
+def test_what_is_left_out_is_counted(imported: tuple[Layout, Manifest]) -> None:
+    layout, manifest = imported
+    assert {key: manifest.counts[key] for key in layout.counts} == layout.counts
+    left_out = ("clips_without_video", "clips_unreadable", "rows_repeated", "rows_not_cc", "rows_below_agreement")
+    gone = sum(manifest.counts.get(key, 0) for key in left_out)
+    # Rows that are no clips of this split are counted before they are rows.
+    assert manifest.counts["rows"] - gone == manifest.counts["clips"]
+
+
+def test_the_manifest_validates_and_trains(imported: tuple[Layout, Manifest], tmp_path: Path) -> None:
+    _, manifest = imported
+    validate_manifest(read_manifest(manifest.root))
+    preprocess = Preprocess(size=16, num_frames=4, frame_stride=1, fps=10.0)
+    backbone = ViViTConfig(size=16, num_frames=4, dim=8, spatial_layers=1, temporal_layers=1, num_heads=1, patch=8)
+    eval_split = "val" if "clips_val" in manifest.counts else "test"
+    run = RunConfig(
+        name="contract",
+        backbone=backbone,
+        tasks=(task_config(manifest.root, eval_split=eval_split),),
+        preprocess=preprocess,
+        optim=OptimConfig(learning_rate=0.01),
+        batch_size=2,
+        num_epochs=None,
+        num_steps=1,
+        num_workers=0,
+    )
+    fit(run, tmp_path / "run", progress=False)
+    losses = [row["loss"] for row in read_rows(tmp_path / "run" / "metrics.jsonl") if "task" in row]
+    assert len(losses) == 1
+    assert math.isfinite(losses[0])
+
+
+def test_every_importer_says_what_it_reads() -> None:
+    for name, function in IMPORTERS.items():
+        document = function.__doc__ or ""
+        assert "Args:" in document, name
+        assert "Raises:" in document, name
