@@ -31,10 +31,11 @@ def train(arguments: list[str]) -> None:
     chosen: Any = tyro.cli(_train_options(recipe), args=arguments[1:], prog=f"tubelet train {arguments[0]}")
     values = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(chosen)}
     out, dry_run, device = values.pop("out"), values.pop("dry_run"), values.pop("device")
+    on_error = values.pop("on_error")
     from tubelet.describe import describe_run
     from tubelet.train.loop import fit
 
-    run = recipe(**values)
+    run = dataclasses.replace(recipe(**values), on_error=on_error)
     if dry_run:
         describe_run(run, Console())
         return
@@ -50,6 +51,11 @@ def _train_options(recipe: Callable[..., Any]) -> type:
         ("out", Annotated[Path, arg(help="run folder; a run that is there goes on")]),
         ("dry_run", Annotated[bool, arg(help="print the resolved run and stop")], dataclasses.field(default=False)),
         ("device", Annotated[str | None, arg(help="cpu, cuda; default: a GPU if there is one")], None),
+        (
+            "on_error",
+            Annotated[Literal["raise", "skip"], arg(help="a sample that cannot be read ends the run, or is counted")],
+            dataclasses.field(default="raise"),
+        ),
     ]
     for name, parameter in inspect.signature(recipe).parameters.items():
         if parameter.default is inspect.Parameter.empty:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tubelet.data.loader import OnError
 from tubelet.models.vivit import ViViTConfig
 from tubelet.records import from_json, to_json
 from tubelet.tasks import TaskConfig
@@ -11,8 +12,8 @@ from tubelet.train.optim import OptimConfig
 from tubelet.types import InputError, Preprocess
 from tubelet.video.cache import FrameCache, cache_long_side
 
-# These change speed or reporting, never the weights: a run may go on with other values.
-RUNTIME_OPTIONS = ("num_workers", "eval_batch_size", "eval_every_steps", "checkpoint_every_steps", "device")
+# These change speed or reporting, or what happens where the run would end: a run may go on with other values.
+RUNTIME_OPTIONS = ("num_workers", "on_error", "eval_batch_size", "eval_every_steps", "checkpoint_every_steps", "device")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,9 @@ class RunConfig:
     """Folder for decoded frames; None decodes each clip anew."""
     num_workers: int = 1
     """Processes that prepare batches; 0 prepares them in the training process."""
+    on_error: OnError = "raise"
+    """``skip`` leaves out, names and counts a sample that cannot be read; above a share the run ends all the same
+    (``data.loader.MAX_SKIPPED_SHARE``)."""
     eval_batch_size: int = 16
     eval_every_steps: int | None = None
     """Score every task's ``eval_split`` this often; always at the end."""

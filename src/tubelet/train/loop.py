@@ -78,7 +78,12 @@ def train_steps(session: Session, log: RunLog, *, on_step: Callable[[StepReport]
     """Do the steps that are left; write checkpoints on the way and one at the end."""
     run = session.run
     loader = batches(
-        session.datasets, session.mixture, start_step=session.step, num_workers=run.num_workers, seed=run.seed
+        session.datasets,
+        session.mixture,
+        start_step=session.step,
+        num_workers=run.num_workers,
+        seed=run.seed,
+        on_error=run.on_error,
     )
     with deferred_signals() as stop:
         for step, batch in log.waiting(loader):

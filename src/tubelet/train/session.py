@@ -52,6 +52,7 @@ class Session:
         met = {
             f"clips/{batch.task}": len(batch.sample_ids),
             "clamped_frames": batch.num_clamped,
+            "skipped_samples": len(batch.skipped_ids),
             "dropped_boxes": batch.num_dropped_boxes,
         }
         for name, number in met.items():
@@ -90,9 +91,11 @@ class Session:
         skipped = sum(dataset.num_skipped_keyframes for dataset in self.datasets.values())
         unlabelled = sum(dataset.num_unlabelled_boxes for dataset in self.datasets.values())
         clamped, dropped = self.counts.get("clamped_frames", 0), self.counts.get("dropped_boxes", 0)
+        unreadable = self.counts.get("skipped_samples", 0)
         return (
             f"{clamped} frames asked for outside their video (its first or last was used), {dropped} boxes left the "
-            f"canvas, {skipped} keyframes without boxes skipped, {unlabelled} detected boxes match no annotated one"
+            f"canvas, {skipped} keyframes without boxes skipped, {unlabelled} detected boxes match no annotated one, "
+            f"{unreadable} samples that cannot be read left out"
         )
 
 
