@@ -23,9 +23,10 @@ from tubelet import __version__
 from tubelet.corpus.build import build_corpus, read_seed_labels
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.inference.export import read_json
-from tubelet.inference.outputs import LocalisedVideo, localise_video
+from tubelet.inference.outputs import LocalisedVideo, localise_video, results_of
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.samples import real_video
+from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.models.saved import MODEL_FILE, load_model
 from tubelet.playground.build import build_playground
 from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, manifest_of
@@ -124,15 +125,16 @@ def localise_both(run: Path, videos: tuple[Path, ...], out: Path, console: Conso
     localiser = Localiser(load_model(run))
     found = []
     for video in videos:
-        known = known_result(video, out, newer_than=run / MODEL_FILE)
-        if known is None:
+        results = results_of(video, out)
+        # Where the JSON is, the others are.
+        if not results.json.exists() or results.json.stat().st_mtime < (run / MODEL_FILE).stat().st_mtime:
             columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
             with Progress(*columns, console=console) as progress:
                 bar = progress.add_task(video.name, total=probe(video).duration_seconds)
                 on_time = partial(_advance, progress, bar)
-                known = localise_video(localiser, video, out, threshold=DRAWN_THRESHOLD, on_time=on_time)
-        console.print(f"{video.name}: {known.num_people} people followed")
-        found.append(known)
+                localise_video(localiser, video, out, threshold=DRAWN_THRESHOLD, on_time=on_time)
+        console.print(f"{video.name}: {num_followed(results)} people followed")
+        found.append(results)
     return found
 
 
@@ -140,13 +142,10 @@ def _advance(progress: Progress, bar: TaskID, pts_seconds: float) -> None:
     progress.update(bar, completed=pts_seconds)
 
 
-def known_result(video: Path, out: Path, *, newer_than: Path) -> LocalisedVideo | None:
-    """Return what an earlier call wrote about a video, if it is whole and newer than a file."""
-    annotated, json, ava_csv = (out / f"{video.stem}{suffix}" for suffix in (".mp4", ".json", ".csv"))
-    whole = all(path.exists() for path in (annotated, json, ava_csv))
-    if not whole or ava_csv.stat().st_mtime < newer_than.stat().st_mtime:
-        return None
-    return LocalisedVideo(video=video, moments=read_json(json).moments, annotated=annotated, json=json, ava_csv=ava_csv)
+def num_followed(found: LocalisedVideo) -> int:
+    """Return how many different identities were followed."""
+    moments = read_json(found.json).moments
+    return len({int(person) for moment in moments for person in moment.person_ids if person != NOT_FOLLOWED})
 
 
 def compose_report(
@@ -189,7 +188,7 @@ def compose_report(
             (path.relative_to(out).as_posix(), path.name, what)
             for video in found
             for path, what in zip(
-                video.paths, ("boxes, identities and actions drawn", "every score, JSON", "AVA csv"), strict=True
+                video.paths, ("boxes, identities and actions drawn", "AVA csv", "every score, JSON"), strict=True
             )
         ),
         facts=tuple(run_facts(size, seed, seconds)),

@@ -4,10 +4,12 @@ import json
 import os
 import types
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TextIO, TypeVar, Union, get_args, get_origin
 
 from tubelet.types import InputError
 
@@ -107,14 +109,17 @@ def first_difference(before: Any, after: Any, place: str = "") -> str | None:
     return None if before == after else f"{place}: {before!r} there, {after!r} here"
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON so that a reader sees the old file or the whole new one, whatever happens in between."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """Open a text file for writing that gets its name, durably, when the ``with`` block ends without an exception.
+
+    A reader sees the old file or the whole new one, whatever happens in between; nothing else stays behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w") as file:
-            json.dump(to_json(data), file, indent=1)
-            file.write("\n")
+        with temporary.open("w", encoding="utf-8") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -122,9 +127,16 @@ def write_json(path: Path, data: Any) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(path: Path, data: Any) -> None:
+    """Write ``to_json(data)``, whole or not at all."""
+    with whole_file(path) as file:
+        json.dump(to_json(data), file, indent=1)
+        file.write("\n")
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; one that cannot be read is one clear line."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tubelet.data.ava import read_ava_csv
-from tubelet.inference.export import SCHEMA, json_schema, read_json, write_ava, write_json
+from tubelet.inference.export import SCHEMA, ava_writer, json_schema, json_writer, read_json
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
 
@@ -35,6 +35,18 @@ def moments() -> list[ActionDetections]:
         person_ids=np.zeros(0, dtype=np.int64),
     )
     return [one, empty]
+
+
+def write_json(path: Path, found: Iterable[ActionDetections], *, task: str = "ava") -> None:
+    with json_writer(path, video=VIDEO, task=task, label_space=SPACE) as write:
+        for moment in found:
+            write(moment)
+
+
+def write_ava(path: Path, found: Iterable[ActionDetections], *, video_id: str = "Straße 1") -> None:
+    with ava_writer(path, video_id=video_id, label_space=SPACE, threshold=0.05) as write:
+        for moment in found:
+            write(moment)
 
 
 KINDS = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
@@ -74,7 +86,7 @@ def violations(value: Any, schema: dict[str, Any], place: str = "$") -> list[str
 
 def test_the_json_follows_its_schema_and_comes_back_the_same(tmp_path: Path) -> None:
     path = tmp_path / "new" / "d.json"
-    write_json(path, iter(moments()), video=VIDEO, task="ava", label_space=SPACE)
+    write_json(path, iter(moments()))
     data = json.loads(path.read_text(encoding="utf-8"))
     assert violations(data, json_schema()) == []
     assert data["schema"] == SCHEMA == json_schema()["title"]
@@ -95,7 +107,7 @@ def test_the_json_follows_its_schema_and_comes_back_the_same(tmp_path: Path) -> 
 
 
 def test_the_schema_check_itself_finds_mistakes(tmp_path: Path) -> None:
-    write_json(tmp_path / "d.json", moments(), video=VIDEO, task="ava", label_space=SPACE)
+    write_json(tmp_path / "d.json", moments())
     text = (tmp_path / "d.json").read_text(encoding="utf-8")
     for old, new in (
         ("detections/1", "detections/2"),
@@ -110,13 +122,13 @@ def test_the_schema_check_itself_finds_mistakes(tmp_path: Path) -> None:
 
 
 def test_a_video_without_moments_is_valid(tmp_path: Path) -> None:
-    write_json(tmp_path / "d.json", [], video=VIDEO, task="ava", label_space=SPACE)
+    write_json(tmp_path / "d.json", [])
     assert violations(json.loads((tmp_path / "d.json").read_text(encoding="utf-8")), json_schema()) == []
 
 
 def test_an_interrupted_json_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
-    write_json(path, moments(), video=VIDEO, task="ava", label_space=SPACE)
+    write_json(path, moments())
     before = path.read_bytes()
 
     def interrupted() -> Iterator[ActionDetections]:
@@ -124,7 +136,7 @@ def test_an_interrupted_json_leaves_the_old_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_json(path, interrupted(), video=VIDEO, task="b", label_space=SPACE)
+        write_json(path, interrupted(), task="b")
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["d.json"]
 
@@ -148,7 +160,7 @@ def test_a_foreign_json_is_one_clear_line(tmp_path: Path, text: str, message: st
 
 def test_a_cut_entry_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
-    write_json(path, moments(), video=VIDEO, task="ava", label_space=SPACE)
+    write_json(path, moments())
     path.write_text(path.read_text(encoding="utf-8").replace('"box_norm"', '"box"'), encoding="utf-8")
     with pytest.raises(InputError, match="box_norm"):
         read_json(path)
@@ -156,7 +168,7 @@ def test_a_cut_entry_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_ava_rows_by_threshold_with_published_ids(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
-    assert write_ava(path, moments(), label_space=SPACE, threshold=0.05) == 3
+    write_ava(path, moments())
     lines = path.read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in lines] == ["Straße 1"] * 3
     # Box one: walk 0.9 (carry 0.04 is below); box two: walk 0.05 counts, carry 0.3.
@@ -171,11 +183,11 @@ def test_ava_rows_by_threshold_with_published_ids(tmp_path: Path) -> None:
 
 
 def test_ava_without_anything_is_an_empty_file(tmp_path: Path) -> None:
-    assert write_ava(tmp_path / "d.csv", moments()[1:], label_space=SPACE) == 0
+    write_ava(tmp_path / "d.csv", moments()[1:])
     assert (tmp_path / "d.csv").read_text() == ""
 
 
 def test_a_name_that_would_break_the_csv_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="comma"):
-        write_ava(tmp_path / "d.csv", moments(), label_space=SPACE, video_id="a,b")
+        write_ava(tmp_path / "d.csv", moments(), video_id="a,b")
     assert list(tmp_path.iterdir()) == []

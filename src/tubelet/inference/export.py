@@ -1,17 +1,18 @@
 """Detections as files: AVA csv, and JSON with a versioned schema (``assets/detections.schema.json``)."""
 
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any
 
 import numpy as np
 
-from tubelet.data.ava import AvaTable, write_ava_csv
+from tubelet.data.ava_csv import format_seconds
 from tubelet.labels import LabelSpace
+from tubelet.records import to_json, whole_file
 from tubelet.types import ActionDetections, InputError, VideoMeta
 
 SCHEMA = "tubelet.detections/1"
@@ -36,81 +37,67 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-class JsonWriter:
-    """Write a detections JSON moment by moment, so that hours of video need no memory; a context manager.
-
-    The file appears under its name when the ``with`` block ends without an exception; otherwise nothing stays behind.
+@contextmanager
+def json_writer(
+    path: Path, *, video: VideoMeta, task: str, label_space: LabelSpace
+) -> Iterator[Callable[[ActionDetections], None]]:
+    """Write a detections JSON moment by moment, so that hours of video need no memory; whole or not at all.
 
     Args:
         path: The file; its folder is created.
         video: Facts of the video.
         task: Name of the head that scored.
         label_space: Classes of the scores' columns.
+
+    Yields:
+        Call it with each moment, in order of time.
     """
+    head = {"schema": SCHEMA, "video": to_json(video), "task": task, "label_space": label_space.to_json()}
+    with whole_file(path) as file:
+        opening = json.dumps(head, ensure_ascii=False, allow_nan=False, indent=1)
+        file.write(opening.removesuffix("\n}") + ',\n "moments": [')
+        comma = ""
 
-    def __init__(self, path: Path | str, *, video: VideoMeta, task: str, label_space: LabelSpace) -> None:
-        self.path = Path(path)
-        self._num_classes = len(label_space)
-        self._head = {
-            "schema": SCHEMA,
-            "video": {
-                "path": video.path,
-                "width": video.width,
-                "height": video.height,
-                "fps": video.fps,
-                "duration_seconds": video.duration_seconds,
-            },
-            "task": task,
-            "label_space": label_space.to_json(),
-        }
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        self._file: TextIO | None = None
-        self._num_moments = 0
+        def write(moment: ActionDetections) -> None:
+            nonlocal comma
+            if moment.scores.shape[1] != len(label_space):
+                raise ValueError(f"scores has shape {moment.scores.shape}, expected (*, {len(label_space)})")
+            # One line a moment: small, and still readable and greppable.
+            line = json.dumps(_moment_json(moment), allow_nan=False, separators=(",", ":"))
+            file.write(f"{comma}\n  {line}")
+            comma = ","
 
-    def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._temporary.open("w", encoding="utf-8")
-        opening = json.dumps(self._head, ensure_ascii=False, allow_nan=False, indent=1)
-        self._file.write(opening.removesuffix("\n}") + ',\n "moments": [')
-        return self
-
-    def write(self, moment: ActionDetections) -> None:
-        """Append a moment; its scores must have one column per class."""
-        assert self._file is not None, "use as a context manager"
-        if moment.scores.shape[1] != self._num_classes:
-            raise ValueError(f"scores has shape {moment.scores.shape}, expected (*, {self._num_classes})")
-        comma = "," if self._num_moments else ""
-        # One line a moment: small, and still readable and greppable.
-        line = json.dumps(_moment_json(moment), allow_nan=False, separators=(",", ":"))
-        self._file.write(f"{comma}\n  {line}")
-        self._num_moments += 1
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        assert self._file is not None
-        try:
-            if kind is None:
-                self._file.write("\n ]\n}\n")
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if kind is None:
-                self._temporary.replace(self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        yield write
+        file.write("\n ]\n}\n")
 
 
-def write_json(
-    path: Path | str,
-    moments: Iterable[ActionDetections],
-    *,
-    video: VideoMeta,
-    task: str,
-    label_space: LabelSpace,
-) -> None:
-    """Write all moments as a detections JSON, atomically."""
-    with JsonWriter(path, video=video, task=task, label_space=label_space) as writer:
-        for moment in moments:
-            writer.write(moment)
+@contextmanager
+def ava_writer(
+    path: Path, *, video_id: str, label_space: LabelSpace, threshold: float = 0.05
+) -> Iterator[Callable[[ActionDetections], None]]:
+    """Write an AVA detections csv moment by moment; whole or not at all.
+
+    Args:
+        path: The csv; its folder is created.
+        video_id: First column; AVA's ids are file names without ending.
+        label_space: Its published ids are the file's action ids.
+        threshold: Smallest score written; scores count down to low values in average precision, so keep it low.
+
+    Yields:
+        Call it with each moment: a row for each box and class with a score of at least ``threshold``.
+    """
+    if "," in video_id or "\n" in video_id:
+        raise InputError(f"{video_id!r} cannot be a video id in an AVA csv: no comma or line break is allowed there")
+    ids = label_space.published_ids
+    with whole_file(path) as file:
+
+        def write(moment: ActionDetections) -> None:
+            place = f"{video_id},{format_seconds(moment.pts_seconds)}"
+            for row, column in zip(*np.nonzero(moment.scores >= threshold)):
+                box = ",".join(f"{value:.3f}" for value in moment.boxes_norm[row])
+                file.write(f"{place},{box},{ids[column]},{moment.scores[row, column]:.4f}\n")
+
+        yield write
 
 
 def read_json(path: Path | str) -> DetectionsFile:
@@ -133,53 +120,6 @@ def read_json(path: Path | str) -> DetectionsFile:
         return DetectionsFile(video=video, task=data["task"], label_space=space, moments=moments)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a whole {SCHEMA} file ({type(error).__name__}: {error})") from error
-
-
-def write_ava(
-    path: Path | str,
-    moments: Iterable[ActionDetections],
-    *,
-    label_space: LabelSpace,
-    threshold: float = 0.05,
-    video_id: str | None = None,
-) -> int:
-    """Write an AVA detections csv: a row for each box and class with a score of at least ``threshold``.
-
-    Args:
-        path: The csv.
-        moments: In any order.
-        label_space: Its published ids are the file's action ids.
-        threshold: Smallest score written; scores count down to low values in average precision, so keep it low.
-        video_id: First column; None = the video's file name without suffix, as AVA's ids are.
-
-    Returns:
-        How many rows were written.
-    """
-    rows = list(_ava_rows(moments, label_space, threshold, video_id))
-    columns = list(zip(*rows)) if rows else [()] * 6
-    table = AvaTable(
-        video=np.array(columns[0], dtype=str),
-        pts_seconds=np.array(columns[1], dtype=np.float64),
-        boxes_norm=np.array(columns[2], dtype=np.float64).reshape(-1, 4),
-        label_ids=np.array(columns[3], dtype=np.int32),
-        scores=np.array(columns[4], dtype=np.float64),
-        person_ids=None,
-    )
-    write_ava_csv(path, table)
-    return len(rows)
-
-
-def _ava_rows(
-    moments: Iterable[ActionDetections], label_space: LabelSpace, threshold: float, video_id: str | None
-) -> Iterator[tuple[str, float, np.ndarray, int, float, int]]:
-    ids = label_space.published_ids
-    for moment in moments:
-        name = video_id if video_id is not None else Path(moment.video).stem
-        if "," in name or "\n" in name:
-            raise InputError(f"{name!r} cannot be a video id in an AVA csv: no comma or line break is allowed there")
-        for row, column in zip(*np.nonzero(moment.scores >= threshold)):
-            score = float(moment.scores[row, column])
-            yield name, moment.pts_seconds, moment.boxes_norm[row], ids[column], score, int(moment.person_ids[row])
 
 
 def _moment_json(moment: ActionDetections) -> dict[str, Any]:

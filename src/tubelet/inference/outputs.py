@@ -1,22 +1,22 @@
 """Everything `tubelet localise` writes about one video."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tubelet.inference.export import JsonWriter, write_ava
+from tubelet.inference.export import ava_writer, json_writer
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.render import Labelling, render
-from tubelet.types import ActionDetections
+from tubelet.types import ActionDetections, InputError
 from tubelet.video.decode import probe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalisedVideo:
-    """What was found in a video, and where it was written."""
+    """Where a video's results are."""
 
     video: Path
-    moments: tuple[ActionDetections, ...]
     annotated: Path
     """The mp4 with boxes, identities and actions drawn."""
     json: Path
@@ -24,13 +24,14 @@ class LocalisedVideo:
 
     @property
     def paths(self) -> tuple[Path, Path, Path]:
-        """The three files."""
-        return self.annotated, self.json, self.ava_csv
+        """The three files, in the order in which they get their names."""
+        return self.annotated, self.ava_csv, self.json
 
-    @property
-    def num_people(self) -> int:
-        """How many different identities were followed."""
-        return len({int(person) for moment in self.moments for person in moment.person_ids if person >= 0})
+
+def results_of(video: Path, out: Path) -> LocalisedVideo:
+    """Return where the results of a video go: ``<stem>.mp4``, ``<stem>.json`` and ``<stem>.csv`` in ``out``."""
+    annotated, json, ava_csv = (out / f"{video.stem}{suffix}" for suffix in (".mp4", ".json", ".csv"))
+    return LocalisedVideo(video=video, annotated=annotated, json=json, ava_csv=ava_csv)
 
 
 def localise_video(
@@ -42,7 +43,10 @@ def localise_video(
     top: int = 3,
     on_time: Callable[[float], None] | None = None,
 ) -> LocalisedVideo:
-    """Localise ``video`` and write ``<stem>.mp4``, ``<stem>.json`` and ``<stem>.csv`` (AVA) into ``out``.
+    """Localise ``video`` and write an annotated mp4, an AVA csv and a JSON (``results_of``) into ``out``.
+
+    Moments go to the files as they are found, so memory does not grow with the video. The files get their names
+    together at the end; where the JSON is, the others are.
 
     Args:
         localiser: Model and person detector.
@@ -53,21 +57,30 @@ def localise_video(
         on_time: Called with the time of each frame drawn, for progress.
 
     Raises:
-        VideoError: The video cannot be read; nothing is left half-written.
+        VideoError: The video cannot be read; earlier results stay as they were.
     """
-    meta = probe(video)
-    out.mkdir(parents=True, exist_ok=True)
-    annotated, json, ava_csv = (out / f"{video.stem}{suffix}" for suffix in (".mp4", ".json", ".csv"))
-    moments: list[ActionDetections] = []
-    with JsonWriter(json, video=meta, task=localiser.task, label_space=localiser.label_space) as writer:
+    meta, final = probe(video), results_of(video, out)
+    if video.resolve() in {path.resolve() for path in final.paths}:
+        raise InputError(f"{video}: the results would replace their own input; give another --out")
+    unnamed = results_of(video, out / f".{video.stem}.incomplete")
+    shutil.rmtree(unnamed.json.parent, ignore_errors=True)  # of a run that was killed
+    labelling = Labelling(label_space=localiser.label_space, top=top, threshold=threshold)
+    try:
+        with (
+            json_writer(unnamed.json, video=meta, task=localiser.task, label_space=localiser.label_space) as to_json,
+            ava_writer(unnamed.ava_csv, video_id=video.stem, label_space=localiser.label_space) as to_csv,
+        ):
 
-        def noted() -> Iterator[ActionDetections]:
-            for moment in localiser(video):
-                writer.write(moment)
-                moments.append(moment)
-                yield moment
+            def written() -> Iterator[ActionDetections]:
+                for moment in localiser(video):
+                    to_json(moment)
+                    to_csv(moment)
+                    yield moment
 
-        labelling = Labelling(label_space=localiser.label_space, top=top, threshold=threshold)
-        render(video, noted(), annotated, labelling=labelling, on_time=on_time)
-    write_ava(ava_csv, moments, label_space=localiser.label_space)
-    return LocalisedVideo(video=video, moments=tuple(moments), annotated=annotated, json=json, ava_csv=ava_csv)
+            render(video, written(), unnamed.annotated, labelling=labelling, on_time=on_time)
+        final.json.unlink(missing_ok=True)
+        for source, target in zip(unnamed.paths, final.paths, strict=True):
+            source.replace(target)
+    finally:
+        shutil.rmtree(unnamed.json.parent, ignore_errors=True)
+    return final
