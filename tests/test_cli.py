@@ -1,5 +1,6 @@
 """The commands as a user types them, and the mistakes a user makes: one line, exit status 2, nothing half-written."""
 
+import inspect
 import json
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tubelet.cli import COMMANDS, main
+from tubelet.data.importers import IMPORTERS
 
 VIDEO = "videos/localise/test-0.mp4"
 
@@ -42,6 +44,18 @@ def test_every_command_explains_itself(monkeypatch, capsys):
     for name in ("demo", "localise", "evaluate"):
         assert call(monkeypatch, name, "--help") == 0
         assert "usage: tubelet " + name in capsys.readouterr().out
+
+
+def test_every_source_explains_its_options(monkeypatch, capsys):
+    assert call(monkeypatch, "data", "import") == 0
+    listed = capsys.readouterr().out
+    assert all(source in listed for source in IMPORTERS)
+    for source, function in IMPORTERS.items():
+        assert call(monkeypatch, "data", "import", source, "--help") == 0
+        shown = capsys.readouterr().out
+        assert f"usage: tubelet data import {source}" in shown
+        for name in inspect.signature(function).parameters:
+            assert f"--{name.replace('_', '-')} " in shown or f"--{name.replace('_', '-')}," in shown, (source, name)
 
 
 def test_a_finished_run_is_not_trained_again(monkeypatch, capsys, run_folder, squares):
@@ -137,7 +151,7 @@ def ava_files(folder: Path, rows: str) -> list[object]:
 def test_a_mistake_in_an_annotation_names_file_and_line(monkeypatch, capsys, squares, tmp_path, row, expected):
     options = ava_files(tmp_path, f"clip,1,0.1,0.1,0.5,0.5,1,0\n{row}\n")
     shutil.copy(squares / VIDEO, tmp_path / "media/clip.mp4")
-    assert call(monkeypatch, "data", "import-ava", *options) == 2
+    assert call(monkeypatch, "data", "import", "ava", *options) == 2
     error = capsys.readouterr().err
     assert expected in error
     assert error.count("\n") == 1
@@ -149,9 +163,9 @@ def test_own_data_from_csv_to_a_fine_tuned_model(monkeypatch, capsys, squares, r
     options = ava_files(tmp_path, rows)
     for i in range(4):
         shutil.copy(squares / VIDEO, tmp_path / f"media/clip{i}.mp4")
-    assert call(monkeypatch, "data", "import-ava", *options, "--val", tmp_path / "train.csv", "--name", "mine") == 2
+    assert call(monkeypatch, "data", "import", "ava", *options, "--val", tmp_path / "train.csv", "--name", "mine") == 2
     assert "is in train as well" in capsys.readouterr().err
-    assert call(monkeypatch, "data", "import-ava", *options, "--name", "mine") == 0
+    assert call(monkeypatch, "data", "import", "ava", *options, "--name", "mine") == 0
     fine_tune = ["--manifests", tmp_path / "manifest", "--init-from", run_folder, "--num-epochs", 1]
     out = tmp_path / "mine"
     status = call(monkeypatch, "train", "finetune", *fine_tune, "--eval-split", "train", "--out", out)
@@ -170,6 +184,8 @@ def test_own_data_from_csv_to_a_fine_tuned_model(monkeypatch, capsys, squares, r
         (["evaluate", "nowhere"], "nowhere"),
         (["localise", "a.mp4", "--model", "nowhere"], "nowhere"),
         (["info", "nowhere"], "nowhere"),
+        (["data", "import", "kinetic", "--out", "x"], "did you mean 'kinetics'"),
+        (["data", "import", "avaa"], "tubelet data import --help lists them"),
     ],
 )
 def test_a_mistake_is_one_line(monkeypatch, capsys, tmp_path, arguments, expected):

@@ -1,44 +1,34 @@
 """Commands about data sets."""
 
-from pathlib import Path
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from tubelet.cli.training import summary
+from tubelet.types import InputError, did_you_mean
 
 
-def import_ava(
-    *,
-    train: Path,
-    val: Path | None = None,
-    test: Path | None = None,
-    labels: Path,
-    media_root: Path,
-    out: Path,
-    name: str = "mine",
-    licence: str = "unknown",
-    video_starts_at: float | None = None,
-) -> None:
-    """Turn AVA-format annotation of videos in a folder into a manifest.
+def import_source(arguments: list[str]) -> None:
+    """Turn a published data set, or your own, into a manifest: ``tubelet data import SOURCE [options]``.
 
-    Args:
-        train: AVA csv: video_id, seconds, x1, y1, x2, y2 (0..1), action_id, person_id.
-        val: The same for validation.
-        test: The same for testing.
-        labels: The action list (pbtxt).
-        media_root: Folder with the videos, named video_id plus any usual extension.
-        out: Folder of the manifest.
-        name: Of the data set, its task and head.
-        licence: Of the annotations.
-        video_starts_at: The csv's time at which the files begin; default: as their length says.
+    The options are the parameters of the source's function in ``data.importers.IMPORTERS``.
     """
-    from tubelet.data.ava import import_ava as make_manifest
+    from tubelet.data.importers import IMPORTERS
 
-    manifest = make_manifest(
-        train=train,
-        val=val,
-        test=test,
-        labels=str(labels),
-        media_root=media_root,
-        out=out,
-        name=name,
-        licence=licence,
-        video_starts_at=video_starts_at,
-    )
-    print(f"manifest: {manifest.root} {manifest.counts}")
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: tubelet data import SOURCE [options]        (tubelet data import SOURCE --help lists them)\n")
+        table = Table("source", "what it does")
+        for name, function in IMPORTERS.items():
+            table.add_row(name, summary(function))
+        Console().print(table)
+        return
+    name = arguments[0]
+    if name not in IMPORTERS:
+        raise InputError(
+            f"tubelet data import has no source {name!r}{did_you_mean(name, IMPORTERS)}; "
+            "tubelet data import --help lists them"
+        )
+    manifest = tyro.cli(IMPORTERS[name], args=arguments[1:], prog=f"tubelet data import {name}")
+    print(f"manifest: {manifest.root}")
+    for what, number in manifest.counts.items():
+        print(f"  {number:>12,}  {what.replace('_', ' ')}")

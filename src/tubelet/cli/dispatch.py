@@ -15,7 +15,7 @@ COMMANDS: Mapping[str, Any] = {
     "demo": corpus.demo,
     "playground": {"build": corpus.playground_build},
     "corpus": {"build": corpus.corpus_build},
-    "data": {"import-ava": data.import_ava},
+    "data": {"import": data.import_source},
     "train": training.train,
     "study": {"cofinetuning": training.study_cofinetuning},
     "evaluate": training.evaluate,
