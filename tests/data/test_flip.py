@@ -8,7 +8,10 @@ import torch
 
 from tubelet.data.dataset import Augment, ClipDataset
 from tubelet.data.manifest import Manifest, write_manifest
-from tubelet.labels import LabelSpace
+from tubelet.labels import LabelSpace, mirror_columns
+from tubelet.playground.sets import CLIP_SETS
+from tubelet.recipes.ava import cofinetune_ava
+from tubelet.recipes.playground import cofinetune, localise_only, transfer_moments
 from tubelet.types import ClipSample, InputError, Preprocess
 from tubelet.video.write import VideoWriter
 
@@ -107,3 +110,19 @@ def test_what_a_label_space_states_goes_before_its_names(media: Path, tmp_path: 
     for seed in SEEDS:
         sample = dataset(manifest, flip=True).sample(1, seed)
         assert torch.nonzero(sample.targets[0, [0, 2]]).item() == shown(sample) // 2
+
+
+def test_the_playground_swaps_the_ways_people_go() -> None:
+    space = LabelSpace(name="direction", names=tuple(CLIP_SETS["direction"]))
+    pairs = {space.names[k]: space.names[j] for k, j in enumerate(mirror_columns(space)) if k != j}
+    assert len(pairs) == 2 * 8
+    assert all(b == a.replace("left", "x").replace("right", "left").replace("x", "right") for a, b in pairs.items())
+    unmoved = [name for name in space.names if name not in pairs]
+    assert unmoved == ["picking something up", "putting something down"]
+
+
+def test_paper_a_trains_without_flips(squares: Path) -> None:
+    """A.1 lists the augmentation, and flips are not in the list."""
+    playground = [recipe(squares, size="tiny") for recipe in (cofinetune, transfer_moments, localise_only)]
+    runs = [*playground, cofinetune_ava([squares / "manifests" / "kinetics", squares / "manifests" / "localise"])]
+    assert [task.augment.flip for run in runs for task in run.tasks] == [False] * sum(len(run.tasks) for run in runs)
