@@ -50,16 +50,6 @@ class TaskConfig:
     eval_split: str = "val"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LossOutput:
-    """What one batch gave."""
-
-    loss: Tensor
-    """Scalar, float32, mean over the examples, not yet multiplied by the task's weight."""
-    num_examples: int
-    """Clips for classification, boxes for localisation."""
-
-
 class Task:
     """A task's data, head and loss, bound together."""
 
@@ -108,11 +98,13 @@ class Task:
             cache=cache,
         )
 
-    def loss(self, model: VideoModel, batch: ClipBatch) -> LossOutput:
-        """Return the mean loss of a batch, in float32 whatever the autocast type."""
+    def loss(self, model: VideoModel, batch: ClipBatch) -> Tensor:
+        """Return the loss of a batch: the mean over its clips or boxes, float32 scalar whatever the autocast type.
+
+        It is not yet multiplied by ``loss_weight``.
+        """
         loss_function = softmax_cross_entropy if self.config.loss == "softmax" else sigmoid_cross_entropy
-        loss = loss_function(self._logits(model, batch), batch.targets, label_smoothing=self.config.label_smoothing)
-        return LossOutput(loss=loss, num_examples=batch.targets.shape[0])
+        return loss_function(self._logits(model, batch), batch.targets, label_smoothing=self.config.label_smoothing)
 
     @torch.no_grad()
     def scores(self, model: VideoModel, batch: ClipBatch) -> Tensor:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from tubelet.corpus.hashtags import (
     expand_label,
     normalise_tag,
-    relevant_hashtags,
     tags_from_text,
     verb_noun_hashtags,
     word_forms,
@@ -38,7 +37,7 @@ def test_verbs_and_nouns_of_several_words() -> None:
 
 
 def test_the_example_of_paper_b() -> None:
-    tags = relevant_hashtags("catching a fish")
+    tags = list(expand_label("catching a fish").hashtags)
     assert {"catchingafish", "catchfish", "fishcatching"} <= set(tags)
     # Two forms of one word: 3! orders of three words and 2! of two, each in both forms.
     expected = {"".join(order) for verb in ("catching", "catch") for order in permutations((verb, "a", "fish"))}
@@ -53,8 +52,8 @@ def test_forms_are_the_word_its_stem_and_what_people_write() -> None:
 
 
 def test_function_words_at_the_end_belong_to_the_verb() -> None:
-    assert {"gettingup", "getup", "upgetting", "upget"} == set(relevant_hashtags("getting up"))
-    over = set(relevant_hashtags("jumping over a box"))
+    assert {"gettingup", "getup", "upgetting", "upget"} == set(expand_label("getting up").hashtags)
+    over = set(expand_label("jumping over a box").hashtags)
     assert {"jumpbox", "boxjumping", "jumpingoverabox"} <= over
     assert not {"jump", "jumpingover"} & over
 
@@ -76,7 +75,7 @@ def test_function_words_at_the_end_belong_to_the_verb() -> None:
     ],
 )
 def test_labels_as_published(label: str, inside: set[str], outside: set[str]) -> None:
-    tags = set(relevant_hashtags(label))
+    tags = set(expand_label(label).hashtags)
     assert inside <= tags
     assert not outside & tags
 
@@ -96,12 +95,12 @@ def test_long_labels_keep_their_order_and_are_counted() -> None:
 def test_a_label_without_a_word_is_refused() -> None:
     for label in ("", "  ", "(not in game)", "!!!", "2019"):
         with pytest.raises(InputError, match="has no word"):
-            relevant_hashtags(label)
+            expand_label(label)
 
 
 def test_every_hashtag_is_spelled_as_a_tag_is_compared() -> None:
     for label in ("Playing Ice-Hockey & Golf", "straße fegen", "drinking shots"):
-        assert all(normalise_tag(tag) == tag for tag in relevant_hashtags(label))
+        assert all(normalise_tag(tag) == tag for tag in expand_label(label).hashtags)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Expansion:
     """Variants too long to permute: they are kept in the given order of words only."""
 
 
-def relevant_hashtags(seed_label: str, *, max_words: int = 5) -> list[str]:
+def expand_label(seed_label: str, *, max_words: int = 5) -> Expansion:
     """Return the hashtags of a seed label: "catching a fish" gives catchingafish, catchfish, fishcatching, ...
 
     Every word in its original and stemmed form (and the infinitive of an -ing form, which is what people write where
@@ -42,12 +42,6 @@ def relevant_hashtags(seed_label: str, *, max_words: int = 5) -> list[str]:
     Args:
         seed_label: A phrase. Parts in parentheses are left out; words joined by "/" or "or" are alternatives.
         max_words: Phrases of more words keep their order.
-    """
-    return list(expand_label(seed_label, max_words=max_words).hashtags)
-
-
-def expand_label(seed_label: str, *, max_words: int = 5) -> Expansion:
-    """Return ``relevant_hashtags`` with the count of variants that were too long to permute.
 
     Raises:
         InputError: The label has no letter.

@@ -18,7 +18,7 @@ from torch import Tensor
 from tubelet.labels import LabelSpace
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.vivit import ViViTConfig
-from tubelet.records import from_json, read_json, to_json, write_json
+from tubelet.records import from_json, read_json, to_json
 from tubelet.types import InputError, Preprocess
 
 FORMAT = "tubelet-run"
@@ -121,13 +121,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from error
-
-
-def save_model(folder: Path, model: VideoModel, meta: dict[str, Any]) -> None:
-    """Write ``model.safetensors``, then ``meta.json``, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_tensors(folder / MODEL_FILE, model.state_dict())
-    write_json(folder / META_FILE, meta)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

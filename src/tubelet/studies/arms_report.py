@@ -1,6 +1,5 @@
 """The three arms' results and two localised videos as the plain values of a report."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,9 @@ from tubelet.studies.chance import Chance
 from tubelet.studies.charts import Chart, Curve
 from tubelet.studies.cofinetuning import ArmsOutcome
 from tubelet.studies.report import Arm, ClassFacts, Still
+from tubelet.train.evaluate import run_config
+from tubelet.train.folder import METRICS_FILE
+from tubelet.train.log import read_rows
 from tubelet.types import ActionDetections
 
 ARM_TEXT: Mapping[str, tuple[str, str]] = {
@@ -104,9 +106,8 @@ def loss_chart(title: str, folders: Mapping[str, Sequence[Path]], task: str) -> 
         points: list[tuple[float, float]] = []
         seen = 0.0
         for folder in stages:
-            rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-            steps = [row for row in rows if "loss" in row]
-            batch = float(json.loads((folder / "meta.json").read_text())["config"]["batch_size"])
+            steps = [row for row in read_rows(folder / METRICS_FILE) if "loss" in row]
+            batch = run_config(folder).batch_size
             points += [(seen + row["step"] * batch, row["loss"]) for row in steps if row["task"] == task]
             seen += (steps[-1]["step"] if steps else 0) * batch
         if points:

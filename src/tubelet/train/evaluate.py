@@ -1,7 +1,6 @@
 """Score a model on splits of its tasks: at the end of a run, or any finished run folder later."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -94,8 +93,3 @@ def evaluate_run(
 def run_config(folder: Path) -> RunConfig:
     """Return the config a run folder was trained with."""
     return RunConfig.from_json(read_meta(folder)["config"], where=str(folder))
-
-
-def with_manifest(run: RunConfig, task: str, manifest: str) -> RunConfig:
-    """Return the run with another data set behind a task, to score a model on a set it was not trained on."""
-    return replace(run, tasks=tuple(replace(t, manifest=manifest) if t.name == task else t for t in run.tasks))

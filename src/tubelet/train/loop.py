@@ -105,10 +105,10 @@ def train_step(session: Session, batch: ClipBatch, *, step: int, learning_rate: 
     # Stochastic depth draws from torch's generator: one slot after those of the batch's samples.
     torch.manual_seed(sample_seed(run.seed, step, run.batch_size))
     with default_autocast(session.device):
-        output = task.loss(model, batch)
-    loss = output.loss.item()
+        mean_loss = task.loss(model, batch)
+    loss = mean_loss.item()
     session.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(output.loss * task.config.loss_weight)
+    torch.autograd.backward(mean_loss * task.config.loss_weight)
     limit = math.inf if run.optim.clip_norm is None else run.optim.clip_norm
     norm = clip_grad_norm_(model.parameters(), limit).item()
     if not (math.isfinite(loss) and math.isfinite(norm)):
