@@ -22,6 +22,7 @@ from tubelet.types import InputError
 COLUMNS = ("video", "seconds", "x1", "y1", "x2", "y2", "action id")
 BOX_TOLERANCE = 1e-6
 
+_SEVENTH = re.compile(rb",([^,\r\n]*)(?=\r?\n|\r?\Z)")
 _EMPTY_CELLS = re.compile(rb"(?<=[^,]),{5,6}(?=\r?\n?$)")
 
 Keyframe = tuple[str, int]
@@ -67,7 +68,8 @@ def read_ava_csv(
 
     Args:
         path: The csv; a header line is recognised and skipped.
-        detections: The eighth column is a score (default 1) instead of a person id (default -1).
+        detections: The eighth column is a score (default 1) instead of a person id (default -1); of seven columns, the
+            seventh is the score where the first row has a decimal point there, else an action.
         label_space: If given, every action id must be one of its published ids (blank and -1 pass for detections).
         allow_outside: Accept boxes outside 0..1 and inverted ones, as the official evaluator does.
 
@@ -79,6 +81,8 @@ def read_ava_csv(
     rows, lines, keyframes, width = _split_rows(path, data)
     if not rows and not keyframes and not detections:
         raise InputError(f"{path}: has no rows")
+    if detections and width == 7 and b"." in rows[: rows.find(b"\n")].rsplit(b",", 1)[-1]:
+        rows, width = _SEVENTH.sub(rb",,\1", rows), 8
     names = [f"c{i}" for i in range(width)]
     types = {"c0": pa.string(), **{f"c{i}": pa.float64() for i in range(1, 6)}, "c6": pa.int32()}
     if width == 8:

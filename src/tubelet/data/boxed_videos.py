@@ -122,9 +122,15 @@ def leave_out_of_place(table: pa.Table, videos: Mapping[str, BoxedVideo], counts
     return leave_out(table, (time < 0) | (time > ends[clip]), counts, "rows_outside_video")
 
 
-def join_actions(table: pa.Table, counts: dict[str, int]) -> pa.Table:
-    """Return one row for all actions of a box, as in ``manifest.BOXES_SCHEMA``; repeated rows are counted."""
-    keys = ["clip_id", "pts_seconds", *CORNERS, "person_id"]
+def join_actions(table: pa.Table, counts: dict[str, int], *, more: Sequence[str] = ()) -> pa.Table:
+    """Return one row for all actions of a box, as in ``manifest.BOXES_SCHEMA``; repeated rows are counted.
+
+    Args:
+        table: Of ``rows_table``.
+        counts: ``rows_repeated`` is added to it.
+        more: Further columns of a box.
+    """
+    keys = ["clip_id", "pts_seconds", *CORNERS, "person_id", *more]
     distinct = table.group_by([*keys, "label"], use_threads=False).aggregate([])
     counts["rows_repeated"] = counts.get("rows_repeated", 0) + table.num_rows - distinct.num_rows
     joined = distinct.group_by(keys, use_threads=False).aggregate([("label", "list")])

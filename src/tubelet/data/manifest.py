@@ -157,7 +157,7 @@ def write_manifest(
         "media_root": str(media_root),
         "licence": licence,
         "source": source,
-        "counts": _count(tables["clips"], tables.get("boxes")) | dict(extra_counts or {}),
+        "counts": dict(extra_counts or {}) | _count(tables["clips"], tables.get("boxes")),
     }
     _publish(folder, header, tables)
     return read_manifest(folder)
