@@ -5,12 +5,14 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tubelet.cli import COMMANDS, main
 from tubelet.data.importers import IMPORTERS
+from tubelet.train.evaluate import run_config
 
 VIDEO = "videos/localise/test-0.mp4"
 
@@ -95,6 +97,20 @@ def test_localise_and_classify_a_raw_video(monkeypatch, capsys, run_folder, squa
     capsys.readouterr()
     assert call(monkeypatch, "classify", squares / VIDEO, "--model", run_folder, "--task", "moments") == 0
     assert "left" in capsys.readouterr().out
+
+
+def test_detections_hold_one_task(monkeypatch, capsys, run_folder, tmp_path):
+    run = run_config(run_folder)
+    second = [replace(task, name="second") for task in run.tasks if task.kind == "localise"]
+    twice = replace(run, tasks=(*run.tasks, *second))
+    monkeypatch.setattr("tubelet.train.evaluate.run_config", lambda folder: twice)
+    monkeypatch.setattr("tubelet.train.evaluate.evaluate_run", lambda *a, **k: {})
+    found = tmp_path / "found.csv"
+    assert call(monkeypatch, "evaluate", run_folder, "--detections", found) == 2
+    assert "one localisation task, found localise, second; choose one with --task" in capsys.readouterr().err
+    assert call(monkeypatch, "evaluate", run_folder, "--detections", found, "--task", "kinetics") == 2
+    assert "found none" in capsys.readouterr().err
+    assert call(monkeypatch, "evaluate", run_folder, "--detections", found, "--task", "second") == 0
 
 
 def test_info_knows_runs_manifests_videos_and_models(monkeypatch, capsys, run_folder, squares):

@@ -180,9 +180,7 @@ def test_a_killed_process_goes_on_to_the_same_weights(run: RunConfig, whole: Pat
 def test_another_config_in_the_folder_is_refused_by_its_first_difference(run: RunConfig, whole: Path) -> None:
     other = replace(run, optim=replace(run.optim, learning_rate=0.7))
     there = re.escape(str(run.optim.learning_rate))
-    with pytest.raises(
-        InputError, match=rf"another run, which differs in optim\.learning_rate: {there} there, 0\.7 here"
-    ):
+    with pytest.raises(InputError, match=rf"another run, .* optim\.learning_rate: {there} there, 0\.7 here"):
         fit(other, whole, progress=False)
 
 

@@ -136,15 +136,20 @@ def evaluate(
         run: Run folder.
         split: Which split; default: each task's own evaluation split.
         task: Which tasks; default: all.
-        detections: Write the localisation task's scored boxes here, as an AVA csv.
+        detections: Write the localisation task's scored boxes here, as an AVA csv; of several tasks choose one.
         json: Write every number here.
         device: cpu, cuda; default: a GPU if there is one.
     """
     from tubelet.data.ava import write_ava_csv
     from tubelet.evals.breakdown import by_bucket, by_group
     from tubelet.records import write_json
-    from tubelet.train.evaluate import evaluate_run
+    from tubelet.train.evaluate import evaluate_run, run_config
 
+    scored = [config for config in run_config(run).tasks if not task or config.name in task]
+    boxed = [config.name for config in scored if config.kind == "localise"]
+    if detections is not None and len(boxed) != 1:
+        found = ", ".join(boxed) or "none"
+        raise InputError(f"{run}: --detections holds one localisation task, found {found}; choose one with --task")
     results = evaluate_run(run, split=split, tasks=task or None, device=device)
     numbers: dict[str, Any] = {}
     for name, result in results.items():
