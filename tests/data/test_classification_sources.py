@@ -124,7 +124,7 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ("ucf101", "ucfTrainTestlist/trainlist02.txt", "a.avi 3\n", r"list02\.txt:1: 'a\.avi 3' has no class"),
     ("hmdb51", "splits/brush_hair_test_split1.txt", "a.avi 3\n", r"split1\.txt:1: 'a\.avi 3' is not file\.avi and 0"),
     ("hmdb51", "splits/somersalt_test_split1.txt", "a.avi 1\n", r"'somersalt' is no class of hmdb51 .*'somersault'"),
-    ("table", "clips.csv", "path,lable\na,b\n", r"clips\.csv:1: column 'label' is missing"),
+    ("table", "clips.csv", "path,labels\na,b\n", r"clips\.csv:1: column 'label' is missing"),
     ("table", "clips.csv", "path,label,weight\na,b,1\n", r"clips\.csv:1: unknown column 'weight'"),
     ("table", "clips.csv", "a.mp4,b,1\n", r"clips\.csv:1: 3 columns and no header"),
     ("table", "clips.csv", "path,label\n,run\n", r"clips\.csv:2: path is missing"),
@@ -397,6 +397,16 @@ def test_tables_without_header_as_parquet_and_with_uris(build: Builder) -> None:
     assert labelled(manifest) == {"one": ("a", "b"), "s3://bucket/x@1-2.5": ("b",)}
     with pytest.raises(InputError, match=r"t\.parquet: row 0: 2 labels, expected one \(or multi_label\)"):
         run(build, "table", train=path, media_root=media)
+
+
+def test_path_lists_with_other_separators_and_a_published_label_space(build: Builder) -> None:
+    media = build.videos("a b.mp4", "c.mp4")
+    train = build.text("train.csv", "a b.mp4,399\nc.mp4,0\n")
+    manifest = run(build, "path-lists", train=train, media_root=media, separator=",", labels="kinetics400")
+    assert labelled(manifest) == {"a b": ("zumba",), "c": ("abseiling",)}
+    own = build.text("classes.txt", "no\nyes\n")
+    with pytest.raises(InputError, match=r"train\.csv:1: label 399 is not in classes; expected 0\.\.1"):
+        run(build, "path-lists", train=train, media_root=media, separator=",", labels=str(own))
 
 
 def test_two_media_that_fit_one_name_are_named(build: Builder) -> None:

@@ -41,7 +41,7 @@ def finetune(
         num_epochs: Passes over the summed sets.
         batch_size: Clips per step.
         learning_rate: Peak of the cosine schedule.
-        flip: Mirror half of the clips; leave off where a label depends on direction.
+        flip: Mirror half of the clips and swap the labels that depend on direction.
         eval_split: Split that the finished run is scored on.
         seed: Decides order and augmentation.
         num_workers: Processes that prepare batches.
