@@ -1,8 +1,11 @@
 """Commands about data sets."""
 
+from pathlib import Path
+
 import tyro
 from rich.console import Console
 from rich.table import Table
+from tyro.conf import Positional
 
 from tubelet.cli.training import summary
 from tubelet.types import InputError, did_you_mean
@@ -32,3 +35,30 @@ def import_source(arguments: list[str]) -> None:
     print(f"manifest: {manifest.root}")
     for what, number in manifest.counts.items():
         print(f"  {number:>12,}  {what.replace('_', ' ')}")
+
+
+def explain(
+    ground_truth: Positional[Path],
+    detections: Positional[Path],
+    *,
+    labels: Path | None = None,
+) -> None:
+    """Say why AVA-format detections score 0 against ground truth: ids, boxes, times and names that do not fit.
+
+    Args:
+        ground_truth: AVA csv.
+        detections: AVA csv with scores.
+        labels: The action list (pbtxt) of the evaluated classes.
+    """
+    from tubelet.data.ava import read_ava_csv, read_label_map
+    from tubelet.evals.explain import explain as complaints_about
+
+    complaints = complaints_about(
+        read_ava_csv(ground_truth, allow_outside=True),
+        read_ava_csv(detections, detections=True, allow_outside=True),
+        label_space=None if labels is None else read_label_map(labels),
+    )
+    for number, complaint in enumerate(complaints, start=1):
+        print(f"{number}. {complaint.text}")
+    if not complaints:
+        print("Nothing is wrong with the files: keyframes meet, boxes overlap, classes fit.")

@@ -15,7 +15,7 @@ COMMANDS: Mapping[str, Any] = {
     "demo": corpus.demo,
     "playground": {"build": corpus.playground_build},
     "corpus": {"build": corpus.corpus_build},
-    "data": {"import": data.import_source},
+    "data": {"import": data.import_source, "explain": data.explain},
     "train": training.train,
     "study": {"cofinetuning": training.study_cofinetuning},
     "evaluate": training.evaluate,

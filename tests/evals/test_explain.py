@@ -1,0 +1,198 @@
+"""The mAP = 0 trap: a test for each mistake that people make, and clean pairs that get no complaint."""
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ava_cases import SPACE, make_case
+
+from tubelet.cli import main
+from tubelet.data.ava import AvaTable, read_ava_csv, write_ava_csv
+from tubelet.evals.ava import frame_map
+from tubelet.evals.explain import explain
+from tubelet.labels import LabelSpace
+
+LABELS = LabelSpace(name="ten", names=tuple(f"action {i}" for i in range(1, 11)), ids=tuple(range(1, 11)))
+Change = Callable[[AvaTable], AvaTable]
+
+
+def clean(seed: int = 0) -> tuple[AvaTable, AvaTable]:
+    """Ground truth, and the detections of a fair model: shaken boxes, some missing, every class scored."""
+    generator = np.random.default_rng(seed)
+    rows, found = [], []
+    for number in range(60):
+        key = (f"film{number % 3}", 902.0 + number)
+        for person in range(int(generator.integers(1, 4))):
+            corner, size = generator.uniform(0, 0.6, 2), generator.uniform(0.15, 0.4, 2)
+            box = np.concatenate([corner, np.minimum(corner + size, 1)])
+            label = int(generator.integers(1, 11))
+            rows.append((*key, box, label, person))
+            if generator.random() < 0.85:
+                shaken = np.clip(box + generator.normal(0, 0.015, 4), 0, 1)
+                scores = generator.uniform(0, 0.5, 10)
+                scores[label - 1] += 0.4
+                found += [(*key, shaken, k + 1, scores[k]) for k in range(10)]
+    return table(rows, "person_ids"), table(found, "scores")
+
+
+def table(rows: list[tuple[object, ...]], last: str) -> AvaTable:
+    video, seconds, boxes, labels, others = zip(*rows, strict=True)
+    return AvaTable(
+        video=np.array(video, dtype=object),
+        pts_seconds=np.array(seconds, dtype=float),
+        boxes_norm=np.stack(boxes),
+        label_ids=np.array(labels, dtype=np.int32),
+        **{last: np.array(others)},
+    )
+
+
+def boxes(change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    return lambda t: replace(t, boxes_norm=change(t.boxes_norm))
+
+
+def times(change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    return lambda t: replace(t, pts_seconds=change(t.pts_seconds))
+
+
+def ids(shift: int) -> Change:
+    return lambda t: replace(t, label_ids=t.label_ids + np.int32(shift))
+
+
+def videos(change: Callable[[str], str]) -> Change:
+    return lambda t: replace(t, video=np.array([change(v) for v in t.video], dtype=object))
+
+
+def only(t: AvaTable, rows: np.ndarray) -> AvaTable:
+    columns = ("video", "pts_seconds", "boxes_norm", "label_ids", "scores")
+    return replace(t, **{name: np.asarray(getattr(t, name))[rows] for name in columns})
+
+
+def xywh(b: np.ndarray) -> np.ndarray:
+    return np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], axis=1)
+
+
+def cxcywh(b: np.ndarray) -> np.ndarray:
+    return np.concatenate([(b[:, :2] + b[:, 2:]) / 2, b[:, 2:] - b[:, :2]], axis=1)
+
+
+PIXELS = np.array([640.0, 360.0, 640.0, 360.0])
+
+TRAPS: dict[str, tuple[Change, str, str]] = {
+    "ids one too low": (ids(-1), "ids", "action ids of the {} are one too low"),
+    "ids one too high": (ids(1), "ids", "action ids of the {} are one too high"),
+    "pixels": (boxes(lambda b: b * PIXELS), "pixels", "boxes of the {} are in pixels"),
+    "xywh": (boxes(xywh), "box_format", "boxes of the {} are x, y, width, height"),
+    "centres": (boxes(cxcywh), "box_format", "boxes of the {} are centre x, centre y, width, height"),
+    "yxyx": (boxes(lambda b: b[:, [1, 0, 3, 2]]), "box_format", "boxes of the {} are y1, x1, y2, x2"),
+    "frames at 30": (times(lambda t: t * 30), "times", "times of the {} are frames of 30 frames a second"),
+    "frames at 25": (times(lambda t: t * 25), "times", "times of the {} are frames of 25 frames a second"),
+    "milliseconds": (times(lambda t: t * 1000), "times", "times of the {} are milliseconds"),
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+@pytest.mark.parametrize("which", ["ground truth", "detections"])
+def test_each_trap_is_named_and_nothing_else(trap: str, which: str) -> None:
+    change, kind, text = TRAPS[trap]
+    truth, found = clean()
+    pair = (change(truth), found) if which == "ground truth" else (truth, change(found))
+    complaints = explain(*pair)
+    assert [c.trap for c in complaints] == [kind]
+    if kind == "ids" and which == "ground truth":
+        text, which = text.replace("low", "@").replace("high", "low").replace("@", "high"), "detections"
+    expected = text.format(which)
+    if trap == "yxyx":  # both files tell the same then: which of them is right cannot be seen
+        expected = expected.replace(which, "detections")
+    assert expected in complaints[0].text
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "text"),
+    [
+        (videos(lambda v: v + ".mp4"), "videos", "a file ending"),
+        (videos(lambda v: "val/" + v), "videos", "a folder before the name"),
+        (videos(lambda v: f"val/{v}.mkv"), "videos", "a folder and a file ending"),
+        (videos(str.upper), "videos", "capital letters"),
+        (videos(lambda v: v[::-1]), "videos", "keys never meet: 0% of the video ids .*'film0' in the ground"),
+        (times(lambda t: t - 900), "times", "900 s earlier"),
+        (times(lambda t: t + 0.04), "times", "0.04 s later"),
+        (times(lambda t: t + np.resize([0.01, -0.02, 0.03, 0.017], len(t))), "times", "nearly meet"),
+        (times(lambda t: t * np.pi + 5000), "times", "keys never meet: .* times are 902 to 961 in the ground truth"),
+        (boxes(lambda b: b * 0.2), "overlap", "boxes lie elsewhere"),
+        (ids(100), "ids", "No action id is in both"),
+        (lambda t: replace(t, scores=np.ones(len(t))), "scores", "score 1"),
+        (lambda t: only(t, t.video == "none"), "empty", "detections have no boxes"),
+    ],
+)
+def test_other_traps_of_the_detections(change: Change, kind: str, text: str) -> None:
+    truth, found = clean()
+    complaints = explain(truth, change(found))
+    assert [c.trap for c in complaints] == [kind]
+    assert re.search(text, complaints[0].text)
+
+
+def test_labels_outside_the_list() -> None:
+    truth, found = clean()
+    complaints = explain(
+        truth, replace(found, label_ids=np.where(found.label_ids == 10, 81, found.label_ids)), label_space=LABELS
+    )
+    assert [c.text for c in complaints] == [
+        "The detections have action ids that are not in the list ten (1 to 10): 81."
+    ]
+    low = explain(truth, ids(-1)(found), label_space=LABELS)
+    assert [c.trap for c in low] == ["labels", "ids"]
+
+
+def test_several_traps_at_once() -> None:
+    truth, found = clean()
+    low = ids(-1)(found)
+    assert [c.trap for c in explain(truth, boxes(lambda b: b * PIXELS)(low))] == ["pixels", "ids"]
+    for change in (boxes(xywh), times(lambda t: t * 30), videos(lambda v: v + ".mp4")):
+        low = change(low)
+    assert [c.trap for c in explain(truth, low)] == ["videos", "times", "box_format", "ids"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_clean_pair_gets_no_complaint(seed: int) -> None:
+    truth, found = clean(seed)
+    assert frame_map(truth, found, LABELS).mean_ap > 0.3
+    assert explain(truth, found, label_space=LABELS) == ()
+    part = found.video == "film1"  # detections of some of the videos only
+    some = only(found, part)
+    assert explain(truth, some) == ()
+
+
+def test_an_untrained_model_gets_no_complaint_about_its_files() -> None:
+    truth, found = clean()
+    noise = np.random.default_rng(1).random(len(found))
+    assert explain(truth, replace(found, scores=noise), label_space=LABELS) == ()
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, found = clean()
+    write_ava_csv(tmp_path / "truth.csv", truth)
+    write_ava_csv(tmp_path / "found.csv", boxes(lambda b: b * PIXELS)(found))
+    write_ava_csv(tmp_path / "clean.csv", found)
+
+    def call(detections: str) -> str:
+        command = ["tubelet", "data", "explain", str(tmp_path / "truth.csv"), str(tmp_path / detections)]
+        monkeypatch.setattr(sys, "argv", command)
+        main()
+        return capsys.readouterr().out
+
+    assert call("found.csv").startswith("1. The boxes of the detections are in pixels (the largest number is 5")
+    assert "Nothing is wrong" in call("clean.csv")
+    case = make_case(0)
+    for name in ("ground_truth", "detections"):
+        (tmp_path / f"{name}.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in case[name]))
+    assert (
+        explain(
+            read_ava_csv(tmp_path / "ground_truth.csv", allow_outside=True),
+            read_ava_csv(tmp_path / "detections.csv", detections=True, allow_outside=True),
+        )
+        == ()
+    ), SPACE.name
