@@ -39,9 +39,10 @@ def test_verbs_and_nouns_of_several_words() -> None:
 def test_the_example_of_paper_b() -> None:
     tags = list(expand_label("catching a fish").hashtags)
     assert {"catchingafish", "catchfish", "fishcatching"} <= set(tags)
-    # Two forms of one word: 3! orders of three words and 2! of two, each in both forms.
-    expected = {"".join(order) for verb in ("catching", "catch") for order in permutations((verb, "a", "fish"))}
-    expected |= {"".join(order) for verb in ("catching", "catch") for order in permutations((verb, "fish"))}
+    # Three forms of one word: 3! orders of three words and 2! of two, each in every form.
+    verbs = ("catching", "catch", "catches")
+    expected = {"".join(order) for verb in verbs for order in permutations((verb, "a", "fish"))}
+    expected |= {"".join(order) for verb in verbs for order in permutations((verb, "fish"))}
     assert tags == sorted(expected)
 
 
@@ -51,8 +52,16 @@ def test_forms_are_the_word_its_stem_and_what_people_write() -> None:
     assert word_forms("the") == {"the"}
 
 
+def test_third_person_of_the_verb_and_number_of_the_noun() -> None:
+    tags = set(expand_label("carrying big boxes").hashtags)
+    assert {f"{verb}big{noun}" for verb in ("carrying", "carry", "carries") for noun in ("box", "boxes")} <= tags
+    assert not {"carrybigsbox", "boxescarryingbigs"} & tags  # neither first nor last: only as it is and its stem
+    assert {"dancing", "dance", "dances", "danc"} == set(expand_label("dancing").hashtags)
+    assert {"highjump", "highjumps"} <= set(expand_label("high jump").hashtags)
+
+
 def test_function_words_at_the_end_belong_to_the_verb() -> None:
-    assert {"gettingup", "getup", "upgetting", "upget"} == set(expand_label("getting up").hashtags)
+    assert {"gettingup", "getup", "getsup", "upgetting", "upget", "upgets"} == set(expand_label("getting up").hashtags)
     over = set(expand_label("jumping over a box").hashtags)
     assert {"jumpbox", "boxjumping", "jumpingoverabox"} <= over
     assert not {"jump", "jumpingover"} & over

@@ -1,6 +1,6 @@
 import pytest
 
-from tubelet.corpus.inflection import base_form, ing_form, plural, singular
+from tubelet.corpus.inflection import base_form, ing_form, plural, singular, third_person
 
 # (infinitive, -ing form), one per rule; the second group is where a naive rule goes wrong.
 VERBS = [
@@ -71,3 +71,22 @@ def test_ing_form_of_a_verb_that_ends_like_one() -> None:
 def test_nouns_both_ways(one: str, many: str) -> None:
     assert (plural(one), singular(many)) == (many, one)
     assert (plural(many), singular(one)) == (many, one)
+
+
+@pytest.mark.parametrize(
+    ("infinitive", "third"),
+    [
+        ("throw", "throws"),
+        ("carry", "carries"),
+        ("play", "plays"),
+        ("catch", "catches"),
+        ("fix", "fixes"),
+        ("dance", "dances"),
+        ("go", "goes"),
+        ("tiptoe", "tiptoes"),
+        ("moo", "moos"),
+        ("fish", "fishes"),
+    ],
+)
+def test_third_person(infinitive: str, third: str) -> None:
+    assert third_person(infinitive) == third

@@ -126,7 +126,7 @@ def test_hashtags_of_several_labels_are_counted(tmp_path: Path) -> None:
     space = LabelSpace(name="seeds", names=("passing ball (in game)", "passing ball (not in game)"))
     posts = write_posts(tmp_path / "posts.parquet", many("v", "passball", 3))
     report = match_posts(posts, space, min_videos=1, seed=0).report
-    assert report.num_ambiguous_hashtags == 4  # pass, passing x ball, in both orders
+    assert report.num_ambiguous_hashtags == 12  # pass, passing, passes x ball, balls, in both orders
     assert [label.num_videos for label in report.labels] == [3, 3]
     assert sum(label.num_assigned for label in report.labels) == 3
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import snowballstemmer
 
-from tubelet.corpus.inflection import base_form, ing_form, plural, singular
+from tubelet.corpus.inflection import base_form, ing_form, plural, singular, third_person
 from tubelet.types import InputError
 
 # Words that people leave out of a hashtag: "catching a fish" is tagged catchfish. Not at the end of a label, where
@@ -36,8 +36,9 @@ class Expansion:
 def expand_label(seed_label: str, *, max_words: int = 5) -> Expansion:
     """Return the hashtags of a seed label: "catching a fish" gives catchingafish, catchfish, fishcatching, ...
 
-    Every word in its original and stemmed form (and the infinitive of an -ing form, which is what people write where
-    the stem is no word), joined in every order, with function words kept and dropped (paper B, 3.1).
+    Every word in its original and stemmed form, joined in every order, with function words kept and dropped (paper B,
+    3.1). Beyond the paper, because people write words and not stems: the infinitive of an -ing form, of the first word
+    also the third person (catchesfish), and of the last one singular and plural.
 
     Args:
         seed_label: A phrase. Parts in parentheses are left out; words joined by "/" or "or" are alternatives.
@@ -54,8 +55,10 @@ def expand_label(seed_label: str, *, max_words: int = 5) -> Expansion:
     left_out = 0
     for variant in {tuple(slots), tuple(content)}:
         left_out += len(variant) > max_words
-        forms = [sorted({form for word in slot for form in word_forms(word)}) for slot in variant]
-        hashtags |= set(_joined(forms, permute=len(variant) <= max_words))
+        forms = [{form for word in slot for form in word_forms(word)} for slot in variant]
+        forms[0] |= {third_person(base_form(word)) for word in variant[0] if base_form(word) != word}
+        forms[-1] |= {form for word in variant[-1] for form in _numbers(word)}
+        hashtags |= set(_joined([sorted(slot) for slot in forms], permute=len(variant) <= max_words))
     usable = {tag for hashtag in hashtags if (tag := normalise_tag(hashtag)) is not None}
     return Expansion(seed_label=seed_label, hashtags=tuple(sorted(usable)), num_orders_left_out=left_out)
 
@@ -82,6 +85,13 @@ def word_forms(word: str) -> set[str]:
     if word in FUNCTION_WORDS:
         return {word}
     return {word, _stem(word), base_form(word)}
+
+
+def _numbers(word: str) -> set[str]:
+    """Return singular and plural of a word that may be a noun, so neither of a function word nor of an -ing form."""
+    if word in FUNCTION_WORDS or base_form(word) != word:
+        return set()
+    return {singular(word), plural(word)}
 
 
 @lru_cache(maxsize=1)

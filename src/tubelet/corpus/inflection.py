@@ -75,13 +75,20 @@ def plural(noun: str) -> str:
         return noun
     if noun in IRREGULAR_PLURALS:
         return IRREGULAR_PLURALS[noun]
-    if singular(noun) != noun:
-        return noun
-    if re.search(r"(s|x|z|ch|sh)$", noun):
-        return noun + "es"
-    if re.search(r"[^aeiou]y$", noun):
-        return noun[:-1] + "ies"
-    return noun + "s"
+    return noun if singular(noun) != noun else _with_s(noun)
+
+
+def third_person(verb: str) -> str:
+    """Return what he or she does, of an infinitive ("carry": "carries", "catch": "catches", "go": "goes")."""
+    return verb + "es" if re.search(r"[^aeiou]o$", verb) else _with_s(verb)
+
+
+def _with_s(word: str) -> str:
+    if re.search(r"(s|x|z|ch|sh)$", word):
+        return word + "es"
+    if re.search(r"[^aeiou]y$", word):
+        return word[:-1] + "ies"
+    return word + "s"
 
 
 def singular(noun: str) -> str:
