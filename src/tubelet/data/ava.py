@@ -14,6 +14,7 @@ Expected (v2.2): 235 / 64 / 131 videos, 837,318 training rows.
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ from tubelet.data.boxed_videos import (
     leave_out_of_unknown_videos,
     rows_table,
 )
-from tubelet.data.manifest import KEYFRAMES_SCHEMA, Manifest, write_manifest
+from tubelet.data.manifest import BOXES_SCHEMA, KEYFRAMES_SCHEMA, Manifest, write_manifest
 from tubelet.data.media import MediaFolder
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
@@ -123,20 +124,18 @@ def import_ava(
     space = ava_label_space(labels)
     files = {split: path for split, path in {"train": train, "val": val, "test": test}.items() if path is not None}
     barred = {"train": train_excluded, "val": val_excluded, "test": test_excluded}
-    known = None if skip_unknown_labels else ava_label_space("ava_80") if labels == "ava_60" else space
-    tables = {split: read_ava_csv(path, label_space=known) for split, path in files.items() if path.suffix != ".txt"}
-    split_of = _splits(files, tables)
     counts: dict[str, int] = {}
-    videos = find_videos(MediaFolder(media_root), {v: (v,) for v in split_of}, frames_fps=frames_fps, counts=counts)
-    starts = _starts(tables.values(), videos, video_starts_at, counts)
-    parts = []
-    for split, table in tables.items():
-        skip = read_excluded(path) if (path := barred[split]) is not None else set()
-        parts.append(boxes_of(table, space, videos, excluded=skip, starts=starts, counts=counts))
-    if train is not None:
-        _compare_frequencies(tables["train"].label_ids, space, counts)
-    boxes = pa.concat_tables([boxes for boxes, _ in parts])
-    if boxes.num_rows == 0:
+    boxed = read_ava(
+        files,
+        {split: path for split, path in barred.items() if path is not None},
+        MediaFolder(media_root),
+        space,
+        video_starts_at=video_starts_at,
+        frames_fps=frames_fps,
+        skip_unknown_labels=skip_unknown_labels,
+        counts=counts,
+    )
+    if boxed.boxes.num_rows == 0:
         raise InputError(f"{media_root}: no box of {', '.join(map(str, files.values()))} lies inside a video: {counts}")
     return write_manifest(
         out,
@@ -147,11 +146,57 @@ def import_ava(
         media_root=Path(media_root).absolute(),
         licence=licence,
         source=source,
-        clips=clips_table(videos, split_of),
-        boxes=boxes,
-        keyframes=pa.concat_tables([empty for _, empty in parts]),
+        clips=boxed.clips,
+        boxes=boxed.boxes,
+        keyframes=boxed.keyframes,
         extra_counts=counts,
     )
+
+
+class BoxedClips(NamedTuple):
+    """Tables of a manifest with boxes."""
+
+    clips: pa.Table
+    boxes: pa.Table
+    keyframes: pa.Table
+
+
+def read_ava(
+    files: Mapping[str, Path],
+    excluded: Mapping[str, Path],
+    media: MediaFolder,
+    space: LabelSpace,
+    *,
+    video_starts_at: float | None,
+    frames_fps: float,
+    skip_unknown_labels: bool,
+    counts: dict[str, int],
+) -> BoxedClips:
+    """Return AVA's csv files as tables; arguments as for ``import_ava``, what is left out is added to ``counts``."""
+    tables = {
+        split: read_ava_csv(path, label_space=None if skip_unknown_labels else known_actions(space))
+        for split, path in files.items()
+        if path.suffix != ".txt"
+    }
+    split_of = _splits(files, tables)
+    videos = find_videos(media, {v: (v,) for v in split_of}, frames_fps=frames_fps, counts=counts)
+    starts = _starts(tables.values(), videos, video_starts_at, counts)
+    parts = []
+    for split, table in tables.items():
+        skip = read_excluded(excluded[split]) if split in excluded else set()
+        parts.append(boxes_of(table, space, videos, excluded=skip, starts=starts, counts=counts))
+    if "train" in tables:
+        _compare_frequencies(tables["train"].label_ids, space, counts)
+    return BoxedClips(
+        clips_table(videos, split_of),
+        pa.concat_tables([boxes for boxes, _ in parts]) if parts else BOXES_SCHEMA.empty_table(),
+        pa.concat_tables([empty for _, empty in parts]) if parts else KEYFRAMES_SCHEMA.empty_table(),
+    )
+
+
+def known_actions(space: LabelSpace) -> LabelSpace:
+    """Return the actions a csv may name: all 80 of AVA for the evaluated 60, else the label space's own."""
+    return ava_label_space("ava_80") if space.name == "ava_60" else space
 
 
 def boxes_of(

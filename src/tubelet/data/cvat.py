@@ -1,0 +1,135 @@
+"""CVAT's "for video 1.1" files: people followed through a video of one's own.
+
+Layout: ``annotations > meta > task > original_size, source`` and ``track[label] > box[frame, outside, xtl, ytl, xbr,
+ybr] > attribute[name]``; frames from 0, pixels. A box with ``outside="1"`` ends a track and is no box.
+An action is the track's label, or an attribute of the box: its value, or its name where the value is true (a checkbox).
+Quirks: a task that uses every n-th frame or begins later numbers its frames anew; such files are refused. CVAT writes
+interpolated boxes for every frame, so ``keyframe_every`` matters: 25 boxes a second teach little more than one.
+Licence and counts: yours.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tubelet.data.annotation_files import read_classes, read_text
+from tubelet.data.frame_boxes import FrameBox, write_frame_boxes
+from tubelet.data.manifest import Manifest
+from tubelet.types import InputError
+
+NO_VALUE = ("", "false", "none", "__undefined__")
+
+
+def import_cvat(
+    *,
+    train: tuple[Path, ...] = (),
+    val: tuple[Path, ...] = (),
+    test: tuple[Path, ...] = (),
+    media_root: Path,
+    out: Path,
+    attributes: tuple[str, ...] = (),
+    labels: str | None = None,
+    frames_fps: float = 25.0,
+    keyframe_every: int = 1,
+    name: str = "cvat",
+    licence: str = "unknown",
+) -> Manifest:
+    """Turn CVAT's files, one for each video, into a manifest.
+
+    Args:
+        train: Files of the training videos (CVAT for video 1.1, xml).
+        val: The same for validation.
+        test: The same for testing.
+        media_root: Folder of the videos, called as the task's source, its name or the xml file.
+        out: Folder of the manifest.
+        attributes: Attributes that hold actions; default: the label of the track is the action.
+        labels: Text file with an action on each line, for their order; default: those found, sorted.
+        frames_fps: Rate of folders of frames.
+        keyframe_every: Use boxes of each n-th frame.
+        name: Of the data set, its task and head.
+        licence: Of the annotations.
+
+    Raises:
+        InputError: A mistake in a file; or no video found.
+    """
+    boxes: list[FrameBox] = []
+    names: dict[str, tuple[str, ...]] = {}
+    split_of: dict[str, str] = {}
+    counts = {"boxes_outside": 0}
+    for split, paths in (("train", train), ("val", val), ("test", test)):
+        for path in paths:
+            root = _parsed(path)
+            video = path.stem
+            if video in split_of:
+                raise InputError(f"{path}: another file is called {path.name}; expected one file for each video")
+            split_of[video] = split
+            named = [_text(root, "meta/task/source"), _text(root, "meta/task/name"), path.stem]
+            names[video] = tuple(dict.fromkeys(text for text in named if text))
+            boxes += _boxes(path, root, video, attributes, counts)
+    return write_frame_boxes(
+        boxes,
+        names=names,
+        split_of=split_of,
+        in_seconds=False,
+        media_root=media_root,
+        out=out,
+        name=name,
+        labels=None if labels is None else read_classes(labels).names,
+        frames_fps=frames_fps,
+        keyframe_every=keyframe_every,
+        licence=licence,
+        source="CVAT for video 1.1",
+        counts=counts,
+    )
+
+
+def _parsed(path: Path) -> ElementTree.Element:
+    try:
+        # Expat bounds the growth of entities (2.4.1, part of every Python that Tubelet runs on).
+        root = ElementTree.fromstring(read_text(path))
+    except ElementTree.ParseError as error:
+        raise InputError(f"{path}: not XML ({error})") from None
+    if root.tag != "annotations":
+        raise InputError(f"{path}: begins with <{root.tag}>, expected <annotations> (CVAT for video 1.1)")
+    if root.find("image") is not None:
+        raise InputError(f"{path}: has images; expected tracks: export as 'CVAT for video 1.1'")
+    step, start = _text(root, "meta/task/frame_filter"), _text(root, "meta/task/start_frame")
+    if step or start not in ("", "0"):
+        raise InputError(f"{path}: frames begin at {start or 0}, filter {step!r}; expected a task of all frames")
+    return root
+
+
+def _text(root: ElementTree.Element, place: str) -> str:
+    return (root.findtext(place) or "").strip()
+
+
+def _boxes(
+    path: Path, root: ElementTree.Element, video: str, attributes: Sequence[str], counts: dict[str, int]
+) -> Iterator[FrameBox]:
+    try:
+        width, height = (float(_text(root, f"meta/task/original_size/{side}")) for side in ("width", "height"))
+    except ValueError:
+        raise InputError(f"{path}: meta/task/original_size lacks width or height") from None
+    for number, track in enumerate(root.iter("track")):
+        for box in track.iter("box"):
+            if box.get("outside") == "1":
+                counts["boxes_outside"] += 1
+                continue
+            place = f"{path}: track {track.get('id', number)}, frame {box.get('frame')}"
+            try:
+                x1, y1, x2, y2 = (float(box.attrib[corner]) for corner in ("xtl", "ytl", "xbr", "ybr"))
+                frame = int(box.attrib["frame"])
+            except (KeyError, ValueError) as error:
+                raise InputError(f"{place}: expected frame, xtl, ytl, xbr, ybr as numbers ({error})") from None
+            corners = (x1 / width, y1 / height, x2 / width, y2 / height)
+            actions = _actions(box, attributes) if attributes else (track.get("label", ""),)
+            yield FrameBox(video, frame, corners, actions, number)
+
+
+def _actions(box: ElementTree.Element, attributes: Sequence[str]) -> tuple[str, ...]:
+    found = []
+    for attribute in box.iter("attribute"):
+        name, value = attribute.get("name", ""), (attribute.text or "").strip()
+        if name in attributes and value.lower() not in NO_VALUE:
+            found.append(name if value.lower() == "true" else value)
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,111 @@
+"""Boxes of one's own, drawn on frames that are counted, to a manifest: what CVAT's and COCO's files share."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tubelet.data.boxed_videos import NO_LABEL, clips_table, find_videos, join_actions, leave_out_of_place, rows_table
+from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.media import MediaFolder, is_frames
+from tubelet.labels import LabelSpace
+from tubelet.types import InputError
+from tubelet.video.container import probe
+
+
+class FrameBox(NamedTuple):
+    """A box on one frame of a video."""
+
+    video: str
+    frame: float
+    """From 0; or seconds, where the file says times."""
+    box_norm: tuple[float, float, float, float]
+    """xyxy in 0..1 of the frame."""
+    labels: tuple[str, ...]
+    person_id: int
+
+
+def write_frame_boxes(
+    boxes: Sequence[FrameBox],
+    *,
+    names: Mapping[str, Sequence[str]],
+    split_of: Mapping[str, str],
+    in_seconds: bool,
+    media_root: Path,
+    out: Path,
+    name: str,
+    labels: Sequence[str] | None,
+    frames_fps: float,
+    keyframe_every: int,
+    licence: str,
+    source: str,
+    counts: dict[str, int],
+    empty_frames: Sequence[tuple[str, float]] = (),
+) -> Manifest:
+    """Find the videos and write a manifest; several labels may hold at once.
+
+    Args:
+        boxes: In any order.
+        names: For each video the names its file may have.
+        split_of: Split of each video.
+        in_seconds: ``FrameBox.frame`` is a time.
+        media_root: Folder of the videos, or of folders of frames.
+        out: Folder of the manifest.
+        name: Of the data set.
+        labels: Classes in their order; None = those found, sorted.
+        frames_fps: Rate of folders of frames.
+        keyframe_every: Use boxes of each n-th frame.
+        licence: Of the annotations.
+        source: Where they come from.
+        counts: What was left out is added to it.
+        empty_frames: Video and frame (or seconds) of keyframes with nobody on them.
+
+    Raises:
+        InputError: A label is not in ``labels``, or no box lies inside a video.
+    """
+    if keyframe_every < 1:
+        raise InputError(f"keyframe_every is {keyframe_every}, expected 1 or more")
+    found = sorted({label for box in boxes for label in box.labels})
+    space = LabelSpace(name=name, names=tuple(found if labels is None else labels))
+    if not len(space):
+        raise InputError(f"{source}: no box has a label; expected actions")
+    column = {label: space.index(label) for label in found}
+    media = MediaFolder(media_root)
+    videos = find_videos(media, names, frames_fps=frames_fps, counts=counts)
+    rate = {v: f.fps if is_frames(f.cell) else probe(media.root / f.cell).fps for v, f in videos.items()}
+    kept = [box for box in boxes if box.video in videos and (in_seconds or box.frame % keyframe_every == 0)]
+    counts["boxes_without_video"] = sum(box.video not in videos for box in boxes)
+    rows = [(box, column[label]) for box in kept for label in box.labels]
+    rows += [(box, NO_LABEL) for box in kept if not box.labels]
+    corners = np.array([box.box_norm for box, _ in rows], dtype=np.float64).reshape(-1, 4)
+    counts["boxes_cut_to_frame"] = int(((corners < 0) | (corners > 1)).any(axis=1).sum())
+    table = rows_table(
+        [box.video for box, _ in rows],
+        np.array([box.frame if in_seconds else round(box.frame / rate[box.video], 6) for box, _ in rows]),
+        corners,
+        np.array([label for _, label in rows]),
+        np.array([box.person_id for box, _ in rows]),
+    )
+    joined = join_actions(leave_out_of_place(table, videos, counts), counts)
+    if joined.num_rows == 0:
+        raise InputError(f"{media_root}: no box of {source} lies inside a video there: {counts}")
+    return write_manifest(
+        out,
+        name=name,
+        kind="localise",
+        multi_label=True,
+        label_space=space,
+        media_root=media_root.absolute(),
+        licence=licence,
+        source=source,
+        clips=clips_table(videos, split_of),
+        boxes=joined,
+        keyframes=[
+            {"clip_id": video, "pts_seconds": seconds}
+            for video, at in empty_frames
+            if video in videos and (in_seconds or at % keyframe_every == 0)
+            if 0 <= (seconds := at if in_seconds else round(at / rate[video], 6)) <= videos[video].seconds
+        ],
+        extra_counts=counts,
+    )
