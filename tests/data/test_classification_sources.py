@@ -66,6 +66,9 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ("path-lists", "train.csv", "a/one.mp4,0\n", r"train\.csv:1: 'a/one\.mp4,0' is not path label"),
     ("path-lists", "train.csv", "a/one.mp4 x\n", r"train\.csv:1: the label is 'x', expected a whole number"),
     ("path-lists", "train.csv", "a/one.mp4 -1\n", r"train\.csv:1: label -1 is not in mine; expected 0\.\."),
+    ("path-lists", "train.csv", "a/one.mp4 999999999\n", r"train\.csv:1: label 999999999; expected less than 100000"),
+    ("moments", "trainingSet.csv", "x" * 200_000, r"trainingSet\.csv:1: field larger than field limit .* a quote left"),
+    ("something-v2", "something-something-v2-train.json", "[" * 100_000, r"train\.json: not JSON"),
     ("moments", "trainingSet.csv", "a/b.mp4,clapping,3\n", r"trainingSet\.csv:1: 3 columns, expected file,category"),
     ("moments", "trainingSet.csv", "a/b.mp4,claping,3,0\n", r"trainingSet\.csv:1: 'claping' is no class .*'clapping'"),
     ("moments", "trainingSet.csv", "a/b.mp4,clapping,many,0\n", r"csv:1: votes for is 'many', expected a whole number"),
@@ -415,7 +418,7 @@ def test_two_media_that_fit_one_name_are_named(build: Builder) -> None:
     assert folder.find(["b/v.mp4"]) == "b/v.avi"
     assert folder.find(["none", "a/v"]) == "a/v.mp4"
     assert folder.find(["c/v"]) is None
-    with pytest.raises(InputError, match=r"'v' is both a/v\.mp4 and b/v\.avi; expected one file for each"):
+    with pytest.raises(InputError, match=r"'v' is both 'a/v\.mp4' and 'b/v\.avi'; expected one file for each"):
         folder.find(["v"])
 
 

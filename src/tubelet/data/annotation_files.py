@@ -77,7 +77,7 @@ def read_json(path: Path) -> object:
     """Return what a JSON file holds."""
     try:
         return json.loads(read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error})") from None
 
 
@@ -87,15 +87,14 @@ def table_rows(path: Path, columns: tuple[str, ...], *, delimiter: str = ",") ->
     Raises:
         InputError: A column is missing from the header, or a row has another number of cells.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
-    header = [cell.strip() for cell in next(reader, [])]
+    rows = _csv_rows(path, delimiter)
+    header = [cell.strip() for cell in next(rows, ("", []))[1]]
     missing = [column for column in columns if column not in header]
     if missing:
         raise InputError(f"{path}:1: column {missing[0]!r} is missing; expected {delimiter.join(columns)}")
-    for cells in reader:
+    for place, cells in rows:
         if not cells:
             continue
-        place = f"{path}:{reader.line_num}"
         if len(cells) != len(header):
             raise InputError(f"{place}: {len(cells)} columns, expected {len(header)} as in the header")
         yield place, dict(zip(header, cells, strict=True))
@@ -103,10 +102,18 @@ def table_rows(path: Path, columns: tuple[str, ...], *, delimiter: str = ",") ->
 
 def plain_rows(path: Path, *, delimiter: str = ",") -> Iterator[tuple[str, list[str]]]:
     """Yield (``file:line``, cells) of a csv without a header; blank lines are passed over."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
-    for cells in reader:
+    for place, cells in _csv_rows(path, delimiter):
         if any(cell.strip() for cell in cells):
+            yield place, cells
+
+
+def _csv_rows(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
+    try:
+        for cells in reader:
             yield f"{path}:{reader.line_num}", cells
+    except csv.Error as error:
+        raise InputError(f"{path}:{reader.line_num}: {error}; is a quote left open?") from None
 
 
 def given(**splits: Path | None) -> list[tuple[str, Path]]:

@@ -16,6 +16,7 @@ published csv these are 23,191 and 5,281 segments; the paper gives "~28K" traini
 file, and "~20K" in 4.4, which is neither.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,7 @@ from tubelet.types import InputError
 Target = Literal["verb", "noun", "action"]
 SEGMENT = ("participant_id", "video_id", "start_timestamp", "stop_timestamp")
 LICENCE = "CC BY-NC 4.0"
+TIME = re.compile(r"(\d{1,3}):(\d{1,2}):(\d{1,2}(?:\.\d*)?)", re.ASCII)
 FIRST_UNSEEN = 26  # participants 26..31 of EPIC-55 are paper B's validation
 
 
@@ -139,11 +141,10 @@ def seconds_of(place: str, text: str) -> float:
     Raises:
         InputError: It is not written so.
     """
-    try:
-        hours, minutes, seconds = text.strip().split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
-        raise InputError(f"{place}: time is {text!r}, expected HH:MM:SS.ss") from None
+    found = TIME.fullmatch(text.strip())
+    if found is None:
+        raise InputError(f"{place}: time is {text!r}, expected HH:MM:SS.ss")
+    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
 
 
 def _write(

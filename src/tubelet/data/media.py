@@ -93,7 +93,9 @@ class MediaFolder:
             exact = [cell for cell in fitting if without_suffix(cell) == wanted]
             found = exact or fitting
             if len(found) > 1:
-                raise InputError(f"{self.root}: {name!r} is both {found[0]} and {found[1]}; expected one file for each")
+                raise InputError(
+                    f"{self.root}: {name!r} is both {found[0]!r} and {found[1]!r}; expected one file for each"
+                )
             if found:
                 return found[0]
         return None

@@ -14,6 +14,9 @@ from tubelet.data.media import ClipRow, MediaFolder, without_suffix, write_clips
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
+MAX_CLASSES = 100_000
+"""A larger label is a mistake, and a list of so many names would fill the memory."""
+
 
 def import_path_lists(
     *,
@@ -53,8 +56,7 @@ def import_path_lists(
     ]
     if not rows:
         raise InputError(f"{train}: has no rows; expected path{separator}label")
-    largest = max(label for *_, label in rows)
-    space = read_classes(labels) if labels else LabelSpace(name=name, names=tuple(map(str, range(largest + 1))))
+    space = read_classes(labels) if labels else _numbered(name, rows)
     root = str(media_root.absolute())
     clips = []
     for place, split, path_text, label in rows:
@@ -73,6 +75,14 @@ def import_path_lists(
         licence=licence,
         source=f"lists of paths ({train})",
     )
+
+
+def _numbered(name: str, rows: list[tuple[str, str, str, int]]) -> LabelSpace:
+    """Return as many classes as the largest label asks for, called by their numbers."""
+    place, _, _, largest = max(rows, key=lambda row: row[3])
+    if largest >= MAX_CLASSES:
+        raise InputError(f"{place}: label {largest}; expected less than {MAX_CLASSES}")
+    return LabelSpace(name=name, names=tuple(map(str, range(largest + 1))))
 
 
 def _path_and_label(place: str, line: str, separator: str) -> tuple[str, int]:

@@ -8,13 +8,15 @@ folds with different labels; most videos have vanished.
 Expected: 1,133,158 URLs in both partitions together.
 """
 
+import re
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from tubelet.data.annotation_files import column_of_id, given, id_columns, packaged_label_space, plain_lines
 from tubelet.data.manifest import Manifest
 from tubelet.data.media import ClipRow, MediaFolder, write_clips
 from tubelet.types import InputError
+
+YOUTUBE_ID = re.compile(r"(?:[?&]v=|youtu\.be/)([\w-]+)(?:&|$)", re.ASCII)
 
 
 def import_sports1m(
@@ -57,10 +59,7 @@ def import_sports1m(
 
 
 def _youtube_id(place: str, url: str) -> str:
-    parts = urlsplit(url)
-    video = parse_qs(parts.query).get("v", [""])[0]
-    if not video and parts.netloc.endswith("youtu.be"):
-        video = parts.path.strip("/")
-    if not video or "/" in video:
+    found = YOUTUBE_ID.search(url)
+    if found is None:
         raise InputError(f"{place}: {url!r} has no video id, expected https://www.youtube.com/watch?v=ID")
-    return video
+    return found[1]

@@ -7,6 +7,7 @@ A path is below the media root or a URI (``s3://``, ``https://`` ...), which nee
 column of a parquet file.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,7 +185,7 @@ def _sorted_names(rows: Sequence[_Row]) -> tuple[str, ...]:
     found = {label for row in rows for label in row.labels}
     if not found:
         raise InputError(f"{rows[0].place.rsplit(':', 1)[0]}: no row has a label")
-    if all(label.isdigit() for label in found):
+    if all(re.fullmatch("[0-9]{1,9}", label) for label in found):
         return tuple(sorted(found, key=int))
     return tuple(sorted(found))
 
