@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tubelet.data.verify import VideoCheck, check_video
 from tubelet.types import Clip, InputError, VideoError
 from tubelet.video.cache import FrameCache
 from tubelet.video.decode import read_frames
@@ -56,6 +57,17 @@ def modules(_: int) -> list[str]:
     return list(sys.modules)
 
 
+def check_or_die(_: None, location: str, fps: float) -> VideoCheck:
+    if location.endswith("deadly.mp4"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return check_video(None, location, fps)
+
+
+def check_slowly(_: None, location: str, fps: float) -> VideoCheck:
+    time.sleep(0.2)
+    return check_video(None, location, fps)
+
+
 @dataclass(frozen=True)
 class DeadlyCache(FrameCache):
     """Reads files like a data set without cache, but one of these videos ends the process, another one every time."""
@@ -68,7 +80,7 @@ class DeadlyCache(FrameCache):
     """Each read takes as long."""
 
     def clip(self, path: str | Path, pts_seconds: Sequence[float]) -> Clip:
-        name = Path(path).name
+        name = Path(str(path)).name
         if self.log:
             with Path(self.log).open("a") as file:
                 file.write(f"{os.getpid()} {name}\n")

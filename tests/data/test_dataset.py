@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numbered_video import number_of, write_numbered
+from numbered_video import number_of, painted, write_numbered
+from PIL import Image
 
 from tubelet.data.dataset import Augment, ClipDataset
 from tubelet.data.manifest import Manifest, write_manifest
@@ -324,3 +325,25 @@ def test_a_large_set_is_small_to_send(tmp_path: Path, media: Path) -> None:
     data = dataset(manifest)
     assert len(pickle.dumps(data)) < 100 * n  # columns, not a dictionary per row
     assert np.array_equal(data.targets(19_999).argmax(dim=1), [3])
+
+
+def test_a_folder_of_frames_is_read_at_its_rate(tmp_path: Path) -> None:
+    frames = tmp_path / "media" / "frames"
+    frames.mkdir(parents=True)
+    for number in range(30):
+        Image.fromarray(painted(number)).save(frames / f"{number:05d}.png")
+    manifest = write_manifest(
+        tmp_path / "manifest",
+        name="f",
+        kind="classify",
+        multi_label=False,
+        label_space=SPACE,
+        media_root=tmp_path / "media",
+        licence="",
+        source="",
+        clips=[clip("one", "frames", 0.0, 3.0, "train", 0) | {"fps": 10.0}],
+    )
+    preprocess = Preprocess(size=160, num_frames=3, frame_stride=5, fps=10)
+    sample = ClipDataset(manifest, "train", preprocess=preprocess, augment=None).view(0)
+    # Three seconds hold frames 0 to 29; a clip that spans ten frames in the middle begins at 0.95 s, between 9 and 10.
+    assert [number_of(frame[:, 32:128]) for frame in sample.frames] == [9, 14, 19]

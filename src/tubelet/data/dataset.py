@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from tubelet.labels import mirror_columns
 from tubelet.types import Clip, ClipSample, InputError, Preprocess
 from tubelet.video.cache import FrameCache, cache_long_side
 from tubelet.video.decode import read_frames
+from tubelet.video.media import Media, resolve_media
 from tubelet.video.sampling import keyframe_times, random_clip_times, view_times
 from tubelet.video.transforms import Augmented, augment, canvas_boxes, letterbox
 
@@ -125,9 +125,14 @@ class ClipDataset:
         """Return the ``video`` cell of an example."""
         return self._examples.video(index)
 
-    def video_path(self, index: int) -> Path:
-        """Return the file of an example."""
-        return self._media_root / self._examples.video(index)
+    def media(self, index: int) -> Media:
+        """Return where an example's video lies.
+
+        Raises:
+            VideoError: Its ``video`` cell leaves the media root.
+        """
+        fps = float(self._examples.media_fps[self._examples.clip[index]])
+        return resolve_media(self._media_root, self._examples.video(index), fps)
 
     def pts_seconds(self, index: int) -> float:
         """Return the keyframe of a localisation example, in seconds of the video."""
@@ -213,11 +218,11 @@ class ClipDataset:
 
     def _read(self, index: int, times: list[float], *, max_scale: float) -> Clip:
         """Read frames no larger than the canvas needs when they are scaled by up to ``max_scale``."""
-        path = self.video_path(index)
+        media = self.media(index)
         if self._cache is not None:
-            return self._cache.clip(path, times)
+            return self._cache.clip(media, times)
         pixels = cache_long_side(self._preprocess.size, max_scale)
-        return read_frames(path, times, long_side=pixels, shrink_only=True)
+        return read_frames(media, times, long_side=pixels, shrink_only=True)
 
     def _augmented(self, frames: Tensor, boxes: Tensor | None, generator: torch.Generator) -> Augmented:
         assert self._augment is not None

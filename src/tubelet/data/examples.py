@@ -23,6 +23,8 @@ class Examples:
     """The split's clips, (C,) strings."""
     videos: pa.Array
     """(C,) strings."""
+    media_fps: np.ndarray
+    """(C,), rate of a folder or tar of frames; 0 = the file's own."""
     start_seconds: np.ndarray
     """(C,)."""
     end_seconds: np.ndarray
@@ -54,6 +56,7 @@ class Examples:
             # take, not a slice: arrow pickles the whole buffer under a slice.
             clip_ids=self.clip_ids.take(pa.array([clip])),
             videos=self.videos.take(pa.array([clip])),
+            media_fps=self.media_fps[clip : clip + 1],
             start_seconds=self.start_seconds[clip : clip + 1],
             end_seconds=self.end_seconds[clip : clip + 1],
             clip=np.zeros(1, dtype=np.int64),
@@ -107,6 +110,7 @@ def clip_examples(manifest: Manifest, split: str) -> Examples:
     return Examples(
         clip_ids=_whole(clips, "clip_id"),
         videos=_whole(clips, "video"),
+        media_fps=clips.column("fps").to_numpy(),
         start_seconds=clips.column("start_seconds").to_numpy(),
         end_seconds=clips.column("end_seconds").to_numpy(),
         clip=np.arange(clips.num_rows),
@@ -162,6 +166,7 @@ def keyframe_examples(
     examples = Examples(
         clip_ids=clips.clip_ids,
         videos=clips.videos,
+        media_fps=clips.media_fps,
         start_seconds=clips.start_seconds,
         end_seconds=clips.end_seconds,
         clip=table.column("clip").to_numpy().astype(np.int64)[first],

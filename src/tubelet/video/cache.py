@@ -5,7 +5,6 @@ import json
 import math
 import os
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ import numpy as np
 import torch
 
 from tubelet.types import Clip, VideoError
-from tubelet.video.decode import iter_frames
+from tubelet.video.decode import WantedTimes, iter_frames
+from tubelet.video.media import Media
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,15 @@ class FrameCache:
     fps: float
     """Frames per second kept."""
 
-    def clip(self, path: str | Path, pts_seconds: Sequence[float]) -> Clip:
+    def clip(self, path: Media | str | Path, pts_seconds: WantedTimes) -> Clip:
         """Return the kept frames nearest to the wanted times; as ``read_frames``, ties to the earlier.
 
         Raises:
             VideoError: The video cannot be read, or it is cut short before a wanted time.
         """
-        frames, header = self._entry(Path(path))
-        wanted = np.asarray(pts_seconds, dtype=np.float64)
+        frames, header = self._entry(Media.of(path))
+        times_wanted = pts_seconds(1 / header["frame_seconds"]) if callable(pts_seconds) else pts_seconds
+        wanted = np.asarray(times_wanted, dtype=np.float64)
         if wanted.size == 0 or not np.isfinite(wanted).all():
             raise ValueError(f"pts_seconds must be one or more finite times, got {pts_seconds!r}")
         times = np.asarray(header["pts_seconds"], dtype=np.float64)
@@ -59,28 +60,25 @@ class FrameCache:
             num_clamped=int(outside.sum()),
         )
 
-    def _entry(self, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    def _entry(self, media: Media) -> tuple[np.ndarray, dict[str, Any]]:
         """Return the entry of a video, made now if there is none or it was damaged."""
-        try:
-            status = path.stat()
-        except (OSError, ValueError):
-            raise VideoError(path, "no such file") from None
-        settings = (VERSION, str(path.resolve()), status.st_size, status.st_mtime_ns, self.long_side, self.fps)
+        where = media.location if media.is_uri else str(Path(media.location).resolve())
+        settings = (VERSION, where, media.fps, *media.version(), self.long_side, self.fps)
         key = hashlib.sha256(repr(settings).encode()).hexdigest()[:32]
         base = self.root / key[:2] / key
         try:
             return _load(base)
         except (OSError, ValueError, KeyError):
-            self._decode(path, base)
+            self._decode(media, base)
             return _load(base)
 
-    def _decode(self, path: Path, base: Path) -> None:
+    def _decode(self, media: Media, base: Path) -> None:
         """Decode a video into its entry; the array is published last. Two workers at once write the same bytes."""
         base.parent.mkdir(parents=True, exist_ok=True)
         unique = f".{os.getpid()}.{threading.get_ident()}.tmp"
         temporary, temporary_header = base.with_name(base.name + unique), base.with_name(base.name + ".json" + unique)
         try:
-            header = self._write_frames(path, temporary)
+            header = self._write_frames(media, temporary)
             temporary_header.write_text(json.dumps(header))
             temporary_header.replace(base.with_suffix(".json"))
             temporary.replace(base.with_suffix(".npy"))
@@ -88,7 +86,7 @@ class FrameCache:
             temporary.unlink(missing_ok=True)
             temporary_header.unlink(missing_ok=True)
 
-    def _write_frames(self, path: Path, temporary: Path) -> dict[str, Any]:
+    def _write_frames(self, media: Media, temporary: Path) -> dict[str, Any]:
         times: list[float] = []
         broken: str | None = None
         shape: tuple[int, ...] = ()
@@ -108,7 +106,7 @@ class FrameCache:
                 file.write(np.ascontiguousarray(frame).data)
 
             try:
-                for time, frame in iter_frames(path, long_side=self.long_side, shrink_only=True):
+                for time, frame in iter_frames(media, long_side=self.long_side, shrink_only=True):
                     intervals += 1
                     while grid / self.fps <= time + 1e-9:
                         target = grid / self.fps
@@ -121,7 +119,7 @@ class FrameCache:
                 if previous is None:
                     raise
             if previous is None:
-                raise VideoError(path, "the video stream has no frame")
+                raise VideoError(media, "the video stream has no frame")
             keep(*previous)
             file.seek(0)
             _write_header(file, (len(times), *shape))

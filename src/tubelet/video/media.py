@@ -1,0 +1,283 @@
+"""Where a video's bytes are: a file, a folder or tar of frames, a picture, a member of a shard, or a URI.
+
+Everything that reads video takes a ``Media`` or a string for one. A manifest's cell becomes one through
+``resolve_media``, which keeps it under the media root.
+"""
+
+import io
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from tubelet.types import InputError, VideoError
+
+SCHEMES = ("s3", "gs", "hf", "https", "memory")
+"""URIs that are followed, through fsspec. Anything else, ``http`` and ``file`` too, is refused."""
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+INDEX_SUFFIXES = (".index.json", ".index.parquet")
+"""An index beside ``shard.tar`` is ``shard.tar.index.json`` (name: [offset, size]) or the same as parquet columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One video, wherever it lies."""
+
+    location: str
+    """A path; a URI of ``SCHEMES``; for a shard's member ``…/shard.tar#name``, both for paths and URIs."""
+    fps: float = 0.0
+    """Frames per second of a folder or tar of frames; 0 = the file's own rate."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fps < 1000:
+            raise InputError(f"{self.location}: frame rate must be 0 (the file's own) or up to 1000, got {self.fps}")
+
+    @classmethod
+    def of(cls, media: "Media | str | Path") -> "Media":
+        """Return ``media`` itself, or the media at a path or URI."""
+        return media if isinstance(media, Media) else cls(str(media))
+
+    def __str__(self) -> str:
+        return self.location
+
+    @property
+    def is_uri(self) -> bool:
+        """Whether it is read through fsspec."""
+        return "://" in self.location
+
+    @property
+    def member(self) -> str | None:
+        """Name inside a shard, or None."""
+        shard, mark, name = self.location.partition(".tar#")
+        return name if mark and shard else None
+
+    @property
+    def container(self) -> str:
+        """Path or URI without the member's name."""
+        return self.location if self.member is None else self.location[: -len(self.member) - 1]
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether it is a folder of frames, a tar of frames or one picture."""
+        name = (self.member or self.location).lower()
+        if name.endswith(PICTURE_SUFFIXES):
+            return True
+        if self.member is not None:
+            return False
+        return name.endswith(".tar") or (not self.is_uri and _is_folder(self.location))
+
+    def version(self) -> tuple[int, int]:
+        """Return (bytes, time of change in ns) of the file behind it; (bytes, 0) for a URI.
+
+        Raises:
+            VideoError: There is none.
+        """
+        if self.is_uri:
+            return _remote_size(self), 0
+        status = _status(self, self.container)
+        return status.st_size, status.st_mtime_ns
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Open the bytes, seekable.
+
+        Raises:
+            VideoError: There is no such file or member, or the place cannot be reached.
+        """
+        if self.is_pictures and self.container.lower().endswith(".tar") and self.member is None:
+            raise VideoError(self, "is a tar of frames, expected a video file")
+        with open_container(self) as file:
+            if self.member is None:
+                yield file
+                return
+            place = members(self).get(self.member)
+            if place is None:
+                raise VideoError(self, f"{self.container} has no member {self.member!r}")
+            yield cast(BinaryIO, _Window(file, *place))
+
+
+def resolve_media(root: str | Path, video: str, fps: float = 0.0) -> Media:
+    """Return the media of a manifest's cell, which must stay under the media root.
+
+    Links inside the root are followed: they are its owner's.
+
+    Args:
+        root: The media root.
+        video: The cell: a path relative to the root (an absolute one must lie inside it) or a URI of ``SCHEMES``.
+        fps: Frame rate of a folder or tar of frames, 0 = the file's own.
+
+    Raises:
+        VideoError: The path leaves the root, has a NUL, or the URI's scheme is not followed.
+    """
+    if "://" in video:
+        _check_scheme(video)
+        return Media(video, fps)
+    if not video or "\0" in video:
+        raise VideoError(repr(video), f"is not a path under {root}")
+    base = os.path.normpath(os.path.abspath(root))  # noqa: PTH100 - not resolve(): links are kept as they are
+    path = os.path.normpath(os.path.join(base, video))  # noqa: PTH118
+    if path == base or not path.startswith(base.rstrip(os.sep) + os.sep):
+        raise VideoError(video, f"leaves the media root {root}; expected a path below it")
+    return Media(path, fps)
+
+
+@contextmanager
+def open_container(media: Media) -> Iterator[BinaryIO]:
+    """Open the whole file behind ``media``: the shard of a member, else the file itself."""
+    if media.is_uri:
+        with _remote(media) as file:
+            yield file
+        return
+    status = _status(media, media.container)
+    if stat.S_ISDIR(status.st_mode):
+        raise VideoError(media, "is a folder, expected a video file")
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError(media, "is not a regular file")
+    if status.st_size == 0:
+        raise VideoError(media, "the file is empty")
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(media.container).open("rb"))
+        except OSError as error:
+            raise VideoError(media, f"cannot be opened ({error.strerror})") from None
+        yield file
+
+
+def members(media: Media) -> Mapping[str, tuple[int, int]]:
+    """Return name to (offset, size) of every file in a tar, from the index beside it or else from its headers."""
+    size, changed = media.version()
+    return _members(media.container, size, changed)
+
+
+@lru_cache(maxsize=64)
+def _members(container: str, size: int, changed: int) -> Mapping[str, tuple[int, int]]:
+    for suffix in INDEX_SUFFIXES:
+        beside = Media(container + suffix)
+        try:
+            beside.version()
+        except VideoError:
+            continue
+        return _read_index(beside, size)
+    with open_container(Media(container)) as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                return {entry.name: (entry.offset_data, entry.size) for entry in tar if entry.isfile()}
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise VideoError(container, f"not a tar file that can be read ({error})") from error
+
+
+def _read_index(index: Media, shard_size: int) -> Mapping[str, tuple[int, int]]:
+    with open_container(index) as file:
+        data = file.read()
+    try:
+        if index.location.endswith(".json"):
+            listed = {str(n): (int(o), int(s)) for n, (o, s) in json.loads(data).items()}
+        else:
+            import pyarrow.parquet as pq  # late: workers that read no parquet index do without pyarrow
+
+            table = pq.read_table(io.BytesIO(data), columns=["name", "offset", "size"])
+            columns = (table[name].to_pylist() for name in ("name", "offset", "size"))
+            listed = {name: (offset, size) for name, offset, size in zip(*columns, strict=True)}
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise VideoError(index, f"not an index that can be read ({_first_line(error)})") from error
+    if any(offset < 0 or size < 0 or offset + size > shard_size for offset, size in listed.values()):
+        raise VideoError(index, "names bytes outside its shard: was the shard written again?")
+    return listed
+
+
+class _Window(io.RawIOBase):
+    """The bytes [offset, offset + size) of a file, as a file."""
+
+    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
+        self._file, self._offset, self._size, self._at = file, offset, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(start + offset, 0)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self._size - self._at, 0)
+        wanted = left if size < 0 else min(size, left)
+        try:
+            self._file.seek(self._offset + self._at)
+            data = self._file.read(wanted)
+        except OSError:
+            raise
+        except Exception as error:  # each store has errors of its own; readers expect OSError
+            raise OSError(_first_line(error)) from error
+        self._at += len(data)
+        return data
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _status(media: Media, path: str) -> os.stat_result:
+    try:
+        return Path(path).stat()
+    except FileNotFoundError:
+        raise VideoError(media, "no such file") from None
+    except (OSError, ValueError) as error:
+        raise VideoError(media, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _check_scheme(uri: str) -> None:
+    scheme = uri.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise VideoError(uri, f"addresses with {scheme}:// are not followed; expected {', '.join(SCHEMES)}")
+    if ".." in uri.split("/"):
+        raise VideoError(uri, "climbs out of its bucket")
+
+
+@contextmanager
+def _remote(media: Media) -> Iterator[BinaryIO]:
+    import fsspec  # late: most workers read local files
+
+    _check_scheme(media.location)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(fsspec.open(media.container, "rb"))
+        except FileNotFoundError:
+            raise VideoError(media, "no such file") from None
+        except ImportError as error:  # the file system's own package
+            raise VideoError(media, f"needs another package ({error})") from error
+        except Exception as error:  # each store has errors of its own
+            raise VideoError(media, f"cannot be opened ({_first_line(error)})") from error
+        yield cast(BinaryIO, _Window(file, 0, _remote_size(media)))
+
+
+def _remote_size(media: Media) -> int:
+    import fsspec
+
+    _check_scheme(media.location)
+    try:
+        system, path = fsspec.core.url_to_fs(media.container)
+        return int(system.size(path) or 0)
+    except FileNotFoundError:
+        raise VideoError(media, "no such file") from None
+    except Exception as error:  # each store has errors of its own
+        raise VideoError(media, f"cannot be reached ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,167 @@
+"""Read packets first, then decode only what the wanted frames need; one pass for any number of clips.
+
+The packets' times say which frames are nearest to the wanted times, so frames that nobody wants and nobody refers to
+are never decoded, and stretches between far-apart clips are jumped over; the frames kept are bit-exact.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+import av
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tubelet.video.container import SKIPPING_CODECS, OpenVideo
+from tubelet.video.convert import FrameBatch
+from tubelet.video.pictures import nearest
+
+JUMP_SECONDS = 1.0
+"""Wanted times further apart are looked for by a seek of their own; less is not worth one."""
+MAX_PLAN_BYTES = 256 * 2**20
+"""Packets held at once; a longer stretch is decoded as it is read."""
+
+VideoPacket: TypeAlias = "Packet[VideoStream]"
+
+
+@dataclass(slots=True)
+class Group:
+    """Wanted times that are answered from one run of packets, which begins with a key frame."""
+
+    times: list[float]
+    packets: list[VideoPacket] | None
+    """In decoding order; None where they do not tell: times missing, a packet damaged, too many of them."""
+    ended: bool = False
+    """The packets go on to the end of the video."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """One frame for each sorted wanted time, and the span of times seen."""
+
+    places: list[int]
+    """Place in the ``FrameBatch``."""
+    times: list[float]
+    first: float
+    """Time of the first frame of the video where a wanted time lies before it, else of an earlier one."""
+    last: float
+    """Time of the last frame of the video where a wanted time lies behind it, else of a later one."""
+
+
+def plan(video: OpenVideo, times: list[float]) -> list[Group]:
+    """Read the packets around sorted ``times``; groups that share a key frame become one."""
+    if not video.has_times:
+        return [Group(times, None)]
+    groups: list[Group] = []
+    held = 0
+    for run in _runs(times):
+        group = _packets_covering(video, run, MAX_PLAN_BYTES - held)
+        before = groups[-1] if groups else None
+        if before is not None and before.packets and group.packets:
+            last = _order(before.packets[-1])
+            if _order(group.packets[0]) <= last:
+                tail = [packet for packet in group.packets if _order(packet) > last]
+                groups[-1] = Group(before.times + run, before.packets + tail, before.ended or group.ended)
+                held += sum(packet.size for packet in tail)
+                continue
+        groups.append(group)
+        held += sum(packet.size for packet in group.packets or ())
+    return groups
+
+
+def read_planned(video: OpenVideo, group: Group, batch: FrameBatch) -> Picked | None:
+    """Choose frames by the packets' times and decode what they need.
+
+    Returns:
+        None where the plan does not hold: a wanted time before the first packet, one behind the last that is not the
+        end of the video, or a packet without a frame. Nothing is in ``batch`` then that matters.
+    """
+    if not group.packets:
+        return None
+    base = video.stream.time_base or Fraction(1)
+    start = group.packets[0].pts or 0  # frames shown before it belong to the key frame before
+    stamps = sorted({p.pts for p in group.packets if p.pts is not None and p.pts >= start and not p.is_discard})
+    seconds = [float(stamp * base) - video.offset for stamp in stamps]
+    # Times before the first packet are answered by the plain reader, which knows the beginning of the video.
+    if not seconds or group.times[0] < seconds[0] or (group.times[-1] > seconds[-1] and not group.ended):
+        return None
+    if group.times[-1] > seconds[-1]:
+        video.check_complete(seconds[-1] + 1 / video.fps)
+    chosen = [nearest(seconds, time) for time in group.times]
+    places = _decode(video, group.packets, {stamps[i] for i in chosen}, batch)
+    if places is None:
+        return None
+    return Picked([places[stamps[i]] for i in chosen], [seconds[i] for i in chosen], seconds[0], seconds[-1])
+
+
+def _runs(times: list[float]) -> list[list[float]]:
+    runs = [[times[0]]]
+    for time in times[1:]:
+        if time - runs[-1][-1] > JUMP_SECONDS:
+            runs.append([])
+        runs[-1].append(time)
+    return runs
+
+
+def _order(packet: VideoPacket) -> int:
+    assert packet.dts is not None  # packets without one are not planned with
+    return packet.dts
+
+
+def _packets_covering(video: OpenVideo, times: list[float], max_bytes: int) -> Group:
+    """Return the packets from the key frame before the first time to one shown at or after the last."""
+    base = float(video.stream.time_base or 1)
+    limit = times[-1] + video.offset
+    covered = ended = False
+    packets: list[VideoPacket] = []
+    video.seek(times[0])
+    for packet in video.container.demux(video.stream):
+        if packet.size == 0:  # the flush packet at the end of the file
+            ended = True
+            break
+        max_bytes -= packet.size
+        unknown = packet.pts is None or packet.dts is None or packet.is_corrupt
+        if unknown or max_bytes < 0 or not (packets or packet.is_keyframe):
+            return Group(times, None)
+        packets.append(packet)
+        assert packet.pts is not None
+        assert packet.dts is not None
+        covered = covered or packet.pts * base >= limit
+        # Packets come in decoding order; once that clock has passed the last time, no earlier picture can follow.
+        if covered and packet.dts * base > limit:
+            break
+    return Group(times, packets, ended)
+
+
+def _decode(video: OpenVideo, packets: list[VideoPacket], needed: set[int], batch: FrameBatch) -> dict[int, int] | None:
+    """Decode packets in order, skipping unwanted non-reference frames; None if a needed frame did not come out."""
+    context = video.stream.codec_context
+    skips = context.name in SKIPPING_CODECS
+    places: dict[int, int] = {}
+
+    def keep(frames: Sequence[VideoFrame]) -> None:
+        for frame in frames:
+            if frame.pts in needed and frame.pts is not None and frame.pts not in places:
+                video.at = float(frame.pts * (frame.time_base or 1)) - video.offset
+                places[frame.pts] = batch.add(frame, video.at)
+
+    context.flush_buffers()
+    skipping = False
+    try:
+        for packet in packets:
+            skip = skips and packet.pts not in needed
+            if skip != skipping:
+                context.skip_frame = "NONREF" if skip else "DEFAULT"
+                skipping = skip
+            keep(context.decode(packet))
+            if len(places) == len(needed):
+                break
+        else:
+            keep(context.decode(None))
+    except av.FFmpegError:
+        return None  # the plain reader names the place
+    finally:
+        context.skip_frame = "DEFAULT"
+    return places if len(places) == len(needed) else None
