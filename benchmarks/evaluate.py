@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from machine import write_result
 
-from tubelet.data.ava import AvaTable
+from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import PROTOCOLS, frame_map
 from tubelet.labels import LabelSpace
 

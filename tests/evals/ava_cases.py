@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tubelet.data.ava import AvaTable
+from tubelet.data.ava_table import AvaTable
 from tubelet.labels import LabelSpace
 
 IDS = (1, 3, 4, 7, 11, 12)

@@ -5,7 +5,7 @@ import pytest
 from ava_cases import SPACE as CASE_SPACE
 from ava_cases import as_table, make_case
 
-from tubelet.data.ava import AvaTable
+from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import AvaResult, ClassAp, frame_map
 from tubelet.evals.breakdown import (
     bootstrap_interval,

@@ -11,7 +11,8 @@ import pytest
 from ava_cases import SPACE, make_case
 
 from tubelet.cli import main
-from tubelet.data.ava import AvaTable, read_ava_csv, write_ava_csv
+from tubelet.data.ava_csv import read_ava_csv, write_ava_csv
+from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import frame_map
 from tubelet.evals.explain import explain
 from tubelet.labels import LabelSpace

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tubelet.data.ava import AvaTable, read_ava_csv, write_ava_csv
+from tubelet.data.ava_csv import read_ava_csv, write_ava_csv
+from tubelet.data.ava_table import AvaTable
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import Manifest, read_manifest, write_manifest
 from tubelet.evals.ava import frame_map

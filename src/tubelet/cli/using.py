@@ -31,8 +31,8 @@ def localise(
     """
     from tubelet.inference.outputs import localise_video
     from tubelet.inference.pipeline import Localiser
+    from tubelet.models.precision import pick_device
     from tubelet.models.saved import load_model
-    from tubelet.train.evaluate import pick_device
 
     if twice := {video.stem for video in videos if sum(video.stem == other.stem for other in videos) > 1}:
         raise InputError(
@@ -64,8 +64,8 @@ def classify(
         device: cpu, cuda; default: a GPU if there is one.
     """
     from tubelet.inference.pipeline import classify as classify_video
+    from tubelet.models.precision import pick_device
     from tubelet.models.saved import load_model
-    from tubelet.train.evaluate import pick_device
 
     loaded = load_model(model, device=pick_device(device))
     name = loaded.task_of_kind("classify", task)

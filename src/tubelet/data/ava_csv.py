@@ -8,7 +8,6 @@ frame.
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,45 +15,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from tubelet.data.ava_table import AvaTable, Keyframe, keyframe_of
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
+
+__all__ = [
+    "AvaTable",
+    "Keyframe",
+    "ava_rows",
+    "format_seconds",
+    "keyframe_of",
+    "parse_keyframe",
+    "read_ava_csv",
+    "read_bytes",
+    "write_ava_csv",
+    "write_text",
+]
 
 COLUMNS = ("video", "seconds", "x1", "y1", "x2", "y2", "action id")
 BOX_TOLERANCE = 1e-6
 
 _SEVENTH = re.compile(rb",([^,\r\n]*)(?=\r?\n|\r?\Z)")
 _EMPTY_CELLS = re.compile(rb"(?<=[^,]),{5,6}(?=\r?\n?$)")
-
-Keyframe = tuple[str, int]
-"""(video, microseconds), as the official evaluation keys AVA-Kinetics."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AvaTable:
-    """Rows of an AVA csv in the order of the file; one row for each (box, action)."""
-
-    video: np.ndarray
-    """(R,) of str."""
-    pts_seconds: np.ndarray
-    """float64 (R,)."""
-    boxes_norm: np.ndarray
-    """float64 (R, 4) xyxy in 0..1."""
-    label_ids: np.ndarray
-    """int32 (R,), published ids; -1 = none (predicted boxes)."""
-    scores: np.ndarray | None = None
-    """float64 (R,) for detections."""
-    person_ids: np.ndarray | None = None
-    """int64 (R,) for ground truth; -1 = not known."""
-    keyframes: frozenset[Keyframe] = field(default_factory=frozenset)
-    """Keyframes of two-column rows."""
-
-    def __len__(self) -> int:
-        return len(self.label_ids)
-
-
-def keyframe_of(video: str, pts_seconds: float) -> Keyframe:
-    """Return the key of an instant, to the microsecond."""
-    return video, round(pts_seconds * 1_000_000)
 
 
 def read_ava_csv(

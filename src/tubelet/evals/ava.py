@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tubelet.data.ava import AvaTable, Keyframe
+from tubelet.data.ava_table import AvaTable, Keyframe
 from tubelet.evals import matching
 from tubelet.evals.average_precision import all_point_ap
 from tubelet.evals.matching import Rows

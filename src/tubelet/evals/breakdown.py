@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tubelet.data.ava import AvaTable
+from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import AvaResult, frame_map
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from tubelet.boxes import box_iou
-from tubelet.data.ava import AvaTable
+from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import frame_map
 from tubelet.labels import LabelSpace
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tubelet.data.ava import AvaTable, keyframe_of
+from tubelet.data.ava_table import AvaTable, keyframe_of
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import evaluation_batches
 from tubelet.data.manifest import Manifest

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tubelet.data.ava_csv import format_seconds
+from tubelet.data.ava_csv import ava_rows
+from tubelet.data.ava_table import AvaTable
 from tubelet.labels import LabelSpace
 from tubelet.records import to_json, whole_file
 from tubelet.types import ActionDetections, InputError, VideoMeta
@@ -88,14 +89,19 @@ def ava_writer(
     """
     if "," in video_id or "\n" in video_id:
         raise InputError(f"{video_id!r} cannot be a video id in an AVA csv: no comma or line break is allowed there")
-    ids = label_space.published_ids
+    ids = np.array(label_space.published_ids)
     with whole_file(path) as file:
 
         def write(moment: ActionDetections) -> None:
-            place = f"{video_id},{format_seconds(moment.pts_seconds)}"
-            for row, column in zip(*np.nonzero(moment.scores >= threshold)):
-                box = ",".join(f"{value:.3f}" for value in moment.boxes_norm[row])
-                file.write(f"{place},{box},{ids[column]},{moment.scores[row, column]:.4f}\n")
+            rows, columns = np.nonzero(moment.scores >= threshold)
+            table = AvaTable(
+                video=np.full(len(rows), video_id, dtype=object),
+                pts_seconds=np.full(len(rows), moment.pts_seconds),
+                boxes_norm=moment.boxes_norm[rows],
+                label_ids=ids[columns],
+                scores=moment.scores[rows, columns],
+            )
+            file.writelines(f"{line}\n" for line in ava_rows(table))
 
         yield write
 

@@ -1,6 +1,21 @@
-"""Which number format a forward and backward pass uses, decided by what the hardware can do."""
+"""Where a model runs, and in which number format, decided by what the hardware can do."""
 
 import torch
+
+from tubelet.types import InputError
+
+
+def pick_device(name: str | None) -> torch.device:
+    """Return the named device, or a GPU if there is one, or the CPU."""
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device {name!r} is not one torch knows; expected cpu, cuda or cuda:0") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {name!r} was asked for, but torch finds no GPU")
+    return device
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from tubelet.evals.run import TaskResult
 from tubelet.models.model import HeadConfig, VideoModel
+from tubelet.models.precision import pick_device
 from tubelet.models.saved import MODEL_FILE, load_all, read_heads, read_meta, read_tensors
 from tubelet.tasks import build_task
-from tubelet.train.evaluate import evaluate_tasks, pick_device, run_config
+from tubelet.train.evaluate import evaluate_tasks, run_config
 
 
 def with_earlier_heads(final: Path, earlier: Sequence[Path]) -> VideoModel:

@@ -7,24 +7,12 @@ import torch
 
 from tubelet.evals.run import TaskResult, evaluate_task
 from tubelet.models.model import VideoModel
+from tubelet.models.precision import pick_device
 from tubelet.models.saved import load_model, read_meta
 from tubelet.tasks import Task, build_task
 from tubelet.train.config import RunConfig
 from tubelet.types import InputError
 from tubelet.video.cache import FrameCache
-
-
-def pick_device(name: str | None) -> torch.device:
-    """Return the named device, or a GPU if there is one, or the CPU."""
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device {name!r} is not one torch knows; expected cpu, cuda or cuda:0") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {name!r} was asked for, but torch finds no GPU")
-    return device
 
 
 def evaluate_tasks(

@@ -10,11 +10,11 @@ from torch.optim import Optimizer
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.mixture import Mixture
 from tubelet.models.model import VideoModel, load_backbone
+from tubelet.models.precision import pick_device
 from tubelet.models.saved import MODEL_FILE, read_meta
 from tubelet.tasks import Task, build_task
 from tubelet.train.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from tubelet.train.config import RunConfig
-from tubelet.train.evaluate import pick_device
 from tubelet.train.folder import data_hash, write_run_meta
 from tubelet.train.optim import build_optimizer, warmup_steps
 from tubelet.types import ClipBatch, InputError
