@@ -1,9 +1,12 @@
 """Every importer's manifest says what the published files say, validates, and trains."""
 
 import math
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from published_layouts import LAYOUTS, SECONDS, Builder, Layout, write_video
 
 from tubelet.data.importers import IMPORTERS
@@ -11,8 +14,8 @@ from tubelet.data.manifest import Manifest, read_manifest, validate_manifest
 from tubelet.models.vivit import ViViTConfig
 from tubelet.tasks import task_config
 from tubelet.train.config import RunConfig
+from tubelet.train.fit import fit
 from tubelet.train.log import read_rows
-from tubelet.train.loop import fit
 from tubelet.train.optim import OptimConfig
 from tubelet.types import Preprocess
 
@@ -55,7 +58,30 @@ def test_what_is_left_out_is_counted(imported: tuple[Layout, Manifest]) -> None:
 
 
 def test_the_manifest_validates_and_trains(imported: tuple[Layout, Manifest], tmp_path: Path) -> None:
-    _, manifest = imported
+    train_one_step(imported[1], tmp_path / "run")
+
+
+def test_frames_in_folders_and_tars_train(tmp_path: Path) -> None:
+    media = tmp_path / "20bn-something-something-v1"
+    for number in (7, 8):
+        (media / str(number)).mkdir(parents=True)
+        for k in range(1, 13):
+            picture = np.full((12, 16, 3), 20 * k % 255, dtype=np.uint8)
+            Image.fromarray(picture).save(media / str(number) / f"{k:05d}.jpg")
+    with tarfile.open(media / "9.tar", "w") as tar:
+        for path in sorted((media / "8").iterdir()):
+            tar.add(path, arcname=path.name)
+    lists = Builder(tmp_path, media)
+    train = lists.text("train.csv", "7;Holding something\n8;Unfolding something\n")
+    val = lists.text("val.csv", "9;Holding something\n")
+    manifest = IMPORTERS["something-v1"](train=train, val=val, media_root=media, out=tmp_path / "manifest")
+    assert manifest.clips.select(["video", "end_seconds", "fps"]).to_pylist() == [
+        {"video": video, "end_seconds": 1.0, "fps": 12.0} for video in ("7", "8", "9.tar")
+    ]
+    train_one_step(manifest, tmp_path / "run")
+
+
+def train_one_step(manifest: Manifest, out: Path) -> None:
     validate_manifest(read_manifest(manifest.root))
     preprocess = Preprocess(size=16, num_frames=4, frame_stride=1, fps=10.0)
     backbone = ViViTConfig(size=16, num_frames=4, dim=8, spatial_layers=1, temporal_layers=1, num_heads=1, patch=8)
@@ -71,8 +97,8 @@ def test_the_manifest_validates_and_trains(imported: tuple[Layout, Manifest], tm
         num_steps=1,
         num_workers=0,
     )
-    fit(run, tmp_path / "run", progress=False)
-    losses = [row["loss"] for row in read_rows(tmp_path / "run" / "metrics.jsonl") if "task" in row]
+    fit(run, out, progress=False)
+    losses = [row["loss"] for row in read_rows(out / "metrics.jsonl") if "task" in row]
     assert len(losses) == 1
     assert math.isfinite(losses[0])
 

@@ -69,7 +69,7 @@ def test_a_second_call_reuses_everything(
     squares: Path, outcome: tuple[Path, list[str], ArmsOutcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, _, found = outcome
-    monkeypatch.setattr("tubelet.train.loop.open_session", lambda *a, **k: pytest.fail("a finished run was opened"))
+    monkeypatch.setattr("tubelet.train.fit.open_session", lambda *a, **k: pytest.fail("a finished run was opened"))
     assert run_arms(squares, "tiny", out, 0, progress=False) == found
 
 

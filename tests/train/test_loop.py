@@ -21,14 +21,15 @@ from tubelet.data.manifest import read_manifest
 from tubelet.models.saved import load_model
 from tubelet.recipes.playground import cofinetune, transfer_localise
 from tubelet.records import read_json, write_json
-from tubelet.train import loop
+from tubelet.train import session
 from tubelet.train.checkpoint import latest_checkpoint
 from tubelet.train.config import RunConfig
 from tubelet.train.evaluate import evaluate_run
+from tubelet.train.fit import fit
 from tubelet.train.folder import LOCK_FILE, data_hash
 from tubelet.train.interrupt import RunInterruptedError
 from tubelet.train.log import StepReport, read_rows
-from tubelet.train.loop import NonFiniteLossError, fit
+from tubelet.train.loop import NonFiniteLossError
 from tubelet.types import InputError
 
 NUM_STEPS = 9
@@ -102,7 +103,7 @@ def test_the_saved_model_scores_as_the_run_did(whole: Path) -> None:
 def test_a_finished_run_returns_its_metrics_at_once(
     run: RunConfig, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "open_session", lambda *a, **k: pytest.fail("a finished run was opened again"))
+    monkeypatch.setattr("tubelet.train.fit.open_session", lambda *a, **k: pytest.fail("opened again"))
     result = fit(run, whole, progress=False)
     assert result.metrics == read_json(whole / "meta.json")["metrics"]
     assert result.metrics
@@ -153,7 +154,7 @@ def test_a_killed_process_goes_on_to_the_same_weights(run: RunConfig, whole: Pat
     config.write_text(json.dumps(run.to_json()))
     code = (
         "import json, sys; from pathlib import Path; import torch; torch.set_num_threads(int(sys.argv[3]));"
-        "from tubelet.train.config import RunConfig; from tubelet.train.loop import fit;"
+        "from tubelet.train.config import RunConfig; from tubelet.train.fit import fit;"
         "fit(RunConfig.from_json(json.load(open(sys.argv[1]))), Path(sys.argv[2]), progress=False)"
     )
     command = [sys.executable, "-c", code, str(config), str(out), str(torch.get_num_threads())]
@@ -238,7 +239,7 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
 def test_loss_that_is_not_finite_names_step_task_and_samples(
     run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop.open_session
+    original = session.open_session
 
     def poisoned(*args: object, **kwargs: object) -> object:
         session = original(*args, **kwargs)
@@ -246,7 +247,7 @@ def test_loss_that_is_not_finite_names_step_task_and_samples(
             session.model.heads["moments"].linear.weight.fill_(torch.nan)
         return session
 
-    monkeypatch.setattr(loop, "open_session", poisoned)
+    monkeypatch.setattr("tubelet.train.fit.open_session", poisoned)
     with pytest.raises(NonFiniteLossError, match=r"^step \d+, task moments: loss nan, .*moments/train-") as caught:
         fit(run, tmp_path, progress=False)
     assert "\n" not in str(caught.value)
@@ -259,7 +260,7 @@ def test_the_start_is_another_runs_backbone_under_fresh_heads(
     stage = transfer_localise(squares, size="tiny", init_from=whole)
     before = load_file(whole / "model.safetensors")
     seen: dict[str, torch.Tensor] = {}
-    original = loop.open_session
+    original = session.open_session
 
     class Opened(Exception): ...
 
@@ -267,7 +268,7 @@ def test_the_start_is_another_runs_backbone_under_fresh_heads(
         seen.update(original(*args, **kwargs).model.state_dict())
         raise Opened
 
-    monkeypatch.setattr(loop, "open_session", look)
+    monkeypatch.setattr("tubelet.train.fit.open_session", look)
     with pytest.raises(Opened):
         fit(stage, tmp_path, progress=False)
     backbone = [name for name in seen if name.startswith("backbone.")]

@@ -33,7 +33,7 @@ def train(arguments: list[str]) -> None:
     out, dry_run, device = values.pop("out"), values.pop("dry_run"), values.pop("device")
     on_error = values.pop("on_error")
     from tubelet.describe import describe_run
-    from tubelet.train.loop import fit
+    from tubelet.train.fit import fit
 
     run = dataclasses.replace(recipe(**values), on_error=on_error)
     if dry_run:

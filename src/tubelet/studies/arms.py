@@ -14,8 +14,8 @@ from tubelet.recipes.playground import LOCALISE_SET
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.forgetting import evaluate_earlier_heads
 from tubelet.train.evaluate import evaluate_run, run_config
+from tubelet.train.fit import fit
 from tubelet.train.log import StepReport
-from tubelet.train.loop import fit
 
 # Recipes run one after the other, each from the weights of the one before.
 ARMS: Mapping[str, tuple[str, ...]] = {

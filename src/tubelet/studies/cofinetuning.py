@@ -24,9 +24,10 @@ from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, m
 from tubelet.records import first_difference, from_json, read_json, to_json, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm, run_arm
 from tubelet.studies.chance import Chance, measure_chance
+from tubelet.train.fit import fit
 from tubelet.train.folder import data_hash
 from tubelet.train.log import StepReport
-from tubelet.train.loop import NonFiniteLossError, fit
+from tubelet.train.loop import NonFiniteLossError
 from tubelet.types import InputError
 from tubelet.workers import follow_parent
 

@@ -6,23 +6,17 @@ follow from (seed, k) alone. So a run that was killed goes on from its newest ch
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch.nn.utils import clip_grad_norm_
 
 from tubelet.data.loader import batches
 from tubelet.data.mixture import sample_seed
 from tubelet.models.precision import default_autocast
-from tubelet.train.config import RunConfig
-from tubelet.train.evaluate import evaluate_tasks
-from tubelet.train.folder import RunResult, check_same_run, finished_result, sole_writer
 from tubelet.train.interrupt import RunInterruptedError, StopRequest, deferred_signals
 from tubelet.train.log import RunLog, StepReport
 from tubelet.train.optim import learning_rate_at, set_learning_rate
-from tubelet.train.session import Session, open_session
+from tubelet.train.session import Session
 from tubelet.types import ClipBatch
 
 
@@ -30,52 +24,25 @@ class NonFiniteLossError(FloatingPointError):
     """A loss or gradient is not a finite number; the message names the step, the task and the samples."""
 
 
-def fit(
-    run: RunConfig,
-    out: Path,
+def train_steps(
+    session: Session,
+    log: RunLog,
     *,
-    device: str | None = None,
+    score: Callable[[], object],
     on_step: Callable[[StepReport], None] | None = None,
-    progress: bool = True,
-    console: Console | None = None,
-) -> RunResult:
-    """Train ``run`` in the folder ``out``; go on with it if it is there; return its result if it is finished.
+) -> None:
+    """Do the steps that are left; write checkpoints on the way and one at the end.
 
     Args:
-        run: The whole run.
-        out: Run folder, made when missing.
-        device: ``cpu``, ``cuda``, ...; None = what the run says, or a GPU if there is one.
+        session: The run; its weights, its optimizer and its counts change.
+        log: Where every step is noted.
+        score: Called every ``eval_every_steps``.
         on_step: Called after every step.
-        progress: Whether a live line and tables are shown; files are written either way.
-        console: Where they are shown; None = standard output.
 
     Raises:
-        InputError: The folder holds another run or other data, another process writes there, or the data or the start
-            weights cannot be used.
         NonFiniteLossError: A loss or gradient is not a finite number.
         RunInterruptedError: Ctrl-C or SIGTERM came; a checkpoint was written and the same call goes on from it.
     """
-    check_same_run(run, out)
-    if (result := finished_result(out)) is not None:
-        return result
-    with sole_writer(out):
-        session = open_session(run, out, device=device)
-        session.describe()
-        lengths = {"num_steps": session.num_steps, "start_step": session.step, "batch_size": run.batch_size}
-        with RunLog(out, **lengths, progress=progress, console=console) as log:
-            log.table(
-                f"{run.name}: {session.num_steps} steps, {run.mixture} mixture", map(asdict, session.mixture.table())
-            )
-            train_steps(session, log, on_step=on_step)
-            log.table("What the model has seen", session.seen_table())
-            log.say(session.losses_of_data())
-            metrics = score(session, log)
-            session.describe(metrics=metrics)
-    return RunResult(out=out, metrics=metrics)
-
-
-def train_steps(session: Session, log: RunLog, *, on_step: Callable[[StepReport], None] | None) -> None:
-    """Do the steps that are left; write checkpoints on the way and one at the end."""
     run = session.run
     loader = batches(
         session.datasets,
@@ -95,7 +62,7 @@ def train_steps(session: Session, log: RunLog, *, on_step: Callable[[StepReport]
             report = log.step(session.step, task=batch.task, loss=loss, gradient_norm=norm, learning_rate=rate)
             if on_step is not None:
                 on_step(report)
-            after_step(session, log, stop)
+            after_step(session, log, stop, score)
 
 
 def train_step(session: Session, batch: ClipBatch, *, step: int, learning_rate: float) -> tuple[float, float]:
@@ -121,7 +88,7 @@ def train_step(session: Session, batch: ClipBatch, *, step: int, learning_rate: 
     return loss, norm
 
 
-def after_step(session: Session, log: RunLog, stop: StopRequest) -> None:
+def after_step(session: Session, log: RunLog, stop: StopRequest, score: Callable[[], object]) -> None:
     """Write a checkpoint and score the model when it is time; stop when asked to."""
     run, step, num_steps = session.run, session.step, session.num_steps
     stopping = stop.signal_number is not None
@@ -133,22 +100,4 @@ def after_step(session: Session, log: RunLog, stop: StopRequest) -> None:
         log.say(text)
         raise RunInterruptedError(text, signal_number=stop.signal_number)
     if run.eval_every_steps and step % run.eval_every_steps == 0 and step < num_steps:
-        score(session, log)
-
-
-def score(session: Session, log: RunLog) -> dict[str, float]:
-    """Score every task on its evaluation split."""
-    run = session.run
-    splits = {name: task.config.eval_split for name, task in session.tasks.items()}
-    results = evaluate_tasks(
-        session.model,
-        session.tasks,
-        splits,
-        cache=run.frame_cache(),
-        batch_size=run.eval_batch_size,
-        num_workers=run.num_workers,
-        device=session.device,
-    )
-    metrics = {name: value for result in results.values() for name, value in result.metrics.items()}
-    log.metrics(session.step, metrics)
-    return metrics
+        score()

@@ -1,0 +1,77 @@
+"""A whole run: from a config and a folder to trained, scored weights in it."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from tubelet.train.config import RunConfig
+from tubelet.train.evaluate import evaluate_tasks
+from tubelet.train.folder import RunResult, check_same_run, finished_result, sole_writer
+from tubelet.train.log import RunLog, StepReport
+from tubelet.train.loop import train_steps
+from tubelet.train.session import Session, open_session
+
+
+def fit(
+    run: RunConfig,
+    out: Path,
+    *,
+    device: str | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+    progress: bool = True,
+    console: Console | None = None,
+) -> RunResult:
+    """Train ``run`` in the folder ``out``; go on with it if it is there; return its result if it is finished.
+
+    Args:
+        run: The whole run.
+        out: Run folder, made when missing.
+        device: ``cpu``, ``cuda``, ...; None = what the run says, or a GPU if there is one.
+        on_step: Called after every step.
+        progress: Whether a live line and tables are shown; files are written either way.
+        console: Where they are shown; None = standard output.
+
+    Raises:
+        InputError: The folder holds another run or other data, another process writes there, or the data or the start
+            weights cannot be used.
+        NonFiniteLossError: A loss or gradient is not a finite number.
+        RunInterruptedError: Ctrl-C or SIGTERM came; a checkpoint was written and the same call goes on from it.
+    """
+    check_same_run(run, out)
+    if (result := finished_result(out)) is not None:
+        return result
+    with sole_writer(out):
+        session = open_session(run, out, device=device)
+        session.describe()
+        lengths = {"num_steps": session.num_steps, "start_step": session.step, "batch_size": run.batch_size}
+        with RunLog(out, **lengths, progress=progress, console=console) as log:
+            log.table(
+                f"{run.name}: {session.num_steps} steps, {run.mixture} mixture", map(asdict, session.mixture.table())
+            )
+            train_steps(session, log, score=partial(score, session, log), on_step=on_step)
+            log.table("What the model has seen", session.seen_table())
+            log.say(session.losses_of_data())
+            metrics = score(session, log)
+            session.describe(metrics=metrics)
+    return RunResult(out=out, metrics=metrics)
+
+
+def score(session: Session, log: RunLog) -> dict[str, float]:
+    """Score every task on its evaluation split."""
+    run = session.run
+    splits = {name: task.config.eval_split for name, task in session.tasks.items()}
+    results = evaluate_tasks(
+        session.model,
+        session.tasks,
+        splits,
+        cache=run.frame_cache(),
+        batch_size=run.eval_batch_size,
+        num_workers=run.num_workers,
+        device=session.device,
+    )
+    metrics = {name: value for result in results.values() for name, value in result.metrics.items()}
+    log.metrics(session.step, metrics)
+    return metrics
