@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -75,12 +76,13 @@ class ClipDataset:
         label_iou: float = 0.9,
         cache: FrameCache | None = None,
     ) -> None:
-        validate_manifest(manifest)
+        tables = manifest.read_tables()
+        validate_manifest(manifest, tables)
         if boxes not in BOX_CHOICES:
             raise InputError(f"boxes={boxes!r} is not one of {', '.join(BOX_CHOICES)}")
         if not 0 < label_iou <= 1:
             raise InputError(f"label_iou must be in (0, 1], got {label_iou}")
-        clips = clip_examples(manifest, split)
+        clips = clip_examples(tables.clips, split, where=manifest.root)
         self.name, self.split, self.kind = manifest.name, split, manifest.kind
         self.label_space, self.multi_label = manifest.label_space, manifest.multi_label
         self.boxes = boxes if manifest.kind == "localise" else None
@@ -89,8 +91,10 @@ class ClipDataset:
         if manifest.kind == "localise":
             origins = ("annotated", "detected") if boxes == "both" else (boxes,)
             self._examples, self.num_skipped_keyframes, self.num_unlabelled_boxes = keyframe_examples(
-                manifest, clips, origins=origins, score_threshold=box_score_threshold, label_iou=label_iou
+                tables, clips, origins=origins, score_threshold=box_score_threshold, label_iou=label_iou
             )
+        del tables
+        pa.default_memory_pool().release_unused()  # else the decode workers carry what reading needed
         if len(self._examples) == 0:
             raise InputError(f"{manifest.root}: split {split!r} has no {boxes} boxes of score {box_score_threshold}")
         self._media_root = manifest.media_root

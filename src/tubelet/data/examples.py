@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tubelet.data.box_labels import label_detected
-from tubelet.data.manifest import Manifest
+from tubelet.data.manifest import Tables
 from tubelet.types import InputError
 
 
@@ -95,17 +96,21 @@ class Examples:
         return torch.from_numpy(self.box_scores[self.row_offsets[index] : self.row_offsets[index + 1]].copy())
 
 
-def clip_examples(manifest: Manifest, split: str) -> Examples:
+def clip_examples(table: pa.Table, split: str, *, where: Path) -> Examples:
     """Return a split's clips, each with its labels.
+
+    Args:
+        table: Columns as in ``manifest.CLIPS_SCHEMA``.
+        split: Exact name.
+        where: The manifest's folder, for messages.
 
     Raises:
         InputError: Nothing is in the split.
     """
-    table = manifest.clips
     clips = table.filter(pc.equal(table.column("split"), split)).combine_chunks()
     if clips.num_rows == 0:
         known = ", ".join(sorted(table.column("split").unique().to_pylist()))
-        raise InputError(f"{manifest.root}: no clip is in split {split!r}; the manifest has {known}")
+        raise InputError(f"{where}: no clip is in split {split!r}; the manifest has {known}")
     offsets, values = _labels(clips)
     return Examples(
         clip_ids=_whole(clips, "clip_id"),
@@ -134,22 +139,22 @@ class KeyframeExamples(NamedTuple):
 
 
 def keyframe_examples(
-    manifest: Manifest, clips: Examples, *, origins: Sequence[str], score_threshold: float, label_iou: float
+    tables: Tables, clips: Examples, *, origins: Sequence[str], score_threshold: float, label_iou: float
 ) -> KeyframeExamples:
     """Return a split's keyframes in the order (clip, time), each with its boxes in the order of the table.
 
     Args:
-        manifest: A ``localise`` manifest.
+        tables: Of a ``localise`` manifest.
         clips: The split's clips.
         origins: Which boxes are used.
         score_threshold: Boxes of origin ``detected`` below it are left out.
         label_iou: Overlap from which a detected box has the labels of an annotated one.
     """
-    table = manifest.boxes
+    table = tables.boxes
     assert table is not None
     table = _of_clips(table, clips)
     frame, num_frames = _frames(table)
-    num_all = num_frames + _num_new(_of_clips(manifest.keyframes, clips), table)
+    num_all = num_frames + _num_new(_of_clips(tables.keyframes, clips), table)
     if "detected" in origins:
         table = label_detected(table, frame, min_iou=label_iou)
     wanted = pc.is_in(table.column("origin"), value_set=pa.array(list(origins)))
