@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 import posixpath
-import tarfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +17,12 @@ from tubelet.data.manifest import Manifest, write_manifest
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError, VideoError
 from tubelet.video.container import probe
+from tubelet.video.media import PICTURE_SUFFIXES, Media
+from tubelet.video.pictures import open_pictures
 
 logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".mpg", ".ts")
-FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 FRAMES_TAR = ".tar"
 MAX_DEPTH = 8
 """Folders below the media root are searched this deep: a link to a folder above must not be followed for ever."""
@@ -105,7 +105,7 @@ class MediaFolder:
         with os.scandir(folder) as entries:
             for entry in entries:
                 suffix = posixpath.splitext(entry.name)[1].lower()
-                if suffix in FRAME_SUFFIXES:
+                if suffix in PICTURE_SUFFIXES:
                     pictures += 1
                 elif entry.name.startswith("."):
                     continue
@@ -291,28 +291,12 @@ def durations(
 
 
 def _duration(media: MediaFolder, cell: str, fps: float) -> "float | VideoError":
+    place = Media(str(media.root / cell), fps)
     try:
-        if is_frames(cell):
-            return _num_frames(media.root / cell) / fps
-        return probe(media.root / cell).duration_seconds
+        # A listing says how long frames are; no picture is decoded, a hundred thousand folders are common.
+        return open_pictures(place).duration_seconds if is_frames(cell) else probe(place).duration_seconds
     except VideoError as error:
         return error
-
-
-def _num_frames(path: Path) -> int:
-    """Return the number of pictures in a folder or tar."""
-    try:
-        if path.is_dir():
-            names = [entry.name for entry in os.scandir(path)]
-        else:
-            with tarfile.open(path) as tar:
-                names = tar.getnames()
-    except (OSError, tarfile.TarError) as error:
-        raise VideoError(path, f"cannot be listed ({error})") from None
-    number = sum(name.lower().endswith(FRAME_SUFFIXES) for name in names)
-    if number == 0:
-        raise VideoError(path, f"holds no pictures; expected frames ({', '.join(FRAME_SUFFIXES)})")
-    return number
 
 
 def _used_part(row: ClipRow, length: float, counts: dict[str, int]) -> tuple[float, float]:
