@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numbered_video import write_numbered
+from still_pictures import write_pictures
 
 from tubelet.data.ava import (
     AvaTable,
@@ -282,16 +283,10 @@ def test_times_of_files_that_begin_later(tmp_path: Path, media: Path) -> None:
     assert not (tmp_path / "out3").exists()
 
 
-def still_frames(folder: Path, seconds: int) -> None:
-    folder.mkdir(parents=True)
-    for number in range(1, seconds + 1):
-        (folder / f"{number:06d}.jpg").touch()
-
-
 def test_copies_cut_at_900_seconds_are_recognised_by_their_length(tmp_path: Path) -> None:
     media = tmp_path / "media"
     for name, seconds in (("cut", 901), ("whole", 1900), ("hidden", 900), ("early", 901)):
-        still_frames(media / name, seconds)  # a picture a second stands for the film
+        write_pictures(media / name, seconds)  # a picture a second stands for the film
     rows = [(video, second) for video in ("cut", "whole") for second in (902, 1798)] + [("early", 5), ("early", 900)]
     text = "".join(f"{video},{second:04d},0.1,0.1,0.4,0.9,80,1\n" for video, second in rows)
     manifest = import_ava(
@@ -309,7 +304,7 @@ def test_copies_cut_at_900_seconds_are_recognised_by_their_length(tmp_path: Path
     assert (manifest.counts["videos_that_start_at_900"], manifest.counts["videos_that_start_at_0"]) == (2, 2)
     assert manifest.counts["clips_test"] == 1
     assert {row["fps"] for row in manifest.clips.to_pylist()} == {1.0}
-    still_frames(media / "torn", 1000)
+    write_pictures(media / "torn", 1000)
     torn = put(tmp_path / "val.csv", text.replace("cut", "torn"))
     with pytest.raises(InputError, match=r"torn: lasts 1000\.0 s, but its keyframes lie at 902 to 1798 s"):
         import_ava(val=torn, media_root=media, out=tmp_path / "out2", frames_fps=1.0)

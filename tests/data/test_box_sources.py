@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numbered_video import write_numbered
+from still_pictures import write_pictures
 
 from tubelet.data.ava_kinetics import import_ava_kinetics
 from tubelet.data.coco_video import import_coco_video
@@ -24,12 +25,6 @@ def put(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
-
-
-def frames(folder: Path, number: int) -> None:
-    folder.mkdir(parents=True)
-    for i in range(1, number + 1):
-        (folder / f"{i:05d}.png").touch()
 
 
 def rows(manifest: Manifest, *columns: str) -> list[tuple[Any, ...]]:
@@ -55,10 +50,10 @@ vanished001,13
 
 def test_ava_kinetics_is_the_union_of_both(tmp_path: Path) -> None:
     media = tmp_path / "media"
-    frames(media / "k700" / "waving" / "--abcdefghi_000030_000040", 20)
-    frames(media / "k700" / "--abcdefghi_000050_000060", 20)
-    frames(media / "zz_defghijk_000010_000020", 20)
-    frames(media / "ava" / "film0000001", 1900)
+    write_pictures(media / "k700" / "waving" / "--abcdefghi_000030_000040", 20)
+    write_pictures(media / "k700" / "--abcdefghi_000050_000060", 20)
+    write_pictures(media / "zz_defghijk_000010_000020", 20)
+    write_pictures(media / "ava" / "film0000001", 1900)
     ava = put(tmp_path / "ava.csv", "film0000001,0902,0.1,0.1,0.4,0.9,80,7\nfilm0000001,0903\n")
     manifest = import_ava_kinetics(
         train=put(tmp_path / "kinetics_train.csv", KINETICS),
@@ -87,7 +82,7 @@ def test_ava_kinetics_is_the_union_of_both(tmp_path: Path) -> None:
 
 
 def test_mistakes_in_ava_kinetics(tmp_path: Path) -> None:
-    frames(tmp_path / "media" / "other", 3)
+    write_pictures(tmp_path / "media" / "other", 3)
     train = put(tmp_path / "train.csv", KINETICS)
     with pytest.raises(InputError, match="no box of AVA-Kinetics lies inside a video"):
         import_ava_kinetics(train=train, media_root=tmp_path / "media", out=tmp_path / "out")
@@ -119,7 +114,7 @@ def write_tubes(path: Path, **changes: Any) -> Path:
 @pytest.fixture
 def tube_media(tmp_path: Path) -> Path:
     media = tmp_path / "media"
-    frames(media / "rgb-images" / "Basketball" / "v_a", 10)
+    write_pictures(media / "rgb-images" / "Basketball" / "v_a", 10)
     (media / "Fencing").mkdir()
     write_numbered(media / "Fencing" / "v_b.avi", num_frames=10)
     return media
