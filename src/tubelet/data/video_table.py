@@ -79,20 +79,7 @@ def import_video_table(
         raise InputError(f"{train}: has no rows; expected path,label")
     space = read_classes(labels) if labels else LabelSpace(name=name, names=_sorted_names(rows))
     names = ClassNames(space)
-    root = str(media_root.absolute())
-    clips = []
-    for row in rows:
-        video = row.path if "://" in row.path else row.path.removeprefix(root).lstrip("/")
-        held_out = row.split == "train" and share_of(video) < val_share
-        clips.append(
-            ClipRow(
-                names=(video,),
-                clip_id=_clip_id(video, row.segment),
-                split="val" if held_out else row.split,
-                labels=_columns(row, names, multi_label=multi_label),
-                segment=row.segment,
-            )
-        )
+    clips = [_clip(row, names, media_root, multi_label=multi_label, val_share=val_share) for row in rows]
     return write_clips(
         out,
         rows=clips,
@@ -172,6 +159,18 @@ def _segment(place: str, cells: Mapping[str, object]) -> tuple[float, float] | N
     if not 0 <= times[0] < times[1]:
         raise InputError(f"{place}: end_seconds is {times[1]}, expected after start_seconds {times[0]}")
     return times[0], times[1]
+
+
+def _clip(row: _Row, names: ClassNames, media_root: Path, *, multi_label: bool, val_share: float) -> ClipRow:
+    video = row.path if "://" in row.path else row.path.removeprefix(str(media_root.absolute())).lstrip("/")
+    held_out = row.split == "train" and share_of(video) < val_share
+    return ClipRow(
+        names=(video,),
+        clip_id=_clip_id(video, row.segment),
+        split="val" if held_out else row.split,
+        labels=_columns(row, names, multi_label=multi_label),
+        segment=row.segment,
+    )
 
 
 def _columns(row: _Row, names: ClassNames, *, multi_label: bool) -> tuple[int, ...]:
