@@ -40,7 +40,9 @@ class VideoError(InputError):
         self.reason = reason
         self.pts_seconds = pts_seconds
         place = "" if pts_seconds is None else f" at {pts_seconds:.3f} s"
-        super().__init__(f"{self.path}{place}: {reason}")
+        # A name may hold a line break or a bell: the message stays one printable line.
+        name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.path)
+        super().__init__(f"{name}{place}: {reason}")
 
     def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str, float | None]]:
         """Cross from a worker process whole."""

@@ -4,7 +4,7 @@ A frame that changes size stays in luma and chroma until it is small: half the s
 applied to the pixels that are kept. A frame that keeps its size goes through swscale, as in every other reader.
 
 The two ways agree up to rounding: swscale truncates where it multiplies by the matrix, and so does this file. Against
-scaling the RGB picture by an antialiased bilinear filter the difference is below 1 of 255 on average and within 8
+scaling the RGB picture by an antialiased bilinear filter the difference is about 1 of 255 on average and up to 8
 at edges of saturated colour (``tests/video/test_convert.py``).
 """
 

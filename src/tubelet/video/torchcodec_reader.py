@@ -1,0 +1,117 @@
+"""The other decoder: torchcodec, where it is installed (version 0.13 or newer, with FFmpeg's shared libraries).
+
+Never imported with the package. The frames are chosen by the same rule, from the packets' times, and agree bit for
+bit at full size; a picture that changes size is scaled by torch and differs as ``convert.py`` says.
+"""
+
+import importlib.util
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from tubelet.types import Clip, InputError, VideoError
+from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video
+from tubelet.video.convert import Crop, FrameSize
+from tubelet.video.decode import WantedTimes
+from tubelet.video.media import Media
+from tubelet.video.pictures import nearest
+
+
+def available() -> bool:
+    """Return whether torchcodec is installed; whether its libraries load is known when it is used."""
+    return importlib.util.find_spec("torchcodec") is not None
+
+
+def read_frames(
+    media: Media | str | Path,
+    pts_seconds: WantedTimes,
+    *,
+    long_side: int | None = None,
+    short_side: int | None = None,
+    exact_hw: tuple[int, int] | None = None,
+    shrink_only: bool = False,
+    crop: Crop | None = None,
+    device: str = "cpu",
+    max_pixels: int = MAX_PIXELS,
+) -> Clip:
+    """Read frames as ``decode.read_frames`` does; a video file, a shard's member or a URI.
+
+    Args:
+        media: As there, without pictures.
+        pts_seconds: As there.
+        long_side: As there.
+        short_side: As there.
+        exact_hw: As there.
+        shrink_only: As there.
+        crop: As there.
+        device: Where torchcodec decodes and where the frames stay: ``cpu`` or ``cuda``.
+        max_pixels: As there.
+
+    Raises:
+        InputError: torchcodec is missing or does not load.
+        VideoError: The video cannot be read.
+    """
+    size = FrameSize(long_side=long_side, short_side=short_side, exact_hw=exact_hw, shrink_only=shrink_only, crop=crop)
+    decoder_class = _decoder()
+    media = Media.of(media)
+    with open_video(media, max_pixels=max_pixels) as video:
+        fps = video.fps
+        shown = _times_shown(video)
+        wanted = np.asarray(pts_seconds(fps) if callable(pts_seconds) else pts_seconds, dtype=np.float64)
+        if wanted.ndim != 1 or wanted.size == 0 or not np.isfinite(wanted).all():
+            raise ValueError(f"pts_seconds must be one or more finite times, got {pts_seconds!r}")
+        if wanted.max() > shown[-1]:
+            video.check_complete(shown[-1] + 1 / fps)
+    chosen = [nearest(shown, time) for time in wanted]
+    with media.open() as file:
+        try:
+            decoder = decoder_class(file, num_ffmpeg_threads=1, seek_mode="exact", device=device)
+            frames = decoder.get_frames_at(chosen).data
+        except (RuntimeError, ValueError, IndexError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise VideoError(media, f"torchcodec cannot decode it ({reason})", float(wanted.min())) from error
+    if len(frames) != len(chosen):  # it has answered with fewer frames than asked, and without an error
+        raise VideoError(media, f"torchcodec returned {len(frames)} of {len(chosen)} frames", float(wanted.max()))
+    slack = 1 / fps + 1e-6
+    outside = (wanted < shown[0] - slack) | (wanted > shown[-1] + slack)
+    times = np.asarray([shown[i] for i in chosen])
+    return Clip(frames=_resized(frames, size), pts_seconds=times, num_clamped=int(outside.sum()))
+
+
+def _decoder() -> type:
+    try:
+        from torchcodec.decoders import VideoDecoder
+    except ImportError as error:
+        raise InputError(f"torchcodec is not installed: pip install torchcodec==0.13.0 ({error})") from error
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"torchcodec is installed but does not load: {reason}") from error
+    decoder: type = VideoDecoder
+    return decoder
+
+
+def _times_shown(video: OpenVideo) -> list[float]:
+    """Return the sorted times of all frames, from the packets; nothing is decoded."""
+    base = video.stream.time_base or Fraction(1)
+    video.seek_start()
+    packets = [packet for packet in video.container.demux(video.stream) if packet.size]
+    shown = [packet for packet in packets if not packet.is_discard]
+    if not shown:
+        raise VideoError(video.path, "the video stream has no frame")
+    if any(packet.pts is None for packet in shown) or not video.has_times:
+        raise VideoError(video.path, "has frames without a time, which torchcodec's reader does not take")
+    return sorted(float(packet.pts * base) - video.offset for packet in shown if packet.pts is not None)
+
+
+def _resized(frames: torch.Tensor, size: FrameSize) -> torch.Tensor:
+    height, width = frames.shape[-2:]
+    new_width, new_height = size.scaled(width, height)
+    if (new_height, new_width) != (height, width):
+        frames = interpolate(frames, size=(new_height, new_width), mode="bilinear", antialias=True)
+    if size.crop is None:
+        return frames
+    top, left = size.crop.place(new_height, new_width)
+    return frames[:, :, top : top + size.crop.height, left : left + size.crop.width]
