@@ -297,3 +297,12 @@ def test_a_name_that_is_not_utf8_and_a_loop_of_links(build: Builder) -> None:
     folder = MediaFolder(media)
     assert folder.num_badly_named > 0
     assert folder.find(["./good.mp4"]) == "good.mp4"
+
+
+def test_absolute_paths_are_below_the_media_root_or_not_there(build: Builder) -> None:
+    media = build.videos("one.mp4", "two.mp4")
+    lines = f"{media}/one.mp4,a\n{media}2/two.mp4,a\n"
+    for source, text in (("table", lines), ("path-lists", lines.replace(",a", " 0"))):
+        manifest = run(build, source, train=build.text("absolute.csv", text), media_root=media)
+        assert manifest.clips.column("video").to_pylist() == ["one.mp4"]
+        assert manifest.counts["videos_missing"] == 1

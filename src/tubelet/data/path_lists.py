@@ -57,7 +57,7 @@ def import_path_lists(
     if not rows:
         raise InputError(f"{train}: has no rows; expected path{separator}label")
     space = read_classes(labels) if labels else _numbered(name, rows)
-    root = str(media_root.absolute())
+    root = f"{media_root.absolute()}/"
     clips = []
     for place, split, path_text, label in rows:
         if not 0 <= label < len(space):
