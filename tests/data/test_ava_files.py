@@ -313,16 +313,17 @@ def test_copies_cut_at_900_seconds_are_recognised_by_their_length(tmp_path: Path
 def test_actions_outside_the_sixty_leave_their_box(tmp_path: Path, media: Path) -> None:
     # 2 (crawl) is one of the 80 and not evaluated; 81 is no action of AVA: an id off by one.
     rows = "v2,0002,0.1,0.1,0.4,0.9,2,1\nv2,0002,0.5,0.1,0.9,0.9,2,2\nv2,0002,0.5,0.1,0.9,0.9,80,2\n"
+    rows += "v2,0002,0.5,0.1,0.9,0.9,80,2\n"  # a row comes twice
     manifest = import_ava(val=put(tmp_path / "val.csv", rows), media_root=media, out=tmp_path / "out")
     assert manifest.boxes is not None
     space = manifest.label_space
     assert [row["labels"] for row in manifest.boxes.to_pylist()] == [[], [space.index("watch (a person)")]]
-    assert manifest.counts["rows_of_other_actions"] == 2
+    assert (manifest.counts["rows_of_other_actions"], manifest.counts["rows_repeated"]) == (2, 1)
     every = import_ava(val=tmp_path / "val.csv", media_root=media, out=tmp_path / "all", labels="ava_80")
     assert every.boxes is not None
     assert [row["labels"] for row in every.boxes.to_pylist()] == [[1], [1, 79]]
     wrong = put(tmp_path / "wrong.csv", rows + "v2,0003,0.1,0.1,0.4,0.9,81,1\n")
-    with pytest.raises(InputError, match=r"wrong\.csv:4: action id 81 is not in label space 'ava_80'"):
+    with pytest.raises(InputError, match=r"wrong\.csv:5: action id 81 is not in label space 'ava_80'"):
         import_ava(val=wrong, media_root=media, out=tmp_path / "out2")
 
 
@@ -391,7 +392,58 @@ def test_frequencies_are_compared_with_table_9() -> None:
     ]
 
 
-def test_a_full_size_file_is_fast(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_training_csv_of_full_size_keeps_every_row(tmp_path: Path) -> None:
+    """As many rows and films as ``ava_train_v2.2.csv``; everything that is left out is counted."""
+    num_rows, num_films = 837_318, 235
+    for film in range(num_films):
+        write_pictures(tmp_path / "media" / f"film{film:07d}", 9)  # 900 s at 0.01 pictures a second
+    rng = np.random.default_rng(0)
+    row = np.arange(num_rows)
+    box = row // 3  # three actions a box
+    corners = np.sort(rng.integers(0, 1001, (num_rows // 3 + 1, 2, 2)), axis=1).reshape(-1, 4)[box] / 1000
+    ids = np.array(ava_label_space("ava_80").ids)[(box * 7 + row % 3) % 80]
+    seconds = 902 + box // num_films % 897
+    table = AvaTable(
+        video=np.array([f"film{k:07d}" for k in box % (num_films + 1)], dtype=object),  # one film has vanished
+        pts_seconds=seconds.astype(float),
+        boxes_norm=corners,
+        label_ids=ids.astype(np.int32),
+        person_ids=box,
+    )
+    write_ava_csv(tmp_path / "train.csv", table)
+    barred = {(f"film{k:07d}", 902 + k) for k in range(50)}
+    excluded = put(tmp_path / "excluded.csv", "".join(f"{film},{second:04d}\n" for film, second in sorted(barred)))
+    manifest = import_ava(
+        train=tmp_path / "train.csv",
+        media_root=tmp_path / "media",
+        out=tmp_path / "out",
+        train_excluded=excluded,
+        frames_fps=0.01,
+    )
+    flat = (corners[:, 2] <= corners[:, 0]) | (corners[:, 3] <= corners[:, 1])
+    gone = box % (num_films + 1) == num_films
+    shut = (
+        np.isin((box % (num_films + 1)) * 10_000 + seconds, [int(film[4:]) * 10_000 + t for film, t in barred]) & ~gone
+    )
+    others = ~np.isin(ids, ava_label_space("ava_60").ids)
+    counts = manifest.counts
+    assert counts["videos_that_start_at_900"] == num_films
+    assert counts["rows_without_video"] == gone.sum()
+    assert counts["rows_of_other_actions"] == (others & ~gone).sum()
+    assert counts["rows_excluded"] == shut.sum() > 0
+    assert counts["rows_of_zero_area"] == (flat & ~gone & ~shut).sum() > 0
+    kept = ~(flat | gone | shut)
+    assert counts["boxes"] == len(np.unique(box[kept]))
+    assert counts["rows_outside_video"] == counts["rows_repeated"] == 0
+    assert manifest.boxes is not None
+    labels = manifest.boxes.column("labels").combine_chunks()
+    assert len(labels.flatten()) == (kept & ~others).sum()
+    found = Counter(labels.flatten().to_pylist())
+    assert found == Counter(manifest.label_space.index_of_id(k) for k in ids[kept & ~others].tolist())
+
+
+def test_large_files_are_read_as_written(tmp_path: Path) -> None:
     n = 200_000
     rng = np.random.default_rng(0)
     boxes = np.sort(rng.random((n, 2, 2)).round(3), axis=1).reshape(n, 4)

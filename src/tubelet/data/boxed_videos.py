@@ -123,7 +123,7 @@ def leave_out_of_place(table: pa.Table, videos: Mapping[str, BoxedVideo], counts
 
 
 def join_actions(table: pa.Table, counts: dict[str, int], *, more: Sequence[str] = ()) -> pa.Table:
-    """Return one row for all actions of a box, as in ``manifest.BOXES_SCHEMA``; repeated rows are counted.
+    """Return one row for all actions of a box, as in ``manifest.BOXES_SCHEMA``; rows that repeat an action are counted.
 
     Args:
         table: Of ``rows_table``.
@@ -132,7 +132,8 @@ def join_actions(table: pa.Table, counts: dict[str, int], *, more: Sequence[str]
     """
     keys = ["clip_id", "pts_seconds", *CORNERS, "person_id", *more]
     distinct = table.group_by([*keys, "label"], use_threads=False).aggregate([])
-    counts["rows_repeated"] = counts.get("rows_repeated", 0) + table.num_rows - distinct.num_rows
+    labelled, kept = (np.count_nonzero(t.column("label").to_numpy() != NO_LABEL) for t in (table, distinct))
+    counts["rows_repeated"] = counts.get("rows_repeated", 0) + int(labelled - kept)
     joined = distinct.group_by(keys, use_threads=False).aggregate([("label", "list")])
     lists = joined.column("label_list").combine_chunks()
     values = lists.flatten().to_numpy()
