@@ -4,14 +4,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tubelet.data.verify import VideoCheck, check_video
 from tubelet.types import Clip, InputError, VideoError
 from tubelet.video.cache import FrameCache
-from tubelet.video.decode import read_frames
+from tubelet.video.decode import WantedTimes, read_frames
+from tubelet.video.media import Media
 
 
 def add(setup: int, number: int) -> int:
@@ -79,14 +79,14 @@ class DeadlyCache(FrameCache):
     seconds: float = 0.0
     """Each read takes as long."""
 
-    def clip(self, path: str | Path, pts_seconds: Sequence[float]) -> Clip:
-        name = Path(str(path)).name
+    def clip(self, media: Media | str | Path, pts_seconds: WantedTimes) -> Clip:
+        name = Path(str(media)).name
         if self.log:
             with Path(self.log).open("a") as file:
                 file.write(f"{os.getpid()} {name}\n")
         if name == self.deadly:
             os.kill(os.getpid(), signal.SIGSEGV)
         if name in self.broken:
-            raise VideoError(path, "broken for a test")
+            raise VideoError(media, "broken for a test")
         time.sleep(self.seconds)
-        return read_frames(path, pts_seconds, long_side=self.long_side, shrink_only=True)
+        return read_frames(media, pts_seconds, long_side=self.long_side, shrink_only=True)

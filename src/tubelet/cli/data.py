@@ -1,5 +1,6 @@
 """Commands about data sets."""
 
+import os
 from pathlib import Path
 
 import tyro
@@ -62,3 +63,80 @@ def explain(
         print(f"{number}. {complaint.text}")
     if not complaints:
         print("Nothing is wrong with the files: keyframes meet, boxes overlap, classes fit.")
+
+
+def verify(
+    manifest: Positional[Path],
+    *,
+    report: Path | None = None,
+    write_clean: Path | None = None,
+    num_workers: int | None = None,
+) -> None:
+    """Decode every video of a manifest once and say which clips are missing, broken, short or repeated; can be resumed.
+
+    Args:
+        manifest: Manifest folder.
+        report: JSON file; default: verify.json in the folder.
+        write_clean: Write the manifest without these clips here.
+        num_workers: Processes that decode; default: one for each core.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from tubelet.data import verify as check
+    from tubelet.data.manifest import read_manifest
+
+    opened = read_manifest(manifest)
+    path = manifest / "verify.json" if report is None else report
+    columns = (TextColumn("videos decoded"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("")
+        found = check.verify_manifest(
+            opened,
+            path,
+            num_workers=num_workers or len(os.sched_getaffinity(0)),
+            on_video=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    for item in found.items[:20]:
+        print(f"{item.problem:10} {item.clip_id} ({item.video}): {item.reason}")
+    if len(found.items) > 20:
+        print(f"... and {len(found.items) - 20} more, in {path}")
+    counts = ", ".join(f"{number} {problem}" for problem, number in found.counts.items())
+    print(f"{found.num_clips} clips of {found.num_videos} videos, {found.num_frames} frames: {counts}")
+    print(f"report: {path}")
+    if write_clean is not None:
+        clean = check.write_clean(opened, found, write_clean)
+        print(f"manifest: {clean.root} ({len(clean.clips)} clips)")
+
+
+def shard(manifest: Positional[Path], out: Positional[Path], *, shard_mib: int = 1024) -> None:
+    """Copy a manifest's videos into tar shards (WebDataset layout) with an index; write the manifest that uses them.
+
+    Args:
+        manifest: Manifest folder.
+        out: New folder.
+        shard_mib: Size of a shard.
+    """
+    from tubelet.data.manifest import read_manifest
+    from tubelet.data.shard import shard_manifest
+
+    made = shard_manifest(read_manifest(manifest), out, shard_bytes=shard_mib * 2**20)
+    print(f"manifest: {made.root} ({made.counts['videos']} videos in {made.counts['shards']} shards)")
+
+
+def info(manifest: Positional[Path], *, png: Path | None = None, top: int = 30) -> None:
+    """Say what is in a manifest: counts, lengths, resolutions, how often each class comes, labels at once.
+
+    Args:
+        manifest: Manifest folder.
+        png: Draw the classes here; default: classes.png in the folder.
+        top: How many classes to draw in the terminal.
+    """
+    from tubelet.data.info import describe, draw_classes, manifest_facts
+    from tubelet.data.manifest import read_manifest
+
+    opened = read_manifest(manifest)
+    facts = manifest_facts(opened)
+    Console().print(*describe(facts, top=top), sep="\n")
+    path = manifest / "classes.png" if png is None else png
+    draw_classes(facts, path)
+    print(f"picture: {path}")

@@ -1,0 +1,197 @@
+"""Manifests whose media are damaged in every way that is told apart, checks that are killed, and what is left."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import deadly
+import pytest
+from numbered_video import faststart, write_numbered
+
+from tubelet.cli import main
+from tubelet.data import verify
+from tubelet.data.manifest import Manifest, read_manifest, write_manifest
+from tubelet.data.verify import check_video, verify_manifest, write_clean
+from tubelet.labels import LabelSpace
+from tubelet.types import InputError
+
+SPACE = LabelSpace(name="toy", names=("walk", "run", "jump"))
+
+
+def write(root: Path, rows: list[dict[str, Any]], **options: Any) -> Manifest:
+    clips = [{"start_seconds": 0.0, "end_seconds": 2.0, "split": "train", "labels": [0], **row} for row in rows]
+    common: dict[str, Any] = {"kind": "classify", "multi_label": False, **options}
+    return write_manifest(
+        root / "manifest", name="toy", label_space=SPACE, media_root=root, licence="", source="", clips=clips, **common
+    )
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("verify")
+    write_numbered(root / "good.mp4", num_frames=50)
+    write_numbered(root / "other.mp4", num_frames=50, first=100)
+    shutil.copy(root / "other.mp4", root / "again.mp4")
+    whole = faststart(write_numbered(root / "x.mp4", num_frames=50, first=200), root / "whole.mp4")
+    (root / "cut.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size * 7 // 10])
+    (root / "text.mp4").write_text("not a video")
+    return root
+
+
+ROWS: list[dict[str, Any]] = [
+    {"clip_id": "fine", "video": "good.mp4"},
+    {"clip_id": "gone", "video": "gone.mp4"},
+    {"clip_id": "text", "video": "text.mp4", "split": "val"},
+    {"clip_id": "cut", "video": "cut.mp4"},
+    {"clip_id": "before the cut", "video": "cut.mp4", "end_seconds": 0.8},
+    {"clip_id": "longer", "video": "good.mp4", "end_seconds": 3.0, "split": "test"},
+    {"clip_id": "nearly", "video": "good.mp4", "end_seconds": 2.2},
+    {"clip_id": "first", "video": "other.mp4"},
+    {"clip_id": "twin", "video": "again.mp4", "split": "test"},
+    {"clip_id": "same row", "video": "good.mp4", "labels": [1]},
+    {"clip_id": "another part", "video": "again.mp4", "end_seconds": 1.0},
+]
+
+
+def test_each_problem_is_found_with_its_reason(media: Path, tmp_path: Path) -> None:
+    manifest = write(media, ROWS)
+    calls: list[tuple[int, int]] = []
+    report = verify_manifest(manifest, tmp_path / "report.json", num_workers=2, on_video=lambda *n: calls.append(n))
+    assert {i.clip_id: i.problem for i in report.items} == {
+        "gone": "missing",
+        "text": "broken",
+        "cut": "broken",
+        "longer": "short",
+        "twin": "duplicate",
+        "same row": "duplicate",
+    }
+    reasons = {i.clip_id: i.reason for i in report.items}
+    assert reasons["gone"] == "no such file"
+    assert "not a video" in reasons["text"]
+    assert reasons["longer"] == "the video ends at 2.00 s, the clip needs it up to 3.00 s"
+    assert reasons["twin"] == "shows the same as clip 'first' of split 'train'"
+    assert reasons["same row"] == "shows the same as clip 'fine' of split 'train'"
+    assert (report.num_videos, report.num_clips, report.counts["broken"]) == (6, 11, 2)
+    assert 150 < report.num_frames < 200  # three whole videos of 50, and what is left of the cut one
+    assert calls == [(n, 6) for n in range(1, 7)]
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert [i["clip_id"] for i in written["items"]] == ["gone", "text", "cut", "longer", "twin", "same row"]
+    assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_damage_behind_the_clips_loses_none(media: Path, tmp_path: Path) -> None:
+    manifest = write(media, [{"clip_id": "a", "video": "cut.mp4", "end_seconds": 0.8}])
+    report = verify_manifest(manifest, tmp_path / "r.json", num_workers=1)
+    assert (report.items, report.damaged_elsewhere) == ((), ("cut.mp4",))
+
+
+def test_a_localisation_set_needs_its_last_keyframe(media: Path, tmp_path: Path) -> None:
+    box = {"x1": 0.1, "y1": 0.1, "x2": 0.5, "y2": 0.5, "labels": [1]}
+    rows = [{"clip_id": n, "video": n, "labels": [], "end_seconds": 9.0} for n in ("good.mp4", "other.mp4")]
+    boxes = [{**box, "clip_id": "good.mp4", "pts_seconds": 1.5}, {**box, "clip_id": "other.mp4", "pts_seconds": 4.0}]
+    manifest = write(media, rows, boxes=boxes, kind="localise", multi_label=True)
+    report = verify_manifest(manifest, tmp_path / "r.json", num_workers=1)
+    assert [(i.clip_id, i.problem) for i in report.items] == [("other.mp4", "short")]
+    clean = write_clean(manifest, report, tmp_path / "clean")
+    assert clean.boxes is not None
+    assert (clean.clips.num_rows, clean.boxes.num_rows, clean.counts["clips_short_removed"]) == (1, 1, 1)
+
+
+def test_the_clean_manifest_has_the_rest_and_the_counts(media: Path, tmp_path: Path) -> None:
+    manifest = write(media, ROWS, extra_counts={"rows_excluded": 4})
+    report = verify_manifest(manifest, tmp_path / "r.json", num_workers=2)
+    clean = read_manifest(write_clean(manifest, report, tmp_path / "clean").root)
+    names = ["fine", "before the cut", "nearly", "first", "another part"]
+    assert clean.clips.column("clip_id").to_pylist() == names
+    expected = {"clips": 5, "videos": 4, "clips_train": 5, "rows_excluded": 4, "clips_missing_removed": 1}
+    assert clean.counts.items() >= (expected | {"clips_broken_removed": 2, "clips_duplicate_removed": 2}).items()
+    assert "clips_test" not in clean.counts
+    with pytest.raises(InputError, match="is the manifest itself"):
+        write_clean(manifest, report, manifest.root)
+    nothing = write(media, ROWS[1:3])
+    report = verify_manifest(nothing, tmp_path / "n.json", num_workers=1)
+    with pytest.raises(InputError, match="no clip can be used"):
+        write_clean(nothing, report, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_video_that_crashes_the_decoder_is_a_line(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "check_video", deadly.check_or_die)
+    shutil.copy(media / "good.mp4", tmp_path / "deadly.mp4")
+    shutil.copy(media / "other.mp4", tmp_path / "other.mp4")
+    manifest = write(tmp_path, [{"clip_id": n, "video": f"{n}.mp4"} for n in ("deadly", "other")])
+    report = verify_manifest(manifest, tmp_path / "r.json", num_workers=2)
+    assert [(i.clip_id, i.problem) for i in report.items] == [("deadly", "broken")]
+    assert report.items[0].reason == "its worker process ended 3 times (signal 11, SIGSEGV)"
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import deadly
+from tubelet.cli import main
+from tubelet.data import verify
+from tubelet.data.manifest import read_manifest
+verify.check_video = deadly.check_slowly
+verify.verify_manifest(read_manifest({manifest!r}), Path({report!r}), num_workers=2)
+"""
+
+
+def test_a_killed_check_goes_on_and_ends_with_the_same_report(media: Path, tmp_path: Path) -> None:
+    names = ["good.mp4", "gone.mp4", "text.mp4", "cut.mp4", "other.mp4", "again.mp4"]
+    for i in range(6):
+        shutil.copy(media / "good.mp4", media / f"copy{i}.mp4")
+    names += [f"copy{i}.mp4" for i in range(6)]
+    manifest = write(media, [{"clip_id": n, "video": n} for n in names])
+    expected = verify_manifest(manifest, tmp_path / "whole.json", num_workers=2)
+    report, journal = tmp_path / "r.json", tmp_path / "r.json.journal"
+    script = SCRIPT.format(tests=str(Path(__file__).parent.parent), manifest=str(manifest.root), report=str(report))
+    process = subprocess.Popen([sys.executable, "-c", script])
+    while (known := journal.read_text().count("\n{") if journal.exists() else 0) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not report.exists()
+    with journal.open("a") as file:
+        file.write('{"video": "good.mp4", "fps"')  # a line that the kill cut short
+    known = sum(line.endswith("}") for line in journal.read_text().splitlines())
+    (media / "copy5.mp4").touch()  # changed since: looked at again if it was known
+    calls: list[int] = []
+    result = verify_manifest(manifest, report, num_workers=2, on_video=lambda done, _: calls.append(done))
+    assert known - 1 <= 12 - len(calls) <= known
+    assert result == expected
+    assert report.read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert not journal.exists()
+
+
+def test_a_remuxed_copy_shows_the_same(media: Path) -> None:
+    copy = faststart(media / "good.mp4", media / "remuxed.mkv")
+    first, second = (check_video(None, str(path), 0.0) for path in (media / "good.mp4", copy))
+    assert copy.read_bytes() != (media / "good.mp4").read_bytes()
+    assert (first.num_frames, second.num_frames) == (50, 50)
+    assert replace(first, digest="") == replace(second, digest="")
+
+
+def test_the_command(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write(media, ROWS)
+    options = ["--report", str(tmp_path / "r.json"), "--write-clean", str(tmp_path / "clean"), "--num-workers", "2"]
+    monkeypatch.setattr(sys, "argv", ["tubelet", "data", "verify", str(manifest.root), *options])
+    main()
+    shown = capsys.readouterr()
+    assert "missing    gone (gone.mp4): no such file" in shown.out
+    assert "11 clips of 6 videos" in shown.out
+    assert "1 missing, 2 broken, 1 short, 2 duplicate" in shown.out
+    assert "(5 clips)" in shown.out
+    assert "6/6" in shown.err
