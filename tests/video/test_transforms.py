@@ -4,7 +4,17 @@ import torch
 from torch import Tensor
 
 from tubelet.types import Preprocess
-from tubelet.video.transforms import augment, canvas_boxes, frame_boxes, letterbox, normalise, placement
+from tubelet.video.convert import Crop, FrameSize
+from tubelet.video.transforms import (
+    augment,
+    canvas_boxes,
+    crop_views,
+    frame_boxes,
+    letterbox,
+    normalise,
+    placement,
+    scale_and_crop,
+)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -167,3 +177,32 @@ def test_canvas_boxes_are_where_letterbox_puts_the_pixels(frame_hw: tuple[int, i
     assert torch.allclose(on_canvas, moved, atol=1e-4)
     assert np.allclose(on_canvas[0], extent(canvas), atol=1.0)
     assert torch.allclose(frame_boxes(on_canvas, frame_hw, 112), norm, atol=1e-6)
+
+
+def test_scale_and_crop_moves_boxes_with_the_pixels() -> None:
+    # Paper B: 240x320 to 128x171, the central 112x112 of it; left = (171 - 112) / 2 = 29.5, up to 30.
+    frames, boxes = scene(240, 320, (120, 90, 200, 150))
+    out, moved = scale_and_crop(frames, boxes, size=FrameSize(exact_hw=(128, 171), crop=Crop(112, 112)))
+    assert out.shape == (2, 3, 112, 112)
+    assert moved is not None
+    expected = [120 * 171 / 320 - 30, 90 * 128 / 240 - 8, 200 * 171 / 320 - 30, 150 * 128 / 240 - 8]
+    assert moved[0].tolist() == pytest.approx(expected, abs=1e-4)
+    assert extent(out) == pytest.approx(expected, abs=1)
+
+
+def test_short_edge_scaling_keeps_the_aspect() -> None:
+    frames, boxes = scene(240, 320, (120, 90, 200, 150))
+    out, moved = scale_and_crop(frames, boxes, size=FrameSize(short_side=120))
+    assert out.shape[-2:] == (120, 160)
+    assert moved is not None
+    assert moved[0].tolist() == [60, 45, 100, 75]
+
+
+def test_crop_views_lie_along_the_longer_side() -> None:
+    assert crop_views(256, 340, size=256, num_crops=1) == [Crop(256, 256)]
+    wide = [crop.place(256, 340) for crop in crop_views(256, 340, size=256, num_crops=3)]
+    assert wide == [(0, 0), (0, 42), (0, 84)]
+    tall = [crop.place(340, 256) for crop in crop_views(340, 256, size=256, num_crops=3)]
+    assert tall == [(0, 0), (42, 0), (84, 0)]
+    with pytest.raises(ValueError, match="1 \\(the centre\\) or 3"):
+        crop_views(256, 340, size=256, num_crops=2)

@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 
 from tubelet.boxes import clip_boxes, flip_boxes, jitter_boxes
 from tubelet.types import Preprocess
+from tubelet.video.convert import Crop, FrameSize
 
 MIN_BOX_SIDE = 1.0  # pixels of the canvas; a box thinner than this after clipping holds nothing to pool
 
@@ -65,6 +66,45 @@ def letterbox(
         return canvas, None
     factor = boxes.new_tensor([place.width / width, place.height / height]).repeat(2)
     return canvas, boxes * factor + boxes.new_tensor([place.left, place.top]).repeat(2)
+
+
+def scale_and_crop(frames: Tensor, boxes: Tensor | None, *, size: FrameSize) -> tuple[Tensor, Tensor | None]:
+    """Scale and crop frames that are in memory as the reader does in the decoder, and move the boxes along.
+
+    Args:
+        frames: uint8 (T, 3, H, W).
+        boxes: float32 (N, 4) xyxy in pixels of the frame, or None.
+        size: Short edge, long edge or exact size, and the crop; paper B (section 4): exactly 128x171, 112x112 of it.
+
+    Returns:
+        uint8 (T, 3, h, w) and the boxes moved along, not clipped.
+    """
+    height, width = frames.shape[-2:]
+    new_width, new_height = size.scaled(width, height)
+    scaled = _resize(frames, new_height, new_width)
+    top = left = 0
+    if size.crop is not None:
+        top, left = size.crop.place(new_height, new_width)
+        scaled = scaled[..., top : top + size.crop.height, left : left + size.crop.width]
+    if boxes is None:
+        return scaled, None
+    factor = boxes.new_tensor([new_width / width, new_height / height]).repeat(2)
+    return scaled, boxes * factor - boxes.new_tensor([left, top]).repeat(2)
+
+
+def crop_views(height: int, width: int, *, size: int, num_crops: int) -> list[Crop]:
+    """Return the square crops of one temporal view: the centre, or three along the longer side.
+
+    Args:
+        height: Of the scaled frame.
+        width: Of the scaled frame.
+        size: Side of the crop in pixels.
+        num_crops: 1 or 3; the whole frame is ``letterbox``'s.
+    """
+    if num_crops not in (1, 3):
+        raise ValueError(f"num_crops must be 1 (the centre) or 3, got {num_crops}")
+    places = (0.5,) if num_crops == 1 else (0.0, 0.5, 1.0)
+    return [Crop(size, size, y=place, x=0.5) if height > width else Crop(size, size, x=place) for place in places]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
