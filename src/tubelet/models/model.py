@@ -1,13 +1,10 @@
-"""A backbone with one head per task (paper A, Fig. 2), its weights file, and what it costs."""
+"""A backbone with one head per task (paper A, Fig. 2), and what it costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -97,43 +94,6 @@ def _build_head(dim: int, config: HeadConfig) -> nn.Module:
     if config.kind == "classify":
         return ClassificationHead(dim, config.num_classes)
     return ActionHead(dim, config.num_classes)
-
-
-def load_backbone(model: VideoModel, path: Path, *, skip: tuple[str, ...] = ("heads.",)) -> tuple[str, ...]:
-    """Load a run's backbone into ``model``; the model's heads stay as they are (paper A: new heads per stage).
-
-    Args:
-        model: Receives the tensors; changed only when everything fits.
-        path: A ``model.safetensors`` with keys as :class:`VideoModel` names them.
-        skip: Prefixes of the file's keys that are left out on purpose. Nothing else may be left over on either side.
-
-    Returns:
-        The keys that were skipped.
-
-    Raises:
-        InputError: The file cannot be read, or keys or shapes differ; lists what is missing and what is left over.
-    """
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read as safetensors weights: {error}") from error
-    skipped = tuple(sorted(key for key in tensors if key.startswith(skip)))
-    given = {key: value for key, value in tensors.items() if key not in skipped}
-    wanted = {f"backbone.{key}": value for key, value in model.backbone.state_dict().items()}
-    missing = sorted(wanted.keys() - given.keys())
-    unexpected = sorted(given.keys() - wanted.keys())
-    reshaped = [
-        f"{key} {tuple(given[key].shape)} for {tuple(wanted[key].shape)}"
-        for key in sorted(wanted.keys() & given.keys())
-        if given[key].shape != wanted[key].shape
-    ]
-    if missing or unexpected or reshaped:
-        raise InputError(
-            f"{path}: weights do not fit this backbone; missing: {missing}; left over: {unexpected}; "
-            f"other shape: {reshaped}"
-        )
-    model.backbone.load_state_dict({key.removeprefix("backbone."): value for key, value in given.items()})
-    return skipped
 
 
 def measure_cost(backbone_config: ViViTConfig, heads: Mapping[str, HeadConfig] | None = None) -> ModelCost:

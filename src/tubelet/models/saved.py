@@ -25,6 +25,8 @@ FORMAT = "tubelet-run"
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
 META_FILE = "meta.json"
+HEADS = "heads."
+"""Begins the names of the heads' weights."""
 
 ScoreKind = Literal["softmax", "sigmoid"]
 
@@ -180,12 +182,31 @@ def load_model(folder: Path | str, *, device: torch.device | str = "cpu") -> Loa
     )
 
 
+def load_backbone(model: VideoModel, path: Path) -> None:
+    """Load a run's backbone into ``model``; the heads of both are left alone (paper A, 3.2: new heads per stage).
+
+    Args:
+        model: Receives the tensors; changed only when everything fits.
+        path: A ``model.safetensors`` with keys as :class:`VideoModel` names them.
+
+    Raises:
+        InputError: The file cannot be read, or keys or shapes differ.
+    """
+    given = {name: tensor for name, tensor in read_tensors(path).items() if not name.startswith(HEADS)}
+    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(HEADS)}
+    load_all(model, given | own, where=str(path))
+
+
 def load_all(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
-    """Load every weight; any missing, extra or misshapen one is an error that lists them."""
+    """Load every weight; any missing, extra or misshapen one is an error that lists them, and nothing is loaded."""
     wanted = model.state_dict()
     missing = sorted(set(wanted) - set(tensors))
     extra = sorted(set(tensors) - set(wanted))
-    shapes = [n for n in wanted if n in tensors and wanted[n].shape != tensors[n].shape]
+    shapes = [
+        f"{name} {tuple(tensors[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in tensors and wanted[name].shape != tensors[name].shape
+    ]
     if missing or extra or shapes:
         raise InputError(f"{where}: weights do not fit: missing {missing}, unexpected {extra}, other shape {shapes}")
     model.load_state_dict(dict(tensors))

@@ -6,7 +6,7 @@ from pathlib import Path
 from tubelet.evals.run import TaskResult
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.precision import pick_device
-from tubelet.models.saved import MODEL_FILE, load_all, read_heads, read_meta, read_tensors
+from tubelet.models.saved import HEADS, MODEL_FILE, load_all, read_heads, read_meta, read_tensors
 from tubelet.tasks import build_task
 from tubelet.train.evaluate import evaluate_tasks, run_config
 
@@ -18,13 +18,13 @@ def with_earlier_heads(final: Path, earlier: Sequence[Path]) -> VideoModel:
         final: Run folder that gives the backbone.
         earlier: Run folders that give heads; their tasks must differ from each other.
     """
-    tensors = {k: v for k, v in read_tensors(final / MODEL_FILE).items() if not k.startswith("heads.")}
+    tensors = {k: v for k, v in read_tensors(final / MODEL_FILE).items() if not k.startswith(HEADS)}
     heads: dict[str, HeadConfig] = {}
     for folder in earlier:
         found = read_heads(read_meta(folder), where=str(folder))
         assert not set(found) & set(heads), "each stage has its own task"
         heads |= {name: head.config for name, head in found.items()}
-        tensors |= {k: v for k, v in read_tensors(folder / MODEL_FILE).items() if k.startswith("heads.")}
+        tensors |= {k: v for k, v in read_tensors(folder / MODEL_FILE).items() if k.startswith(HEADS)}
     model = VideoModel(run_config(final).backbone, heads)
     load_all(model, tensors, where=str(final / MODEL_FILE))
     return model.eval()

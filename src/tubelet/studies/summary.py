@@ -16,7 +16,7 @@ from tubelet.records import from_json, read_json, to_json, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm
 from tubelet.studies.arms_report import training_counts
 from tubelet.studies.chance import HELD_OUT, Chance, held_out_ap
-from tubelet.studies.cofinetuning import FAILED_FILE, PLAN_FILE
+from tubelet.studies.cofinetuning import CHANCE_FILE, FAILED_FILE, PLAN_FILE
 from tubelet.types import InputError
 
 SUMMARY_FILE = "summary.json"
@@ -152,9 +152,9 @@ def summarise(out: Path) -> Summary:
             search[lost.arm][f"{lost.learning_rate:g}"] = None
         else:
             failed[lost.arm] += 1
-    if not (out / "chance.json").exists() or not any(tested.values()):
+    if not (out / CHANCE_FILE).exists() or not any(tested.values()):
         raise InputError(f"{out}: no finished study runs yet; run the study again to go on")
-    chance = from_json(Chance, read_json(out / "chance.json"), where=str(out / "chance.json"))
+    chance = from_json(Chance, read_json(out / CHANCE_FILE), where=str(out / CHANCE_FILE))
     summary = summarise_results(tested, chance, search, failed)
     write_json(out / SUMMARY_FILE, to_json(summary) | {"at_edge": summary.at_edge})
     write_text(out / TABLE_FILE, summary.table())

@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.mixture import Mixture
-from tubelet.models.model import VideoModel, load_backbone
+from tubelet.models.model import VideoModel
 from tubelet.models.precision import pick_device
-from tubelet.models.saved import MODEL_FILE, read_meta
+from tubelet.models.saved import MODEL_FILE, load_backbone, read_meta
 from tubelet.tasks import Task, build_task
 from tubelet.train.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from tubelet.train.config import RunConfig
@@ -148,5 +148,5 @@ def initialise(
         meta = read_meta(Path(init_from))
         if not meta["finished"]:
             raise InputError(f"{init_from}: that run is not finished (step {meta['step']} of {meta['num_steps']})")
-        load_backbone(model, Path(init_from) / MODEL_FILE, skip=("heads.",))
+        load_backbone(model, Path(init_from) / MODEL_FILE)
     return 0, {}
