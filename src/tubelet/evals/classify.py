@@ -94,7 +94,12 @@ def mean_average_precision(scores: np.ndarray, targets: np.ndarray) -> Classific
 
 
 def accuracy_per_class(scores: np.ndarray, targets: np.ndarray) -> tuple[float | None, ...]:
-    """Return the share of each class's samples whose best score is right; None for a class without samples."""
+    """Return the share of each class's samples whose best score is right; None for a class without samples.
+
+    Args:
+        scores: float (R, K).
+        targets: one-hot (R, K).
+    """
     scores, positive = _checked(scores, targets)
     true = _single_targets(positive)
     right = scores.argmax(axis=1) == true

@@ -28,12 +28,12 @@ class Rows:
         return len(self.frame)
 
     def take(self, rows: np.ndarray) -> "Rows":
-        """Return the rows selected by a boolean mask or an index array."""
+        """Return the rows selected by a mask, bool (R,), or by indices, int64 (any,)."""
         return Rows(self.frame[rows], self.column[rows], self.label_id[rows], self.boxes[rows], self.scores[rows])
 
 
 def by_score(rows: Rows) -> np.ndarray:
-    """Return row indices sorted by frame, then falling score; ties keep file order."""
+    """Return the row indices, int64 (R,), sorted by frame, then falling score; ties keep file order."""
     # One unstable sort of whole numbers, frame above the score's float32 bits, is several times as fast as a stable
     # sort by two keys; the few rows it cannot tell apart are then put in order exactly.
     with np.errstate(over="ignore"):
@@ -49,7 +49,7 @@ def by_score(rows: Rows) -> np.ndarray:
 
 
 def by_frame(rows: Rows) -> np.ndarray:
-    """Return row indices sorted by frame; inside a frame file order."""
+    """Return the row indices, int64 (R,), sorted by frame; inside a frame file order."""
     return np.argsort(rows.frame, kind="stable")
 
 

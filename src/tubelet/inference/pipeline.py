@@ -253,6 +253,10 @@ def mark_nearest(
 
     Multiples before the first or after the last frame belong to no frame; of two equally near frames the earlier wins.
 
+    Args:
+        frames: (pts_seconds, uint8 (H, W, 3)) in order of time.
+        spacing: Seconds.
+
     Yields:
         (pts_seconds, frame, [k, ...]) where k * spacing is nearest to this frame.
     """

@@ -65,7 +65,7 @@ class Tube:
     scores: deque[float] = field(default_factory=deque)
 
     def add(self, pts_seconds: float, box: np.ndarray, score: float) -> None:
-        """Append an observation and learn the velocity from it."""
+        """Append an observation, box (4,) xyxy in pixels, and learn the velocity from it."""
         if self.boxes:
             elapsed = max(pts_seconds - self.pts_seconds[-1], 1e-3)
             moved = (_centre(box) - _centre(self.boxes[-1])) / elapsed
