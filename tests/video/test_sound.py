@@ -100,8 +100,10 @@ def test_sound_ends_with_the_pictures(tmp_path: Path) -> None:
 def test_a_video_without_sound_has_none(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4", width=64, height=48, fps=FPS) as writer:
         writer.write(np.zeros((48, 64, 3), np.uint8))
-    with open_sound(tmp_path / "a.mp4") as sound:
-        assert sound is None
+    (tmp_path / "frames").mkdir()
+    for silent in ("a.mp4", "frames"):
+        with open_sound(tmp_path / silent) as sound:
+            assert sound is None
 
 
 def test_damaged_sound_ends_there_and_the_pictures_go_on(

@@ -12,6 +12,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from tubelet.video.container import OpenVideo, open_video
+from tubelet.video.media import Media
 
 SoundPacket: TypeAlias = "Packet[AudioStream]"
 logger = logging.getLogger(__name__)
@@ -79,8 +80,12 @@ def _timed(packets: list[SoundPacket]) -> Iterator[tuple[float, SoundPacket]]:
 
 
 @contextmanager
-def open_sound(path: str | Path) -> Iterator[Sound | None]:
-    """Open the sound of a video; None where it has none that can be decoded."""
-    with open_video(path) as video:
+def open_sound(media: Media | str | Path) -> Iterator[Sound | None]:
+    """Open the sound of a video; None where it has none that can be decoded, as folders of frames have not."""
+    media = Media.of(media)
+    if media.is_pictures:
+        yield None
+        return
+    with open_video(media) as video:
         streams = [s for s in video.container.streams.audio if s.codec_context is not None]
         yield Sound(video, streams[0]) if streams else None
