@@ -12,6 +12,7 @@ import pytest
 
 from tubelet.cli import COMMANDS, main
 from tubelet.data.importers import IMPORTERS
+from tubelet.data.manifest import read_manifest
 from tubelet.train.evaluate import run_config
 
 VIDEO = "videos/localise/test-0.mp4"
@@ -58,6 +59,18 @@ def test_every_source_explains_its_options(monkeypatch, capsys):
         assert f"usage: tubelet data import {source}" in shown
         for name in inspect.signature(function).parameters:
             assert f"--{name.replace('_', '-')} " in shown or f"--{name.replace('_', '-')}," in shown, (source, name)
+
+
+def test_a_detectors_boxes_join_a_manifest(monkeypatch, capsys, squares, tmp_path):
+    row = read_manifest(squares / "manifests/localise").boxes.slice(0, 1).to_pylist()[0]
+    found = tmp_path / "found.csv"
+    found.write_text(f"{row['clip_id']},{row['pts_seconds']},0.1,0.1,0.5,0.5,,0.9\n")
+    call_it = ["data", "add-boxes", squares / "manifests/localise", found, "--out", tmp_path / "with_boxes"]
+    assert call(monkeypatch, *call_it) == 0
+    assert " 1  boxes detected" in capsys.readouterr().out
+    found.write_text("a,1\n")
+    assert call(monkeypatch, *call_it) == 2
+    assert "no box lies on a keyframe" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_not_trained_again(monkeypatch, capsys, run_folder, squares):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tubelet.data.ava_csv import read_ava_csv, write_ava_csv
 from tubelet.data.ava_table import AvaTable
 from tubelet.data.dataset import ClipDataset
+from tubelet.data.detected_boxes import add_detected_boxes
 from tubelet.data.manifest import Manifest, read_manifest, write_manifest
 from tubelet.evals.ava import frame_map
 from tubelet.evals.run import chance_map, detections_table, evaluate_task, ground_truth_table
@@ -122,6 +123,28 @@ def test_a_model_is_scored_through_a_task(squares: Path) -> None:
     model.load_state_dict(broken)
     with pytest.raises(InputError, match=r"task boxes: the model's scores of sample .* are not finite"):
         evaluate_task(model, task, task.dataset("test", training=False), batch_size=3)
+
+
+def test_a_set_is_scored_on_a_detectors_boxes(squares: Path, dummy: nn.Module, tmp_path: Path) -> None:
+    truth = ground_truth_table(read_manifest(squares / "manifests/localise"), "test")
+    rows = dict.fromkeys(zip(truth.video.tolist(), truth.pts_seconds.tolist(), map(tuple, truth.boxes_norm.tolist())))
+    lines = [f"{video},{pts},{','.join(f'{x:.6f}' for x in box)},,0.9\n" for video, pts, box in rows]
+    (tmp_path / "found.csv").write_text("".join(lines))
+    folder = add_detected_boxes(
+        squares / "manifests/localise", [tmp_path / "found.csv"], out=tmp_path / "with_boxes"
+    ).root
+    manifest, boxed = dataset(folder, "test", boxes="detected", box_score_threshold=0.8)
+    result = evaluate_task(dummy, Told(manifest), boxed, batch_size=3, device=CPU)
+    # Every detected box lies on an annotated one, takes its labels, and is scored by them.
+    assert (result.metrics["told/test/mAP"], result.num_skipped_keyframes, boxed.num_unlabelled_boxes) == (1.0, 0, 0)
+    keyframe = next(iter(rows))[:2]
+    fewer = [line for line in lines if not line.startswith(f"{keyframe[0]},{keyframe[1]},")]
+    (tmp_path / "found.csv").write_text("".join(fewer))
+    add_detected_boxes(folder, [tmp_path / "found.csv"])
+    manifest, boxed = dataset(folder, "test", boxes="detected", box_score_threshold=0.8)
+    missed = evaluate_task(dummy, Told(manifest), boxed, batch_size=3, device=CPU)
+    assert missed.num_skipped_keyframes == 1
+    assert missed.metrics["told/test/mAP"] < 1  # its people count as missed
 
 
 SPACE = LabelSpace(name="two", names=("stand", "wave"), ids=(12, 69))

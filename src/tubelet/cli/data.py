@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
@@ -10,6 +11,9 @@ from tyro.conf import Positional
 
 from tubelet.cli.training import summary
 from tubelet.types import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from tubelet.data.manifest import Manifest
 
 
 def import_source(arguments: list[str]) -> None:
@@ -33,9 +37,38 @@ def import_source(arguments: list[str]) -> None:
             "tubelet data import --help lists them"
         )
     manifest = tyro.cli(IMPORTERS[name], args=arguments[1:], prog=f"tubelet data import {name}")
+    _print_manifest(manifest)
+
+
+def _print_manifest(manifest: "Manifest") -> None:
+    """Print where a manifest is and what was counted when it was made."""
     print(f"manifest: {manifest.root}")
     for what, number in manifest.counts.items():
         print(f"  {number:>12,}  {what.replace('_', ' ')}")
+
+
+def add_boxes(
+    manifest: Positional[Path],
+    boxes: Positional[tuple[Path, ...]],
+    *,
+    out: Path | None = None,
+    video_starts_at: float | None = None,
+    only_keyframes: bool = True,
+) -> None:
+    """Put a person detector's boxes beside a manifest's annotated ones; earlier detected boxes are replaced.
+
+    Args:
+        manifest: Manifest folder with annotated boxes.
+        boxes: Files of all splits: csv (video_id, seconds, x1, y1, x2, y2, label or nothing, score) or proposals (pkl).
+        out: Folder of the new manifest; default: the same.
+        video_starts_at: The files' time at which the videos begin; default: whichever of 0, 900 and the start in the
+            clip's name meets most keyframes.
+        only_keyframes: Leave out boxes where nobody annotated.
+    """
+    from tubelet.data.detected_boxes import add_detected_boxes
+
+    made = add_detected_boxes(manifest, boxes, out=out, video_starts_at=video_starts_at, only_keyframes=only_keyframes)
+    _print_manifest(made)
 
 
 def explain(

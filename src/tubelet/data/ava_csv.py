@@ -34,6 +34,7 @@ __all__ = [
 
 COLUMNS = ("video", "seconds", "x1", "y1", "x2", "y2", "action id")
 BOX_TOLERANCE = 1e-6
+LONGEST_SECONDS = 1e6  # 12 days; a number beyond is no time
 
 _SEVENTH = re.compile(rb",([^,\r\n]*)(?=\r?\n|\r?\Z)")
 _EMPTY_CELLS = re.compile(rb"(?<=[^,]),{5,6}(?=\r?\n?$)")
@@ -156,7 +157,8 @@ def _split_rows(path: Path, data: bytes) -> tuple[bytes, np.ndarray, frozenset[K
     boxes = commas >= 6
     if lines and _is_header(lines[0]):
         boxes[0], commas[0] = False, 0
-    keyframes = frozenset(parse_keyframe(path, i + 1, lines[i].decode()) for i in np.flatnonzero(commas == 1).tolist())
+    short = np.flatnonzero(commas == 1).tolist()
+    keyframes = frozenset(parse_keyframe(path, i + 1, lines[i].decode(errors="replace")) for i in short)
     width = int(commas[boxes].max()) + 1 if boxes.any() else 7
     if width == 8 and (commas[boxes] == 6).any():  # both lengths in one file: the eighth column is then empty
         rows = b"".join(
@@ -188,7 +190,7 @@ def _is_number(text: str) -> bool:
 def parse_keyframe(path: Path, number: int, line: str) -> Keyframe:
     """Return the key of a line ``video_id,seconds``; ``number`` is the line's, for the message."""
     cells = line.strip().split(",")
-    if len(cells) != 2 or not cells[0] or not _is_number(cells[1]):
+    if len(cells) != 2 or not cells[0] or not _is_number(cells[1]) or not abs(float(cells[1])) < LONGEST_SECONDS:
         raise InputError(f"{path}:{number}: {line.strip()!r} is not video_id,seconds")
     return keyframe_of(cells[0], float(cells[1]))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tubelet.data.annotation_files import packaged_label_space, plain_lines
-from tubelet.data.ava_csv import Keyframe, parse_keyframe, read_bytes, write_text
+from tubelet.data.annotation_files import packaged_label_space, plain_lines, read_text
+from tubelet.data.ava_csv import Keyframe, parse_keyframe, write_text
 from tubelet.labels import LabelSpace, buckets_by_count
 from tubelet.types import InputError
 
@@ -83,7 +83,7 @@ def read_excluded(path: str | Path) -> set[Keyframe]:
     """Read a file of excluded timestamps, ``video_id,seconds`` in each line."""
     path = Path(path)
     keys: set[Keyframe] = set()
-    for number, line in enumerate(read_bytes(path).decode().splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
             keys.add(parse_keyframe(path, number, line))
     return keys
@@ -100,7 +100,7 @@ def read_label_map(path: str | Path, *, name: str | None = None) -> LabelSpace:
         InputError: A block without name or id, or twice the same, with file and line.
     """
     path = Path(path)
-    text = read_bytes(path).decode()
+    text = read_text(path)
     names, ids, types = [], [], []
     for block in re.finditer(r'\b\w+\s*\{((?:"(?:\\.|[^"\\])*"|[^}"])*)\}', text):
         place = f"{path}:{text.count(chr(10), 0, block.start()) + 1}"

@@ -63,7 +63,7 @@ def import_coco_video(
         held = _read(path)
         try:
             found, nobody, videos, categories = _boxes(held, first_frame, key_used)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(f"{path}: not COCO-style video boxes: {type(error).__name__} {error}") from None
         for video in videos:
             if video in split_of:

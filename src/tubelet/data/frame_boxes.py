@@ -13,6 +13,9 @@ from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 from tubelet.video.container import probe
 
+LARGEST = 1e9
+"""Frames and persons beyond are mistakes of the file."""
+
 
 class FrameBox(NamedTuple):
     """A box on one frame of a video."""
@@ -66,6 +69,12 @@ def write_frame_boxes(
     """
     if keyframe_every < 1:
         raise InputError(f"keyframe_every is {keyframe_every}, expected 1 or more")
+    for box in boxes:
+        if not abs(box.frame) < LARGEST or not abs(box.person_id) < LARGEST:
+            place = f"{source}: video {box.video!r}"
+            raise InputError(
+                f"{place}: frame {str(box.frame)[:20]} or person {str(box.person_id)[:20]} is out of range"
+            )
     found = sorted({label for box in boxes for label in box.labels})
     space = LabelSpace(name=name, names=tuple(found if labels is None else labels))
     if not len(space):
