@@ -114,5 +114,5 @@ def test_weights_of_another_shape_list_what_differs(
     found = latest_checkpoint(tmp_path)
     assert found is not None
     other = nn.Linear(32, 64)
-    with pytest.raises(InputError, match=r"weights do not fit.*other shape \['weight'\]"):
+    with pytest.raises(InputError, match=r"weights do not fit.*other shape \['weight \(64, 64\) for \(64, 32\)'\]"):
         load_checkpoint(found, model=other, optimizer=build_optimizer(other, OptimConfig(learning_rate=0.1)))
