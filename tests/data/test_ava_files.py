@@ -381,6 +381,18 @@ def test_the_sixty_actions_their_groups_and_the_split_of_paper_a() -> None:
         assert (name, group) == (every.names[column], every.groups[column])
 
 
+def test_an_import_tells_which_classes_left_their_bucket(
+    tmp_path: Path, media: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    truth = put(tmp_path / "train.csv", "v2,0002,0.1,0.1,0.4,0.9,80,1\n" * 2)
+    counts = import_ava(train=truth, media_root=media, out=tmp_path / "out").counts
+    assert (counts["classes_unlike_table_9"], counts["classes_in_another_bucket"]) == (60, 31)
+    told = [record.message for record in caplog.records]
+    assert told[0] == "60 actions are not as frequent as in paper A's Table 9 (data.ava_lists)"
+    assert "watch (a person): 2 rows, paper A has 168148: tail, the stored split says head" in told
+    assert len(told) == 32
+
+
 def test_frequencies_are_compared_with_table_9() -> None:
     space = ava_label_space("ava_60")
     as_published = np.repeat(list(TABLE_9), list(TABLE_9.values()))

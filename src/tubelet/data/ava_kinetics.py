@@ -25,12 +25,13 @@ from tubelet.data.ava import BoxedClips, boxes_of, known_actions, read_ava
 from tubelet.data.ava_csv import AvaTable, keyframe_of, read_ava_csv
 from tubelet.data.ava_lists import ava_label_space
 from tubelet.data.boxed_videos import BoxedVideo, clips_table
-from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.manifest import BOXES_SCHEMA, CLIPS_SCHEMA, KEYFRAMES_SCHEMA, Manifest, write_manifest
 from tubelet.data.media import MediaFolder, is_frames, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
 CLIP_NAME = re.compile(r"^(.+)_(\d{6})_(\d{6})$")
+NOTHING = (CLIPS_SCHEMA.empty_table(), BOXES_SCHEMA.empty_table(), KEYFRAMES_SCHEMA.empty_table())
 
 
 class _Cut(NamedTuple):
@@ -84,8 +85,8 @@ def import_ava_kinetics(
         if path is not None
     ]
     films = {split: path for split, path in (("train", ava_train), ("val", ava_val)) if path is not None}
-    barred = {"train": ava_train_excluded, "val": ava_val_excluded}
     if films:
+        barred = {"train": ava_train_excluded, "val": ava_val_excluded}
         ava = read_ava(
             films,
             {split: path for split, path in barred.items() if path is not None},
@@ -96,9 +97,10 @@ def import_ava_kinetics(
             skip_unknown_labels=False,
             counts=counts,
         )
-        counts["boxes_of_ava"] = ava.boxes.num_rows
         parts.append(ava)
-    if sum(part.boxes.num_rows for part in parts) == 0:
+        counts["boxes_of_ava"] = ava.boxes.num_rows
+    clips, boxes, keyframes = (pa.concat_tables(tables) for tables in zip(*parts, strict=True)) if parts else NOTHING
+    if boxes.num_rows == 0:
         raise InputError(f"{media_root}: no box of AVA-Kinetics lies inside a video there: {counts}")
     return write_manifest(
         out,
@@ -109,9 +111,9 @@ def import_ava_kinetics(
         media_root=Path(media_root).absolute(),
         licence="CC BY 4.0 (annotation; the videos are their owners')",
         source="https://research.google.com/ava/download.html",
-        clips=pa.concat_tables([part.clips for part in parts]),
-        boxes=pa.concat_tables([part.boxes for part in parts]),
-        keyframes=pa.concat_tables([part.keyframes for part in parts]),
+        clips=clips,
+        boxes=boxes,
+        keyframes=keyframes,
         extra_counts=counts,
     )
 

@@ -53,22 +53,17 @@ def import_coco_video(
     """
     boxes: list[FrameBox] = []
     empty: list[tuple[str, float]] = []
-    names: dict[str, tuple[str, ...]] = {}
     split_of: dict[str, str] = {}
     classes: dict[str, None] = {}
     key_used: set[str] = set()
     for split, path in (("train", train), ("val", val), ("test", test)):
         if path is None:
             continue
-        held = _read(path)
-        try:
-            found, nobody, videos, categories = _boxes(held, first_frame, key_used)
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise InputError(f"{path}: not COCO-style video boxes: {type(error).__name__} {error}") from None
+        found, nobody, videos, categories = _read(path, first_frame, key_used)
         for video in videos:
             if video in split_of:
                 raise InputError(f"{path}: video {video!r} is in {split_of[video]} as well; expected it in one split")
-            split_of[video], names[video] = split, (video,)
+            split_of[video] = split
         boxes += found
         empty += nobody
         classes |= dict.fromkeys(categories)
@@ -77,7 +72,7 @@ def import_coco_video(
     return write_frame_boxes(
         boxes,
         empty_frames=empty,
-        names=names,
+        names={video: (video,) for video in split_of},
         split_of=split_of,
         in_seconds=key_used == {"pts_seconds"},
         media_root=media_root,
@@ -92,13 +87,19 @@ def import_coco_video(
     )
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(
+    path: Path, first_frame: int, key_used: set[str]
+) -> tuple[list[FrameBox], list[tuple[str, float]], list[str], list[str]]:
+    """Return a file's boxes, frames without one, videos and categories."""
     held = read_json(path)
     wanted = ("videos", "images", "annotations", "categories")
     if not isinstance(held, dict) or (missing := [key for key in wanted if not isinstance(held.get(key), list)]):
         what = f"has no list {missing[0]!r}" if isinstance(held, dict) else "is no object"
         raise InputError(f"{path}: {what}; expected {', '.join(wanted)}")
-    return held
+    try:
+        return _boxes(held, first_frame, key_used)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(f"{path}: not COCO-style video boxes: {type(error).__name__} {error}") from None
 
 
 def _boxes(

@@ -5,8 +5,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from tubelet.data.boxed_videos import NO_LABEL, clips_table, find_videos, join_actions, leave_out_of_place, rows_table
+from tubelet.data.boxed_videos import (
+    NO_LABEL,
+    BoxedVideo,
+    clips_table,
+    find_videos,
+    join_actions,
+    leave_out_of_place,
+    rows_table,
+)
 from tubelet.data.manifest import Manifest, write_manifest
 from tubelet.data.media import MediaFolder, is_frames
 from tubelet.labels import LabelSpace
@@ -67,36 +76,17 @@ def write_frame_boxes(
     Raises:
         InputError: A label is not in ``labels``, or no box lies inside a video.
     """
-    if keyframe_every < 1:
-        raise InputError(f"keyframe_every is {keyframe_every}, expected 1 or more")
-    for box in boxes:
-        if not abs(box.frame) < LARGEST or not abs(box.person_id) < LARGEST:
-            place = f"{source}: video {box.video!r}"
-            raise InputError(
-                f"{place}: frame {str(box.frame)[:20]} or person {str(box.person_id)[:20]} is out of range"
-            )
+    _check(boxes, keyframe_every, source)
     found = sorted({label for box in boxes for label in box.labels})
     space = LabelSpace(name=name, names=tuple(found if labels is None else labels))
     if not len(space):
         raise InputError(f"{source}: no box has a label; expected actions")
-    column = {label: space.index(label) for label in found}
     media = MediaFolder(media_root)
     videos = find_videos(media, names, frames_fps=frames_fps, counts=counts)
-    rate = {v: f.fps if is_frames(f.cell) else probe(media.root / f.cell).fps for v, f in videos.items()}
+    rate = {v: 1.0 if in_seconds else _fps(media, video) for v, video in videos.items()}
     kept = [box for box in boxes if box.video in videos and (in_seconds or box.frame % keyframe_every == 0)]
     counts["boxes_without_video"] = sum(box.video not in videos for box in boxes)
-    rows = [(box, column[label]) for box in kept for label in box.labels]
-    rows += [(box, NO_LABEL) for box in kept if not box.labels]
-    corners = np.array([box.box_norm for box, _ in rows], dtype=np.float64).reshape(-1, 4)
-    counts["boxes_cut_to_frame"] = int(((corners < 0) | (corners > 1)).any(axis=1).sum())
-    table = rows_table(
-        [box.video for box, _ in rows],
-        np.array([box.frame if in_seconds else round(box.frame / rate[box.video], 6) for box, _ in rows]),
-        corners,
-        np.array([label for _, label in rows]),
-        np.array([box.person_id for box, _ in rows]),
-    )
-    joined = join_actions(leave_out_of_place(table, videos, counts), counts)
+    joined = join_actions(leave_out_of_place(_table(kept, space, rate, counts), videos, counts), counts)
     if joined.num_rows == 0:
         raise InputError(f"{media_root}: no box of {source} lies inside a video there: {counts}")
     return write_manifest(
@@ -114,7 +104,36 @@ def write_frame_boxes(
             {"clip_id": video, "pts_seconds": seconds}
             for video, at in empty_frames
             if video in videos and (in_seconds or at % keyframe_every == 0)
-            if 0 <= (seconds := at if in_seconds else round(at / rate[video], 6)) <= videos[video].seconds
+            if 0 <= (seconds := round(at / rate[video], 6)) <= videos[video].seconds
         ],
         extra_counts=counts,
+    )
+
+
+def _check(boxes: Sequence[FrameBox], keyframe_every: int, source: str) -> None:
+    if keyframe_every < 1:
+        raise InputError(f"keyframe_every is {keyframe_every}, expected 1 or more")
+    for box in boxes:
+        if not abs(box.frame) < LARGEST or not abs(box.person_id) < LARGEST:
+            place = f"{source}: video {box.video!r}"
+            raise InputError(f"{place}: frame {str(box.frame)[:20]} or id {str(box.person_id)[:20]} is out of range")
+
+
+def _fps(media: MediaFolder, video: BoxedVideo) -> float:
+    return video.fps if is_frames(video.cell) else probe(media.root / video.cell).fps
+
+
+def _table(boxes: Sequence[FrameBox], space: LabelSpace, rate: Mapping[str, float], counts: dict[str, int]) -> pa.Table:
+    """Return a row for each action of each box, in seconds; boxes that leave the frame are counted."""
+    column = {label: space.index(label) for label in dict.fromkeys(label for box in boxes for label in box.labels)}
+    rows = [(box, column[label]) for box in boxes for label in box.labels]
+    rows += [(box, NO_LABEL) for box in boxes if not box.labels]
+    corners = np.array([box.box_norm for box, _ in rows], dtype=np.float64).reshape(-1, 4)
+    counts["boxes_cut_to_frame"] = int(((corners < 0) | (corners > 1)).any(axis=1).sum())
+    return rows_table(
+        [box.video for box, _ in rows],
+        np.array([round(box.frame / rate[box.video], 6) for box, _ in rows], dtype=np.float64),
+        corners,
+        np.array([label for _, label in rows]),
+        np.array([box.person_id for box, _ in rows]),
     )
