@@ -1,0 +1,183 @@
+"""The loader: how much of the cores it keeps busy, what a worker costs, and what a large manifest costs.
+
+python benchmarks/loader.py [--rounds 5]
+
+Clips per second of one process without workers, with as many workers as cores, and of as many processes side by side,
+which tells on a machine with neighbours what its cores give at that time. A clip is 32 frames, stride 2, of 340x256
+H.264 videos with B-frames, GOP 12; medians of interleaved rounds. ``start``: opening a manifest of 10^4 and 10^6 rows,
+until the first batch, beyond imports and the start of the worker template; memory of the training process and of each
+worker beyond its imports, at the first batch and 200 batches later.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from machine import write_result
+from videos import make_video
+
+from tubelet.data.dataset import Augment, ClipDataset
+from tubelet.data.loader import batches
+from tubelet.data.manifest import Manifest, read_manifest, write_manifest
+from tubelet.data.mixture import Mixture
+from tubelet.labels import LabelSpace
+from tubelet.types import Preprocess
+from tubelet.worker_pool import template
+
+CLIPS = Preprocess(size=112, num_frames=32, frame_stride=2, fps=30)
+SPACE = LabelSpace(name="bench", names=tuple(f"class {k}" for k in range(400)))
+NUM_VIDEOS, BATCH_SIZE, NUM_BATCHES = 6, 8, 12
+ROWS = (10_000, 1_000_000)
+LATER = 200
+
+
+def make_manifest(root: Path, num_rows: int) -> Manifest:
+    """Write a manifest of ``num_rows`` clips of the same few videos."""
+    number = list(range(num_rows))
+    table = pa.table(
+        {
+            "clip_id": [f"clip-{i:09d}" for i in number],
+            "video": [f"{i % NUM_VIDEOS}.mp4" for i in number],
+            "start_seconds": pa.array([0.0] * num_rows),
+            "end_seconds": pa.array([10.0] * num_rows),
+            "split": ["train"] * num_rows,
+            "labels": pa.array([[i % 400] for i in number], type=pa.list_(pa.int32())),
+        }
+    )
+    common: dict[str, Any] = {"kind": "classify", "multi_label": False, "label_space": SPACE, "media_root": root}
+    return write_manifest(root / str(num_rows), name="bench", licence="", source="", clips=table, **common)
+
+
+def clips_per_second(dataset: ClipDataset, num_workers: int, seed: int) -> float:
+    """Return the rate over ``NUM_BATCHES`` batches, the first aside."""
+    plan = Mixture({"bench": len(dataset)}, batch_size=BATCH_SIZE, num_steps=NUM_BATCHES + 1, seed=seed)
+    loader = batches({"bench": dataset}, plan, num_workers=num_workers, seed=seed, prefetch_bytes=2**26)
+    next(loader)
+    began = time.perf_counter()
+    number = sum(len(batch.sample_ids) for _, batch in loader)
+    return number / (time.perf_counter() - began)
+
+
+def alone(folder: Path, seed: int) -> float:
+    """Return the rate of this process without workers, once its neighbours have started too."""
+    torch.set_num_threads(1)
+    dataset = ClipDataset(read_manifest(folder), "train", preprocess=CLIPS, augment=Augment())
+    print("ready", flush=True)
+    sys.stdin.readline()
+    return clips_per_second(dataset, 0, seed)
+
+
+def side_by_side(folder: Path, number: int, seed: int) -> float:
+    """Return the sum of the rates of ``number`` processes that know nothing of each other: no loader can do more."""
+    command = [sys.executable, __file__, "--alone", str(folder), "--seed"]
+    processes = [
+        subprocess.Popen([*command, str(seed + i)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for i in range(number)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    answers = [process.communicate("go\n")[0] for process in processes[:0]]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate()[0] for process in processes]
+    return sum(float(answer) for answer in answers)
+
+
+def throughput(folder: Path, cores: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """Yield a row for each way to read."""
+    dataset = ClipDataset(read_manifest(folder), "train", preprocess=CLIPS, augment=Augment())
+    ways: dict[str, tuple[int, Callable[[int], float]]] = {
+        "one process, no workers": (1, lambda seed: clips_per_second(dataset, 0, seed)),
+        f"{cores} workers": (cores, lambda seed: clips_per_second(dataset, cores, seed)),
+        f"{cores} processes side by side": (cores, lambda seed: side_by_side(folder, cores, seed)),
+    }
+    rates: dict[str, list[float]] = {what: [] for what in ways}
+    for seed in range(rounds):
+        for what, (_, measure) in ways.items():
+            rates[what].append(measure(seed))
+    medians = {what: statistics.median(found) for what, found in rates.items()}
+    single, together = medians["one process, no workers"], medians[f"{cores} processes side by side"]
+    for what, (number, _) in ways.items():
+        row = {"what": what, "clips_per_s": medians[what], "of_cores_x_single": medians[what] / (number * single)}
+        yield row | ({"of_side_by_side": medians[what] / together} if number == cores else {})
+
+
+def unique_mib(pid: int) -> float:
+    """Return the memory that belongs to one process alone."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean", "Private_Dirty"))) / 1024
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the children of the template, which are the workers."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+def start_up(folder: Path, num_workers: int) -> dict[str, Any]:
+    """Open a manifest and read batches; runs in a process of its own."""
+    torch.set_num_threads(1)
+    forked_from = template(("tubelet.data.handover",))._process.pid
+    time.sleep(4)  # its imports are not counted
+    before = unique_mib(os.getpid())
+    began = time.perf_counter()
+    dataset = ClipDataset(read_manifest(folder), "train", preprocess=CLIPS, augment=Augment())
+    opened = time.perf_counter() - began
+    plan = Mixture({"bench": len(dataset)}, batch_size=1, num_steps=LATER + 1, seed=0)
+    loader = batches({"bench": dataset}, plan, num_workers=num_workers, seed=0, prefetch_bytes=2**24)
+    next(loader)
+    row: dict[str, Any] = {"open_s": opened, "first_batch_s": time.perf_counter() - began}
+    row |= {"parent_mib": unique_mib(os.getpid()) - before}
+    row |= {"worker_mib": max(map(unique_mib, workers_of(forked_from)))}
+    for step, _ in loader:
+        if step == LATER - 1:
+            row |= {"parent_mib_later": unique_mib(os.getpid()) - before}
+            row |= {"worker_mib_later": max(map(unique_mib, workers_of(forked_from)))}
+    return row
+
+
+def main() -> None:
+    """Measure, print and write ``results/loader.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--start-up", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    cores = len(os.sched_getaffinity(0))
+    if options.start_up is not None:
+        print(json.dumps(start_up(options.start_up, cores)))
+        return
+    if options.alone is not None:
+        print(alone(options.alone, options.seed))
+        return
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for i in range(NUM_VIDEOS):
+            make_video(root / f"{i}.mp4", gop=12)
+        manifests = [make_manifest(root, num_rows) for num_rows in ROWS]
+        rows += throughput(manifests[0].root, cores, options.rounds)
+        for num_rows, manifest in zip(ROWS, manifests, strict=True):
+            command = [sys.executable, __file__, "--start-up", str(manifest.root)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            rows.append({"what": f"start, {num_rows:,} rows", **json.loads(done.stdout)})
+    write_result("loader", rows)
+
+
+if __name__ == "__main__":
+    main()
