@@ -319,6 +319,7 @@ def test_actions_outside_the_sixty_leave_their_box(tmp_path: Path, media: Path) 
     space = manifest.label_space
     assert [row["labels"] for row in manifest.boxes.to_pylist()] == [[], [space.index("watch (a person)")]]
     assert (manifest.counts["rows_of_other_actions"], manifest.counts["rows_repeated"]) == (2, 1)
+    assert (manifest.name, manifest.licence[:9]) == ("ava", "CC BY 4.0")
     every = import_ava(val=tmp_path / "val.csv", media_root=media, out=tmp_path / "all", labels="ava_80")
     assert every.boxes is not None
     assert [row["labels"] for row in every.boxes.to_pylist()] == [[1], [1, 79]]
@@ -335,6 +336,7 @@ def test_unknown_labels_and_no_videos(tmp_path: Path, media: Path) -> None:
         import_ava(**files, media_root=media, out=tmp_path / "out")
     manifest = import_ava(**files, media_root=media, out=tmp_path / "out", skip_unknown_labels=True)
     assert manifest.counts["rows_of_other_actions"] == 1
+    assert (manifest.name, manifest.licence, manifest.source) == ("own", "unknown", "AVA-format files")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no videos"):
         import_ava(**files, media_root=tmp_path / "empty", out=tmp_path / "out3", skip_unknown_labels=True)

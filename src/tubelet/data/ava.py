@@ -67,6 +67,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+AVA_SPACES = ("ava_60", "ava_80")
+LICENCE = "CC BY 4.0 (AVA's annotation; the films are their owners')"
+SOURCE = "https://research.google.com/ava/download.html"
 CUT_STARTS_AT = 900.0
 """Time of the film at which the usual copies begin, in seconds."""
 CUT_SECONDS = (890.0, 910.0)
@@ -89,9 +92,9 @@ def import_ava(
     video_starts_at: float | None = None,
     frames_fps: float = 30.0,
     skip_unknown_labels: bool = False,
-    name: str = "ava",
-    licence: str = "CC BY 4.0 (AVA's annotation; the films are their owners')",
-    source: str = "https://research.google.com/ava/download.html",
+    name: str | None = None,
+    licence: str | None = None,
+    source: str | None = None,
 ) -> Manifest:
     """Turn AVA's files, or your own in AVA's format, into a manifest.
 
@@ -113,9 +116,9 @@ def import_ava(
             end later, else 0.
         frames_fps: Rate of folders of frames.
         skip_unknown_labels: Keep boxes of actions outside an action list of your own, without a label, counted.
-        name: Of the data set, its task and head.
-        licence: Of the annotations.
-        source: Where they come from.
+        name: Of the data set, its task and head; default: ava, or as your action list is called.
+        licence: Of the annotations; default: AVA's, or unknown with an action list of your own.
+        source: Where they come from; default: AVA's page, or AVA-format files.
 
     Raises:
         InputError: A mistake in the files, with file and line; no video found; or a video whose length does not say
@@ -137,15 +140,16 @@ def import_ava(
     )
     if boxed.boxes.num_rows == 0:
         raise InputError(f"{media_root}: no box of {', '.join(map(str, files.values()))} lies inside a video: {counts}")
+    published = labels in AVA_SPACES
     return write_manifest(
         out,
-        name=name,
+        name=name or ("ava" if published else space.name),
         kind="localise",
         multi_label=True,
         label_space=space,
         media_root=Path(media_root).absolute(),
-        licence=licence,
-        source=source,
+        licence=licence or (LICENCE if published else "unknown"),
+        source=source or (SOURCE if published else "AVA-format files"),
         clips=boxed.clips,
         boxes=boxed.boxes,
         keyframes=boxed.keyframes,
