@@ -79,6 +79,7 @@ MISTAKES = [
     ({"video": "x/../../a.mp4"}, "row 1: video is"),
     ({"video": "/etc/passwd"}, "row 1: video is '/etc/passwd'"),
     ({"video": "file:///etc/passwd"}, "row 1: video is"),
+    ({"video": "http://x/a.mp4"}, "row 1: video is"),
     ({"video": "s3://bucket/../a.mp4"}, "row 1: video is"),
     ({"video": "s3:///etc/passwd"}, "row 1: video is"),
     ({"video": ""}, "row 1: video is ''"),

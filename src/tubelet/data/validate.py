@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
+from tubelet.video.media import SCHEMES
 
 SPLIT_PATTERN = r"^(train|val|test)(_[A-Za-z0-9]+)*$"
 ORIGINS = ("annotated", "detected")
-SCHEMES = ("s3", "gs", "hf", "http", "https", "memory")
 NOT_BELOW_ROOT = r"^$|^/|(^|/)\.\.(/|$)|\x00|://"
 TIME_TOLERANCE = 1e-3  # seconds; published times carry three decimals at most
 
