@@ -113,7 +113,7 @@ class Manifest:
         return _read_table(path, KEYFRAMES_SCHEMA) if path.exists() else KEYFRAMES_SCHEMA.empty_table()
 
     def video_path(self, video: str) -> Path:
-        """Return the file of a ``video`` cell that names one; ``video.media.resolve_media`` takes every kind of cell."""
+        """Return the file of a ``video`` cell that names one; ``video.media.resolve_media`` takes every kind."""
         return self.media_root / video
 
 
