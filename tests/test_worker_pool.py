@@ -140,6 +140,14 @@ def test_closing_ends_the_workers_and_their_descriptors() -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_workers_that_cannot_start_are_an_error_not_a_wait(capfd: pytest.CaptureFixture[str]) -> None:
+    with WorkerPool(1, setup=0, modules=["no_such_module"]) as pool:
+        pool.submit(0, deadly.add, 1)
+        with pytest.raises(RuntimeError, match="worker processes cannot be started"):
+            pool.result()
+    assert "No module named 'no_such_module'" in capfd.readouterr().err
+
+
 def test_workers_import_little() -> None:
     with WorkerPool(1, setup=0, modules=["tubelet.data.handover"]) as pool:
         pool.submit(0, deadly.add, 0)

@@ -225,8 +225,12 @@ class WorkerPool:
 
     def _start_worker(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
-            pid = template(self._modules).start_worker(theirs)
+        try:
+            with theirs:
+                pid = template(self._modules).start_worker(theirs)
+        except BaseException:
+            ours.close()
+            raise
         worker = _Worker(pid, ours)
         self._workers.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, worker)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from deadly import DeadlyCache
@@ -362,3 +363,33 @@ def mapped() -> int:
     """Return how many batches' memory this process sees."""
     lines = Path("/proc/self/maps").read_text().splitlines()
     return len({line.split()[4] for line in lines if "tubelet-batch" in line})
+
+
+@pytest.mark.slow
+def test_a_million_rows_cost_a_worker_nothing(tmp_path: Path) -> None:
+    """Private memory of a worker, its imports included (they are shared with the template): far below 300 MB."""
+    make_sets(tmp_path)
+    many = 1_000_000
+    table = pa.table(
+        {
+            "clip_id": [f"clip-{i}" for i in range(many)],
+            "video": ["a.mp4"] * many,
+            "start_seconds": [0.0] * many,
+            "end_seconds": [2.0] * many,
+            "split": ["train"] * many,
+            "labels": pa.array([[0]] * many, type=pa.list_(pa.int32())),
+        }
+    )
+    options: dict[str, Any] = {"kind": "classify", "multi_label": False, "media_root": tmp_path, **COMMON}
+    manifest = write_manifest(tmp_path / "many", name="m", clips=table, **options)
+    data = ClipDataset(manifest, "train", preprocess=CLIPS, augment=None)
+    log = tmp_path / "reads.txt"
+    data._cache = DeadlyCache(tmp_path, 48, 25.0, log=str(log), seconds=0.05)
+    plan = Mixture({"m": many}, batch_size=2, num_steps=20, seed=0)
+    loader = batches({"m": data}, plan, num_workers=2, seed=0)
+    next(loader)
+    for pid in {int(pid) for pid, _ in reads(tmp_path)}:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        private = sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+        assert private < 60_000  # kB
+    loader.close()

@@ -126,7 +126,7 @@ def verify(
         found = check.verify_manifest(
             opened,
             path,
-            num_workers=num_workers or len(os.sched_getaffinity(0)),
+            num_workers=num_workers or os.cpu_count() or 1,
             on_video=lambda done, total: progress.update(bar, completed=done, total=total),
         )
     for item in found.items[:20]:

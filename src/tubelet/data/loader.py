@@ -33,6 +33,8 @@ PREFETCH_BYTES = 512 * 2**20
 MAX_AHEAD = 100
 """Batches that may be in the making, however small they are: each holds an open file."""
 ORDERS_PER_STEP = 4
+SAMPLE_SECONDS = 1800.0
+"""A sample that takes longer is given up; one that fills the frame cache decodes its whole video."""
 WORKER_MODULES = ("tubelet.data.handover",)
 
 
@@ -174,7 +176,7 @@ def _load(
         return
     setup = {task: dataset.holding(dataset.example(0)) for task, dataset in datasets.items()}
     with (
-        WorkerPool(num_workers, setup=setup, modules=WORKER_MODULES) as pool,
+        WorkerPool(num_workers, setup=setup, modules=WORKER_MODULES, call_seconds=SAMPLE_SECONDS) as pool,
         closing(_ordered(pool, datasets, wanted, steps, prefetch_bytes)) as ordered,
     ):
         for pending in ordered:
