@@ -1,117 +1,260 @@
-"""Clips per second of the reader, against a reader that decodes the whole file, and of the frame cache.
+"""Clips per second from file to training tensor: this reader, its floor, its lossy mode, and three peers, in one run.
 
-python benchmarks/decode.py [--rounds 9]
+python benchmarks/decode.py [--rounds 9] [--cpu-time] [--videos FILE ...]
 
-A clip is 32 frames, stride 2, from a random start of a 10 s, 30 fps, 340x256 H.264 video with B-frames, with key frames
-every 12 and every 250 frames; one thread; the file is opened each time. Medians of interleaved rounds.
+A clip is 32 frames, stride 2, from a random start; exact frames; one thread; the file is opened each time; the result
+is uint8 RGB, 128x171 or 112x112 of it. Videos: the real ones given (and bikes.mp4 of the ``demo`` extra; without any a
+rendered pattern), made 10 s of 30 fps, 340x256, H.264 with B-frames, a key frame every 12 and every 250 frames. Medians
+of interleaved rounds, taken clip by clip and summed. Peers (``pip install tubelet[bench]``) that are not installed are
+left out and named. Each may scale by torch or by its own decoder; the best of all these is the best peer.
 """
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
+from statistics import geometric_mean
 
 import av
 import numpy as np
 import torch
+from decode_peers import peers
 from machine import median_seconds, write_result
+from torch.nn.functional import interpolate
 
+from tubelet.inference.samples import real_video
+from tubelet.types import InputError
+from tubelet.video import plan
 from tubelet.video.cache import FrameCache
 from tubelet.video.container import open_video
-from tubelet.video.decode import _Converter, _read_plain, read_frames
+from tubelet.video.convert import Crop, FrameBatch, FrameSize
+from tubelet.video.decode import iter_frames, read_clips, read_frames
 from tubelet.video.write import VideoWriter
 
 FPS, NUM_FRAMES, SIZE_WH = 30.0, 300, (340, 256)
-STARTS_PER_ROUND = 4
+STARTS_PER_VIDEO = 2
+SCALED, CROP = (128, 171), Crop(112, 112, 0.25, 0.75)
+SHAPES: Mapping[str, Crop | None] = {"128x171": None, "112x112": CROP}
+
+Reader = Callable[[Path, int, Crop | None], object]
 
 
-def make_video(path: Path, *, gop: int) -> None:
-    """Write smooth motion over a textured ground: like real video, about half of its frames are non-reference ones."""
-    width, height = SIZE_WH
-    rng = np.random.default_rng(0)
-    coarse = torch.from_numpy(rng.random((1, 3, height // 8, width // 4), dtype=np.float32))
-    ground = torch.nn.functional.interpolate(coarse, size=(height, 2 * width), mode="bicubic").clamp(0, 1)[0]
-    texture = (ground.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    y, x = np.mgrid[:height, :width]
-    with VideoWriter(path, width=width, height=height, fps=FPS, gop=gop, preset="medium") as writer:
-        for i in range(NUM_FRAMES):
-            pan = int(60 + 50 * np.sin(i / 40))
-            frame = texture[:, pan : pan + width].copy()
-            for k in range(4):  # moving discs stand for people
-                cx, cy = 170 + 120 * np.sin(i / 25 + k), 128 + 80 * np.cos(i / (18 + 4 * k) + k)
-                frame[(x - cx) ** 2 + (y - cy) ** 2 < (20 + 4 * k) ** 2] = (60 * k, 200 - 40 * k, 120)
-            writer.write(np.clip(frame + rng.integers(-2, 3, frame.shape), 0, 255).astype(np.uint8))
+def times_from(start: int) -> list[float]:
+    """Return the times of a clip whose first frame is frame ``start``."""
+    return [(start + 2 * i) / FPS for i in range(32)]
 
 
-def share_of_unreferenced(path: Path) -> float:
-    """Return the share of frames that no other frame needs."""
+def ours(path: Path, start: int, crop: Crop | None) -> object:
+    """Read a clip with this reader."""
+    return read_frames(path, times_from(start), exact_hw=SCALED, crop=crop)
+
+
+def lossy(path: Path, start: int, crop: Crop | None) -> object:
+    """Read a clip without the loop filter."""
+    return read_frames(path, times_from(start), exact_hw=SCALED, crop=crop, lossy=True)
+
+
+class Counter(FrameBatch):
+    """Counts frames and converts none."""
+
+    def __init__(self) -> None:
+        super().__init__("", FrameSize(), 1)
+        self.count = 0
+
+    def add(self, frame: av.VideoFrame, seconds: float | None) -> int:
+        """Count a frame."""
+        self.count += 1
+        return self.count - 1
+
+
+def floor(path: Path, start: int, crop: Crop | None) -> object:
+    """Decode what a clip needs and nothing else: no pixel is looked at."""
     with open_video(path) as video:
-        context = video.stream.codec_context
-        context.skip_frame = "NONREF"
-        return 1 - sum(1 for _ in video.container.decode(video.stream)) / NUM_FRAMES
+        return [plan.read_planned(video, group, Counter()) for group in plan.plan(video, times_from(start))]
 
 
-def decode_everything(path: Path, times: list[float]) -> np.ndarray:
-    """Decode the whole file and choose by index, as simple readers do."""
+def decode_everything(path: Path, start: int, crop: Crop | None) -> object:
+    """Decode the whole file to RGB, choose by index, scale: what simple readers do."""
     with av.open(str(path)) as container:
         container.streams.video[0].thread_type = "NONE"
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return np.stack([frames[round(time * FPS)] for time in times])
+    picked = torch.from_numpy(np.stack(frames[start : start + 64 : 2])).permute(0, 3, 1, 2)
+    return interpolate(picked, size=SCALED, mode="bilinear", antialias=True)
 
 
-def decode_without_plan(path: Path, times: list[float]) -> object:
-    """Seek and decode every frame from the key frame on: the reader's own slow path."""
-    with open_video(path) as video:
-        return _read_plain(video, times, _Converter(None))
+def pattern() -> list[np.ndarray]:
+    """Return smooth motion over a textured ground: like real video, about half of its frames are non-reference ones."""
+    width, height = SIZE_WH
+    rng = np.random.default_rng(0)
+    coarse = torch.from_numpy(rng.random((1, 3, height // 8, width // 4), dtype=np.float32))
+    ground = interpolate(coarse, size=(height, 2 * width), mode="bicubic").clamp(0, 1)[0]
+    texture = (ground.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    y, x = np.mgrid[:height, :width]
+    frames = []
+    for i in range(NUM_FRAMES):
+        pan = int(60 + 50 * np.sin(i / 40))
+        frame = texture[:, pan : pan + width].copy()
+        for k in range(4):  # moving discs stand for people
+            cx, cy = 170 + 120 * np.sin(i / 25 + k), 128 + 80 * np.cos(i / (18 + 4 * k) + k)
+            frame[(x - cx) ** 2 + (y - cy) ** 2 < (20 + 4 * k) ** 2] = (60 * k, 200 - 40 * k, 120)
+        frames.append(np.clip(frame + rng.integers(-2, 3, frame.shape), 0, 255).astype(np.uint8))
+    return frames
 
 
-def measure(path: Path, cache: FrameCache, *, gop: int, rounds: int) -> list[dict[str, object]]:
-    """Return a row for each reader on one video."""
-    cache.clip(path, [0.0])  # filled before the clock starts
-    starts = np.random.default_rng(1).uniform(0, (NUM_FRAMES - 64) / FPS, (rounds, STARTS_PER_ROUND))
-    readers: dict[str, Callable[[Path, list[float]], object]] = {
-        "decode everything, slice": decode_everything,
-        "seek, decode all (no plan)": decode_without_plan,
-        "read_frames": read_frames,
-        "read_frames, long side 128": partial(read_frames, long_side=128),
-        "FrameCache, long side 128": cache.clip,
+def frames_of(source: Path) -> list[np.ndarray]:
+    """Return 300 frames of a real video in the benchmark's size, to and fro where it is shorter."""
+    width, height = SIZE_WH
+    read = []
+    for _, frame in islice(iter_frames(source), NUM_FRAMES):
+        scale = max(width / frame.shape[1], height / frame.shape[0])
+        size = [int(np.ceil(side * scale)) for side in frame.shape[:2]]
+        pixels = torch.from_numpy(frame).permute(2, 0, 1)[None]
+        small = interpolate(pixels, size=size, mode="bilinear", antialias=True)[0, :, :height, :width]
+        read.append(np.ascontiguousarray(small.permute(1, 2, 0).numpy()))
+    return (read + (read[::-1] + read) * (NUM_FRAMES // len(read)))[:NUM_FRAMES]
+
+
+def make_videos(sources: list[Path], folder: Path, gop: int) -> list[Path]:
+    """Encode every source, or the pattern, with a key frame every ``gop`` frames."""
+    made = []
+    for number, frames in enumerate([frames_of(source) for source in sources] or [pattern()]):
+        made.append(folder / f"{number}_gop{gop}.mp4")
+        with VideoWriter(made[-1], width=SIZE_WH[0], height=SIZE_WH[1], fps=FPS, gop=gop, preset="medium") as writer:
+            for frame in frames:
+                writer.write(frame)
+    return made
+
+
+def run(read: Reader, videos: list[Path], starts: np.ndarray, crop: Crop | None) -> None:
+    """Read the clips of one round."""
+    for path in videos:
+        for start in starts:
+            read(path, int(start), crop)
+
+
+def compare(videos: list[Path], *, gop: int, rounds: int, clock: Callable[[], float]) -> list[dict[str, object]]:
+    """Return a row for each reader and shape."""
+    others = peers(SCALED)
+    own: dict[str, Reader] = {"ours": ours, "ours, lossy": lossy, "decode only": floor, "everything": decode_everything}
+    starts = np.random.default_rng(1).integers(0, NUM_FRAMES - 64, (len(videos), STARTS_PER_VIDEO))
+    rows: list[dict[str, object]] = []
+    for shape, crop in SHAPES.items():
+        seconds = dict.fromkeys([*own, *others], 0.0)
+        for path, some in zip(videos, starts, strict=True):
+            for start in some:  # clip by clip, so that a burst of load meets all readers alike
+                calls = {name: partial(reader, path, int(start), crop) for name, reader in {**own, **others}.items()}
+                for name, value in median_seconds(calls, rounds=rounds, clock=clock).items():
+                    seconds[name] += value / starts.size
+        best = min((seconds[name] for name in others), default=float("nan"))
+        rows += [
+            {
+                "reader": name,
+                "gop": gop,
+                "shape": shape,
+                "clock": clock.__name__,
+                "ms_per_clip": 1000 * value,
+                "clips_per_second": 1 / value,
+                "x_best_peer": best / value,
+                "x_everything": seconds["everything"] / value,
+                "x_floor": seconds["decode only"] / value,
+            }
+            for name, value in seconds.items()
+        ]
+    return rows
+
+
+def ten_clips(videos: list[Path], *, gop: int, rounds: int) -> dict[str, object]:
+    """Compare ten clips of each video in one pass with ten reads, and check that they are the same."""
+    starts = np.linspace(0, NUM_FRAMES - 64, 10).astype(int)
+    clips = [times_from(int(start)) for start in starts]
+
+    def together() -> None:
+        for path in videos:
+            read_clips(path, clips, exact_hw=SCALED, crop=CROP)
+
+    def apart() -> None:
+        for path in videos:
+            for clip in clips:
+                read_frames(path, clip, exact_hw=SCALED, crop=CROP)
+
+    for path in videos:
+        for one, clip in zip(read_clips(path, clips, exact_hw=SCALED, crop=CROP), clips, strict=True):
+            assert torch.equal(one.frames, read_frames(path, clip, exact_hw=SCALED, crop=CROP).frames)
+    seconds = median_seconds({"together": together, "apart": apart}, rounds=rounds)
+    value = seconds["together"] / len(videos)
+    name = "ten clips in one pass, against ten reads"
+    return {"reader": name, "gop": gop, "ms_per_clip": 100 * value, "x_apart": seconds["apart"] / seconds["together"]}
+
+
+def scaling(videos: list[Path], *, gop: int, rounds: int) -> dict[str, object]:
+    """Compare two processes with one: twice the clips in how much of twice the time."""
+    starts = np.random.default_rng(2).integers(0, NUM_FRAMES - 64, 4 * STARTS_PER_VIDEO)
+    with ProcessPoolExecutor(
+        2, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        work = partial(run, ours, videos, starts, CROP)
+        list(pool.map(_call, [work] * 4))  # both have started and imported
+
+        def use(processes: int) -> None:
+            list(pool.map(_call, [work] * processes))
+
+        seconds = median_seconds({"one": partial(use, 1), "two": partial(use, 2)}, rounds=rounds)
+    return {"reader": "two processes, against one", "gop": gop, "x_one": 2 * seconds["one"] / seconds["two"]}
+
+
+def _call(work: Callable[[], None]) -> None:
+    work()
+
+
+def cached(videos: list[Path], folder: Path, *, rounds: int) -> dict[str, object]:
+    """Return what the frame cache gives, once filled."""
+    cache = FrameCache(folder / "cache", 171, FPS)
+
+    def read(path: Path, start: int, crop: Crop | None) -> object:
+        return cache.clip(path, times_from(start))
+
+    starts = np.random.default_rng(1).integers(0, NUM_FRAMES - 64, STARTS_PER_VIDEO)
+    run(read, videos, starts, None)
+    seconds = median_seconds({"cache": partial(run, read, videos, starts, None)}, rounds=rounds)
+    clips = len(videos) * len(starts)
+    return {
+        "reader": "FrameCache, long side 171",
+        "ms_per_clip": 1000 * seconds["cache"] / clips,
+        "clips_per_second": clips / seconds["cache"],
     }
-
-    def run(reader: Callable[[Path, list[float]], object], rows: Iterator[np.ndarray]) -> None:
-        for start in next(rows):
-            reader(path, [round(float(start) * FPS) / FPS + i * 2 / FPS for i in range(32)])
-
-    calls = {name: partial(run, reader, iter(starts)) for name, reader in readers.items()}
-    seconds = median_seconds(calls, rounds=rounds)
-    base = seconds["decode everything, slice"]
-    share = share_of_unreferenced(path)
-    return [
-        {
-            "reader": name,
-            "gop": gop,
-            "unreferenced": round(share, 2),
-            "clips_per_second": STARTS_PER_ROUND / value,
-            "ms_per_clip": 1000 * value / STARTS_PER_ROUND,
-            "speedup": base / value,
-        }
-        for name, value in seconds.items()
-    ]
 
 
 def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="seconds of the processor: for a machine that is shared"
+    )
+    parser.add_argument("--videos", type=Path, nargs="*", default=[])
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
+    sources = list(arguments.videos)
+    try:
+        sources.append(real_video())
+    except InputError as error:
+        print(f"without bikes.mp4: {error}")
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         for gop in (12, 250):
-            path = Path(folder) / f"gop{gop}.mp4"
-            make_video(path, gop=gop)
-            cache = FrameCache(Path(folder) / "cache", 128, FPS)
-            rows += measure(path, cache, gop=gop, rounds=rounds)
+            videos = make_videos(sources, Path(folder), gop)
+            rows += compare(videos, gop=gop, rounds=arguments.rounds, clock=clock)
+            rows.append(ten_clips(videos, gop=gop, rounds=arguments.rounds))
+            rows.append(scaling(videos, gop=gop, rounds=arguments.rounds))
+        rows.append(cached(videos, Path(folder), rounds=arguments.rounds))
+    wins = [float(str(r["x_best_peer"])) for r in rows if r["reader"] == "ours" and "x_best_peer" in r]
+    print(f"ours against the best peer, geometric mean: {geometric_mean(wins):.2f}")
     write_result("decode", rows)
 
 
