@@ -107,7 +107,7 @@ def pattern() -> list[np.ndarray]:
 
 
 def frames_of(source: Path) -> list[np.ndarray]:
-    """Return 300 frames of a real video in the benchmark's size, to and fro where it is shorter."""
+    """Return 300 frames of a real video in the benchmark's size, forwards and backwards where it is shorter."""
     width, height = SIZE_WH
     read = []
     for _, frame in islice(iter_frames(source), NUM_FRAMES):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tubelet.types import VideoError
 
-CHUNK = 4
+CHUNK = 16
 """Frames whose colours are computed together: enough to hide the cost of a call, few enough for the cache."""
 
 PLANAR = frozenset({"yuv420p", "yuv422p", "yuv444p"})
