@@ -103,6 +103,43 @@ def test_evaluate_writes_numbers_and_detections(monkeypatch, run_folder, tmp_pat
     assert len(detections.read_text().splitlines()) == 60
 
 
+def test_evaluate_on_a_detectors_boxes(monkeypatch, capsys, run_folder, squares, tmp_path):
+    manifest = squares / "manifests/localise"
+    assert call(monkeypatch, "data", "detect", manifest, "--split", "test", "--out", tmp_path / "people.csv") == 0
+    # The squares are nobody; the annotated boxes, half of them unsure, stand for what a detector would find.
+    truth = read_manifest(manifest)
+    test = [c["clip_id"] for c in truth.clips.to_pylist() if c["split"] == "test"]
+    rows = [
+        f"{b['clip_id']},{b['pts_seconds']},{b['x1']},{b['y1']},{b['x2']},{b['y2']},,{0.9 if k % 2 else 0.3}"
+        for k, b in enumerate(b for b in truth.boxes.to_pylist() if b["clip_id"] in test)
+    ]
+    (tmp_path / "found.csv").write_text("\n".join(rows) + "\n")
+    both = tmp_path / "both"
+    assert call(monkeypatch, "data", "add-boxes", manifest, tmp_path / "found.csv", "--out", both) == 0
+    run = run_config(run_folder)
+    moved = [replace(task, manifest=str(both)) if task.kind == "localise" else task for task in run.tasks]
+    monkeypatch.setattr("tubelet.train.evaluate.run_config", lambda folder: replace(run, tasks=tuple(moved)))
+    numbers = tmp_path / "n.json"
+    evaluate = (
+        "evaluate",
+        run_folder,
+        "--split",
+        "test",
+        "--task",
+        "localise",
+        "--boxes",
+        "detected",
+        "--json",
+        numbers,
+    )
+    counts = []
+    for options in ((), ("--box-threshold", 0.5)):
+        assert call(monkeypatch, *evaluate, *options, "--detections", tmp_path / "d.csv") == 0
+        counts.append(len((tmp_path / "d.csv").read_text().splitlines()))
+        assert json.loads(numbers.read_text())["localise/ava"]["protocol"] == "official"
+    assert counts == [60, 30]  # 12 keyframes x 5 classes, then the sure half
+
+
 def test_localise_and_classify_a_raw_video(monkeypatch, capsys, run_folder, squares, tmp_path):
     assert call(monkeypatch, "localise", squares / VIDEO, "--model", run_folder, "--out", tmp_path) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["test-0.csv", "test-0.json", "test-0.mp4"]

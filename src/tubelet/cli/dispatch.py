@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, Any] = {
     "corpus": {"build": corpus.corpus_build},
     "data": {
         "import": data.import_source,
+        "detect": using.detect,
         "add-boxes": data.add_boxes,
         "info": data.info,
         "verify": data.verify,

@@ -126,6 +126,8 @@ def evaluate(
     *,
     split: str | None = None,
     task: tuple[str, ...] = (),
+    boxes: Literal["annotated", "detected", "both"] | None = None,
+    box_threshold: float | None = None,
     detections: Path | None = None,
     json: Path | None = None,
     device: str | None = None,
@@ -136,6 +138,8 @@ def evaluate(
         run: Run folder.
         split: Which split; default: each task's own evaluation split.
         task: Which tasks; default: all.
+        boxes: Person boxes of the localisation task; default: its own choice.
+        box_threshold: Least confidence of a detected box; default: the task's own.
         detections: Write the localisation task's scored boxes here, as an AVA csv; of several tasks choose one.
         json: Write every number here.
         device: cpu, cuda; default: a GPU if there is one.
@@ -150,7 +154,9 @@ def evaluate(
     if detections is not None and len(boxed) != 1:
         found = ", ".join(boxed) or "none"
         raise InputError(f"{run}: --detections holds one localisation task, found {found}; choose one with --task")
-    results = evaluate_run(run, split=split, tasks=task or None, device=device)
+    results = evaluate_run(
+        run, split=split, tasks=task or None, boxes=boxes, box_score_threshold=box_threshold, device=device
+    )
     numbers: dict[str, Any] = {}
     for name, result in results.items():
         numbers |= result.metrics

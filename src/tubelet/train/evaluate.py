@@ -1,7 +1,9 @@
 """Score a model on splits of its tasks: at the end of a run, or any finished run folder later."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -9,7 +11,7 @@ from tubelet.evals.run import TaskResult, evaluate_task
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import pick_device
 from tubelet.models.saved import load_model, read_meta
-from tubelet.tasks import Task, build_task
+from tubelet.tasks import BoxOrigin, Task, build_task
 from tubelet.train.config import RunConfig
 from tubelet.types import InputError
 from tubelet.video.cache import FrameCache
@@ -44,6 +46,8 @@ def evaluate_run(
     *,
     split: str | None = None,
     tasks: tuple[str, ...] | None = None,
+    boxes: BoxOrigin | None = None,
+    box_score_threshold: float | None = None,
     device: str | None = None,
     num_workers: int | None = None,
 ) -> dict[str, TaskResult]:
@@ -53,6 +57,8 @@ def evaluate_run(
         folder: Run folder.
         split: Split of every task; None = each task's ``eval_split``.
         tasks: Which tasks; None = all.
+        boxes: Person boxes of the localisation tasks; None = each task's ``eval_boxes``.
+        box_score_threshold: Detected boxes below it are not scored; None = each task's own.
         device: Where; None = a GPU if there is one.
         num_workers: Processes that prepare batches; None = as in training.
 
@@ -66,7 +72,12 @@ def evaluate_run(
     for name in tasks or ():
         if name not in configs:
             raise InputError(f"{folder}: the run has no task {name!r}; it has {', '.join(configs)}")
-    chosen = {name: build_task(configs[name], preprocess=run.preprocess) for name in tasks or configs}
+    changes: dict[str, Any] = {} if boxes is None else {"eval_boxes": boxes}
+    if box_score_threshold is not None:
+        changes["eval_box_score_threshold"] = box_score_threshold
+    chosen = {
+        name: build_task(replace(configs[name], **changes), preprocess=run.preprocess) for name in tasks or configs
+    }
     return evaluate_tasks(
         loaded.model,
         chosen,
