@@ -42,7 +42,7 @@ def make_damaged(good: Path, folder: Path) -> dict[str, Path]:
     write("ünï 影片 🎬", data)
     made["10 days claimed"] = write_at(folder / "days.mkv", [0.0, 0.04, 10 * 24 * 3600.0])
     made["one frame"] = write_numbered(folder / "one.mp4", num_frames=1)
-    made["no video stream"] = _sound(folder / "sound.mp4")
+    made["no video stream"] = write_sound(folder / "sound.mp4")
     made["pipe"] = folder / "pipe.mp4"
     os.mkfifo(made["pipe"])
     made["directory"] = folder / "directory.mp4"
@@ -82,7 +82,7 @@ def _claimed_frames(data: bytes, count: int) -> bytes:
     return bytes(out)
 
 
-def _sound(path: Path) -> Path:
+def write_sound(path: Path) -> Path:
     with av.open(str(path), "w") as box:
         stream = box.add_stream("aac", rate=16000)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")

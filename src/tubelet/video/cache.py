@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from tubelet.types import Clip, VideoError
-from tubelet.video.decode import WantedTimes, iter_frames
+from tubelet.video.decode import WantedTimes, iter_frames, wanted_times
 from tubelet.video.media import Media
 
 VERSION = 2
@@ -42,10 +42,7 @@ class FrameCache:
             VideoError: The video cannot be read, or it is cut short before a wanted time.
         """
         frames, header = self._entry(Media.of(path))
-        times_wanted = pts_seconds(1 / header["frame_seconds"]) if callable(pts_seconds) else pts_seconds
-        wanted = np.asarray(times_wanted, dtype=np.float64)
-        if wanted.size == 0 or not np.isfinite(wanted).all():
-            raise ValueError(f"pts_seconds must be one or more finite times, got {pts_seconds!r}")
+        wanted = wanted_times(pts_seconds, 1 / header["frame_seconds"])
         times = np.asarray(header["pts_seconds"], dtype=np.float64)
         slack = header["frame_seconds"] + 1e-6
         if header["broken"] is not None and wanted.max() > times[-1]:

@@ -137,13 +137,13 @@ def _read(media: Media, clips: Sequence[WantedTimes], size: FrameSize, lossy: bo
     if media.is_pictures:
         pictures = open_pictures(media)
         fps = pictures.fps
-        wanted = [_checked(clip, fps) for clip in clips]
+        wanted = [wanted_times(clip, fps) for clip in clips]
         times, inverse = np.unique(np.concatenate(wanted), return_inverse=True)
         answer = _pick_pictures(pictures, times, size, max_pixels)
     else:
         with open_video(media, max_pixels=max_pixels, lossy=lossy) as video:
             fps = video.fps
-            wanted = [_checked(clip, fps) for clip in clips]
+            wanted = [wanted_times(clip, fps) for clip in clips]
             times, inverse = np.unique(np.concatenate(wanted), return_inverse=True)
             answer = _pick(video, times, size)
     slack = 1 / fps + 1e-6
@@ -159,7 +159,12 @@ def _read(media: Media, clips: Sequence[WantedTimes], size: FrameSize, lossy: bo
     return results
 
 
-def _checked(times: WantedTimes, fps: float) -> np.ndarray:
+def wanted_times(times: WantedTimes, fps: float) -> np.ndarray:
+    """Return wanted times as float64 (T,).
+
+    Raises:
+        ValueError: There is none, or one is not finite.
+    """
     wanted = np.asarray(times(fps) if callable(times) else times, dtype=np.float64)
     if wanted.ndim != 1 or wanted.size == 0 or not np.isfinite(wanted).all():
         raise ValueError(f"pts_seconds must be one or more finite times, got {times!r}")

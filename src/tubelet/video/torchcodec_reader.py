@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from tubelet.types import Clip, InputError, VideoError
 from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video
 from tubelet.video.convert import Crop, FrameSize
-from tubelet.video.decode import WantedTimes
+from tubelet.video.decode import WantedTimes, wanted_times
 from tubelet.video.media import Media
 from tubelet.video.pictures import nearest
 
@@ -60,9 +60,7 @@ def read_frames(
     with open_video(media, max_pixels=max_pixels) as video:
         fps = video.fps
         shown = _times_shown(video)
-        wanted = np.asarray(pts_seconds(fps) if callable(pts_seconds) else pts_seconds, dtype=np.float64)
-        if wanted.ndim != 1 or wanted.size == 0 or not np.isfinite(wanted).all():
-            raise ValueError(f"pts_seconds must be one or more finite times, got {pts_seconds!r}")
+        wanted = wanted_times(pts_seconds, fps)
         if wanted.max() > shown[-1]:
             video.check_complete(shown[-1] + 1 / fps)
     chosen = [nearest(shown, time) for time in wanted]
