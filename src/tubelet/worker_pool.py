@@ -225,12 +225,13 @@ class WorkerPool:
 
     def _start_worker(self) -> None:
         ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                pid = template(self._modules).start_worker(theirs)
-        except BaseException:
+        with theirs:
+            # Twice: the template may have been killed, and the next one does it.
+            starts = (template(self._modules).start_worker(theirs) for _ in range(2))
+            pid = next((pid for pid in starts if pid is not None), None)
+        if pid is None:
             ours.close()
-            raise
+            raise RuntimeError("worker processes cannot be started; what they said is above")
         worker = _Worker(pid, ours)
         self._workers.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, worker)
@@ -247,6 +248,7 @@ class Template:
 
     def __init__(self, modules: Sequence[str]) -> None:
         self.owner = os.getpid()
+        self._gone = False
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair()
         with theirs:
@@ -264,18 +266,11 @@ class Template:
     @property
     def alive(self) -> bool:
         """Whether it can be asked; a copy of it in a forked process cannot."""
-        return self.owner == os.getpid() and self._process.poll() is None
+        return self.owner == os.getpid() and not self._gone and self._process.poll() is None
 
-    def start_worker(self, channel: socket.socket) -> int:
-        """Return the process id of a new worker at the other end of ``channel``.
-
-        Raises:
-            RuntimeError: Processes cannot be started here.
-        """
-        pid = self._ask(("start", 0), channel.fileno())
-        if pid is None:
-            raise RuntimeError("worker processes cannot be started; what they said is above")
-        return pid
+    def start_worker(self, channel: socket.socket) -> int | None:
+        """Return the process id of a new worker at the other end of ``channel``; None if this process is gone."""
+        return self._ask(("start", 0), channel.fileno())
 
     def bury(self, pid: int) -> int | None:
         """Wait for a worker that was told to end, or kill it; return its exit status, minus a signal, or None."""
@@ -290,11 +285,11 @@ class Template:
 
     def _ask(self, message: tuple[str, int], fd: int | None = None) -> int | None:
         with self._lock:
-            try:
+            answer = None
+            with suppress(OSError):
                 send(self._control, message, fd)
-            except OSError:
-                return None
-            answer = receive(self._control)
+                answer = receive(self._control)
+            self._gone = answer is None
         return None if answer is None else answer[0]
 
 

@@ -156,7 +156,9 @@ def _answer(order: Order, setup: Any, fd: int | None) -> Answer:
 
 def _next(channel: socket.socket, parent: int) -> tuple[Any, int | None] | None:
     """Wait for a message; None when the sender or the parent process is gone."""
-    while not select.select([channel], [], [], LOOK_SECONDS)[0]:
+    poll = select.poll()  # select takes no descriptors above 1023, and a trainer may have many files open
+    poll.register(channel, select.POLLIN)
+    while not poll.poll(LOOK_SECONDS * 1000):
         # A closed channel says it too, unless some other process of the parent's holds the other end.
         if os.getppid() != parent:
             return None

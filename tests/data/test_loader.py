@@ -347,6 +347,11 @@ def test_an_order_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
 def test_a_batch_lives_as_long_as_its_tensors(sets: dict[str, ClipDataset]) -> None:
     """The memory that workers wrote into is the batch's own: nothing that comes later changes it."""
     loader = batches(sets, mixture(sets, 30), num_workers=2, seed=9)
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    kept = list(batches(sets, mixture(sets, 30), num_workers=2, seed=9))
+    assert len(list(Path("/proc/self/fd").iterdir())) <= files + 3  # those of the template, at most
+    assert len(kept) == 30
+    del kept
     _, first = next(loader)
     before = first.video.clone()
     assert sum(1 for _ in loader) == 29

@@ -39,8 +39,9 @@ def share_video(shape: tuple[int, ...]) -> SharedVideo:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     os.truncate(fd, num_bytes)
-    memory = mmap.mmap(fd, num_bytes)
-    return SharedVideo(video=torch.frombuffer(memory, dtype=torch.uint8).view(shape), fd=fd)
+    # Unlike mmap's, this mapping holds no descriptor open: somebody may keep thousands of batches.
+    video = torch.from_file(f"/dev/fd/{fd}", shared=True, size=num_bytes, dtype=torch.uint8)
+    return SharedVideo(video=video.view(shape), fd=fd)
 
 
 def make_sample(
