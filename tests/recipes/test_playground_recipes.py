@@ -61,6 +61,11 @@ def test_ava_has_the_values_of_paper_a(squares: Path) -> None:
     assert (ava.boxes, ava.box_score_threshold, ava.label_smoothing) == ("detected", 0.8, 0.1)
     assert (ava.augment.scale_range, ava.augment.box_jitter) == ((0.65, 1.1), 0.15)
     assert (kinetics.boxes, kinetics.box_score_threshold) == ("annotated", 0.0)
+    assert (ava.eval_boxes, ava.eval_box_score_threshold) == ("detected", 0.8)
+    # A.1: AVA-Kinetics is trained on annotated boxes and scored on detections from 0.2.
+    (kinetics_boxes,) = cofinetune_ava([squares / "manifests" / "localise"], boxes="annotated").tasks
+    assert (kinetics_boxes.boxes, kinetics_boxes.eval_boxes) == ("annotated", "detected")
+    assert kinetics_boxes.eval_box_score_threshold == 0.2
     ours = cofinetune_ava([squares / "manifests" / "localise"], not_in_paper=NotInPaper(weight_decay=0.1))
     assert ours.optim.weight_decay == 0.1
     with pytest.raises(InputError, match="at least one manifest"):
