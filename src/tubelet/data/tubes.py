@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from tubelet.data.boxed_videos import BoxedVideo, clips_table, find_videos, join_actions, leave_out_of_place, rows_table
-from tubelet.data.foreign_pickle import read_foreign_pickle
 from tubelet.data.manifest import Manifest, write_manifest
 from tubelet.data.media import MediaFolder, is_frames
+from tubelet.foreign_pickle import read_foreign_pickle
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 from tubelet.video.container import probe

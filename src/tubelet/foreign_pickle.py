@@ -1,4 +1,4 @@
-"""Read the pickles that published annotation comes in, without running what they say.
+"""Read the pickles that published annotation and weights come in, without running what they say.
 
 A pickle is a program; ``pickle.load`` runs it. Here every class it names is refused but numpy's arrays and scalars, and
 those are rebuilt from their bytes by this file, so a damaged or hostile pickle ends in one error line.
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tubelet.data.ava_csv import AvaTable, read_bytes
 from tubelet.types import InputError
 
 MAX_BYTES = 1 << 31
@@ -92,9 +91,12 @@ def read_foreign_pickle(path: Path) -> Any:
     Raises:
         InputError: It cannot be read, is no pickle, or holds anything else.
     """
-    data = read_bytes(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if len(data) > MAX_BYTES:
-        raise InputError(f"{path}: {len(data)} bytes; expected an annotation file of 2 GiB at most")
+        raise InputError(f"{path}: {len(data)} bytes; expected a pickle of 2 GiB at most")
     try:
         return _arrays(_Unpickler(io.BytesIO(data), encoding="latin1").load())
     except Exception as error:  # a damaged pickle raises anything at all, from EOFError to MemoryError
@@ -111,39 +113,3 @@ def _arrays(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_arrays(item) for item in value)
     return value
-
-
-def read_proposals(path: Path) -> AvaTable:
-    """Read mmaction2's proposals: ``"video,0902"`` to an array (N, 5) of x1, y1, x2, y2, score, or (N, 4).
-
-    Raises:
-        InputError: Anything else is in it.
-    """
-    held = read_foreign_pickle(path)
-    if not isinstance(held, dict):
-        raise InputError(f"{path}: holds a {type(held).__name__}, expected a dict of 'video,seconds' to boxes")
-    videos, times, boxes = [], [], [np.zeros((0, 5))]
-    for key, rows in held.items():
-        video, _, seconds = str(key).rpartition(",")
-        try:
-            time, found = float(seconds), np.asarray(rows, dtype=np.float64)
-        except (ValueError, TypeError):
-            raise InputError(f"{path}: {key!r}: expected 'video,seconds' and an array of boxes") from None
-        if not video or (found.size and (found.ndim != 2 or found.shape[1] not in (4, 5))):
-            raise InputError(f"{path}: {key!r}: array {found.shape}, expected (N, 5): x1, y1, x2, y2, score")
-        if found.size == 0:
-            continue
-        found = found if found.shape[1] == 5 else np.hstack([found, np.ones((len(found), 1))])
-        videos += [video] * len(found)
-        times += [time] * len(found)
-        boxes.append(found)
-    every = np.concatenate(boxes)
-    if not np.isfinite(every).all():
-        raise InputError(f"{path}: boxes that are not finite numbers")
-    return AvaTable(
-        video=np.array(videos, dtype=object),
-        pts_seconds=np.array(times, dtype=np.float64),
-        boxes_norm=every[:, :4],
-        label_ids=np.full(len(every), -1, dtype=np.int32),
-        scores=every[:, 4],
-    )
