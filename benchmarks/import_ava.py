@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from machine import write_result
 
 from tubelet.data.ava import import_ava
@@ -76,13 +77,20 @@ def seconds_of(call: Any, *, rounds: int = ROUNDS) -> float:
     return statistics.median(times)
 
 
+def table_of(query: str) -> pa.Table:
+    """Return what a query gives."""
+    relation = duckdb.sql(query)
+    assert relation is not None, "a select has a result"
+    return relation.to_arrow_table()
+
+
 def clips_manifest(folder: Path, number: int) -> Path:
     """Write a classification manifest of ``number`` clips."""
     query = f"""select 'clip' || i as clip_id, 'train/class' || i % 400 || '/' || i || '.mp4' as video,
         0.0::double as start_seconds, 10.0::double as end_seconds,
         case when i % 10 = 0 then 'val' else 'train' end as split, [(i % 400)::int] as labels
         from range({number}) t(i)"""
-    clips = duckdb.sql(query).to_arrow_table()
+    clips = table_of(query)
     write_manifest(
         folder,
         name="many",
@@ -99,16 +107,16 @@ def clips_manifest(folder: Path, number: int) -> Path:
 
 def boxes_manifest(folder: Path, number: int) -> Path:
     """Write a localisation manifest of ``number`` boxes, half of them detected, on a thousandth as many clips."""
-    clips = duckdb.sql(
+    clips = table_of(
         f"""select 'clip' || i as clip_id, i || '.mp4' as video, 0.0::double as start_seconds,
         1000.0::double as end_seconds, 'train' as split, []::int[] as labels from range({number // 1000}) t(i)"""
-    ).to_arrow_table()
-    boxes = duckdb.sql(
+    )
+    boxes = table_of(
         f"""select 'clip' || i // 1000 as clip_id, (i % 1000 // 4)::double as pts_seconds, 0.1 as x1, 0.1 as y1,
         0.5 + (i % 2) / 100 as x2, 0.9 as y2,
         case when i % 2 = 0 then [(i % 200)::int, (i % 200 + 200)::int] else [] end as labels,
         case when i % 2 = 0 then 'annotated' else 'detected' end as origin from range({number}) t(i)"""
-    ).to_arrow_table()
+    )
     write_manifest(
         folder,
         name="many",

@@ -329,7 +329,8 @@ def _react(
 ) -> tuple[Performance, Performance]:
     """Let an actor flinch where the other one's hits land: thrown back from the front, forward from behind."""
     flinching = {id(p.first): p for p, _ in scenes if p.flinches}
-    at, hits = 0, ([], [])  # type: tuple[list[int], list[int]]
+    hits: tuple[list[int], list[int]] = ([], [])
+    at = 0
     for _, turn, _, _ in plan:
         pair = flinching.get(id(turn.activity))
         if pair is not None and pair.reach is not None:
