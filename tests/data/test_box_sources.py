@@ -146,12 +146,12 @@ def test_ucf24(tmp_path: Path, tube_media: Path) -> None:
 
 def test_jhmdb_has_three_splits_and_multisports_hides_its_test_set(tmp_path: Path, tube_media: Path) -> None:
     files: dict[str, Any] = {"annotations": write_tubes(tmp_path / "gt.pkl"), "media_root": tube_media}
-    second = import_jhmdb(**files, out=tmp_path / "jhmdb", split=2)
+    second = import_jhmdb(**files, out=tmp_path / "jhmdb", fold="2")
     assert [(row["clip_id"], row["split"], row["fps"]) for row in second.clips.to_pylist()] == [
         ("Basketball/v_a", "test", 30.0)
     ]
     with pytest.raises(InputError, match=r"gt\.pkl: split 3, expected 1\.\.2"):
-        import_jhmdb(**files, out=tmp_path / "third", split=3)
+        import_jhmdb(**files, out=tmp_path / "third", fold="3")
     sports = import_multisports(**files, out=tmp_path / "multisports")
     assert {row["split"] for row in sports.clips.to_pylist()} == {"train", "val"}
     assert "CC BY-NC" in sports.licence

@@ -48,7 +48,7 @@ from tubelet.data.boxed_videos import (
     rows_table,
 )
 from tubelet.data.manifest import BOXES_SCHEMA, KEYFRAMES_SCHEMA, Manifest, write_manifest
-from tubelet.data.media import MediaFolder
+from tubelet.data.media_folder import MediaFolder
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

@@ -26,7 +26,7 @@ from tubelet.data.ava_csv import AvaTable, keyframe_of, read_ava_csv
 from tubelet.data.ava_lists import ava_label_space
 from tubelet.data.boxed_videos import BoxedVideo, clips_table
 from tubelet.data.manifest import BOXES_SCHEMA, CLIPS_SCHEMA, KEYFRAMES_SCHEMA, Manifest, write_manifest
-from tubelet.data.media import MediaFolder, is_frames, without_suffix
+from tubelet.data.media_folder import MediaFolder, is_frames, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tubelet.data.annotation_files import ClassNames, read_classes
 from tubelet.data.manifest import Manifest
-from tubelet.data.media import ClipRow, MediaFolder, share_of, without_suffix, write_clips
+from tubelet.data.media_folder import ClipRow, MediaFolder, share_of, without_suffix, write_clips
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

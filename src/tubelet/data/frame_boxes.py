@@ -17,7 +17,7 @@ from tubelet.data.boxed_videos import (
     rows_table,
 )
 from tubelet.data.manifest import Manifest, write_manifest
-from tubelet.data.media import MediaFolder, is_frames
+from tubelet.data.media_folder import MediaFolder, is_frames
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 from tubelet.video.container import probe

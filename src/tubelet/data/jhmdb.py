@@ -21,7 +21,7 @@ def import_jhmdb(
     annotations: Path,
     media_root: Path,
     out: Path,
-    split: Literal[1, 2, 3] = 1,
+    fold: Literal["1", "2", "3"] = "1",
     frames_fps: float = 30.0,
     keyframe_every: int = 1,
     name: str = "jhmdb",
@@ -32,7 +32,7 @@ def import_jhmdb(
         annotations: JHMDB-GT.pkl.
         media_root: Folder of the folders of frames, or of the videos.
         out: Folder of the manifest.
-        split: Which of the three.
+        fold: Which of the three splits.
         frames_fps: Rate of folders of frames.
         keyframe_every: Use each n-th annotated frame.
         name: Of the data set, its task and head.
@@ -42,7 +42,7 @@ def import_jhmdb(
     """
     return write_tubes(
         annotations,
-        read_tubes(annotations, split=split),
+        read_tubes(annotations, split=int(fold)),
         media_root=media_root,
         out=out,
         name=name,

@@ -17,7 +17,7 @@ from typing import Literal
 
 from tubelet.data.annotation_files import ClassNames, packaged_label_space, table_rows, whole_number
 from tubelet.data.manifest import Manifest
-from tubelet.data.media import ClipRow, MediaFolder, write_clips
+from tubelet.data.media_folder import ClipRow, MediaFolder, write_clips
 from tubelet.types import InputError
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")

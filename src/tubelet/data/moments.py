@@ -21,7 +21,7 @@ from tubelet.data.annotation_files import (
     whole_number,
 )
 from tubelet.data.manifest import Manifest
-from tubelet.data.media import ClipRow, MediaFolder, without_suffix, write_clips
+from tubelet.data.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

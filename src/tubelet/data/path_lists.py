@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tubelet.data.annotation_files import given, plain_lines, read_classes, whole_number
 from tubelet.data.manifest import Manifest
-from tubelet.data.media import ClipRow, MediaFolder, without_suffix, write_clips
+from tubelet.data.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

@@ -28,7 +28,7 @@ from tubelet.data.annotation_files import (
     whole_number,
 )
 from tubelet.data.manifest import Manifest
-from tubelet.data.media import ClipRow, MediaFolder, write_clips
+from tubelet.data.media_folder import ClipRow, MediaFolder, write_clips
 from tubelet.labels import LabelSpace, swap_sides
 from tubelet.types import InputError
 

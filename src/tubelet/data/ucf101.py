@@ -14,7 +14,7 @@ from typing import Literal
 
 from tubelet.data.annotation_files import ClassNames, packaged_label_space, plain_lines
 from tubelet.data.manifest import Manifest
-from tubelet.data.media import ClipRow, MediaFolder, without_suffix, write_clips
+from tubelet.data.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
 from tubelet.types import InputError
 
 
