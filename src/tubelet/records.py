@@ -63,7 +63,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             raise InputError(f"{where}: expected one of {', '.join(map(str, get_args(kind)))}, found {value!r}")
         return value
     if origin in (Union, types.UnionType):
-        return _convert_optional(get_args(kind), value, where)
+        return _convert_union(get_args(kind), value, where)
     if origin is tuple:
         return _convert_tuple(get_args(kind), value, where)
     if isinstance(kind, type) and is_dataclass(kind):
@@ -76,11 +76,36 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _convert_optional(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+def family_from_json(kinds: tuple[type[T], ...], data: Any, *, where: str) -> T:
+    """Rebuild one of several dataclasses, told apart by the option ``family``, whose default differs in each.
+
+    Args:
+        kinds: The dataclasses; data without ``family`` are the first, which is how files from before it read.
+        data: Plain JSON.
+        where: File or option the data came from, for messages.
+
+    Raises:
+        InputError: As ``from_json``, or no dataclass has that family.
+    """
+    families = {_family(kind): kind for kind in kinds}
+    family = data.get("family", _family(kinds[0])) if isinstance(data, dict) else _family(kinds[0])
+    if family not in families:
+        raise InputError(f"{where}: expected a family of {', '.join(families)}, found {family!r}")
+    return from_json(families[family], data, where=where)
+
+
+def _family(kind: Any) -> str:
+    (name,) = (str(field.default) for field in fields(kind) if field.name == "family")
+    return name
+
+
+def _convert_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in kinds:
         return None
-    (kind,) = [k for k in kinds if k is not type(None)]
-    return _convert(kind, value, where)
+    present = tuple(k for k in kinds if k is not type(None))
+    if len(present) > 1:
+        return family_from_json(present, value, where=where)
+    return _convert(present[0], value, where)
 
 
 def _convert_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

@@ -38,7 +38,7 @@ def test_averaging_over_time_first_equals_pooling_the_tube() -> None:
     ]
     tube = torch.stack(steps).mean(dim=(0, 3, 4))
     expected = tube @ head.linear.weight.T + head.linear.bias
-    torch.testing.assert_close(head(tokens, boxes, box_clip, (96, 128)), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(head(tokens, boxes, box_clip, 16), expected, rtol=0, atol=1e-12)
 
 
 def test_a_box_sees_only_its_place_in_its_clip() -> None:
@@ -46,14 +46,12 @@ def test_a_box_sees_only_its_place_in_its_clip() -> None:
     tokens = torch.zeros(2, 2, 4, 4, 1)
     tokens[1, :, 1:3, 1:3] = 5.0  # pixels 16..48 of clip 1
     boxes = torch.tensor([[24.0, 24.0, 40.0, 40.0]] * 2 + [[0.0, 0.0, 8.0, 8.0]])
-    pooled = (head(tokens, boxes, torch.tensor([0, 1, 1]), (64, 64)) - head.linear.bias) / head.linear.weight
+    pooled = (head(tokens, boxes, torch.tensor([0, 1, 1]), 16) - head.linear.bias) / head.linear.weight
     assert pooled.flatten().tolist() == pytest.approx([0.0, 5.0, 0.0], abs=1e-6)
 
 
 def test_no_boxes() -> None:
-    logits = ActionHead(6, 3)(
-        torch.randn(2, 4, 4, 4, 6), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), (64, 64)
-    )
+    logits = ActionHead(6, 3)(torch.randn(2, 4, 4, 4, 6), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 16)
     assert logits.shape == (0, 3)
 
 

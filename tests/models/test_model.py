@@ -1,17 +1,21 @@
 """VideoModel: heads by task, errors with shapes, strict loading, training."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from tubelet.labels import LabelSpace
 from tubelet.losses import sigmoid_cross_entropy, softmax_cross_entropy
-from tubelet.models.model import HeadConfig, VideoModel, measure_cost
+from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel, measure_cost, read_backbone_config
 from tubelet.models.precision import compute_dtype, default_autocast
-from tubelet.models.saved import load_backbone
+from tubelet.models.resnet3d import ResNet3DConfig
+from tubelet.models.saved import MODEL_FILE, HeadMeta, load_backbone, load_model, model_meta, save_tensors
 from tubelet.models.vivit import ViViTConfig
-from tubelet.types import InputError
+from tubelet.records import to_json, write_json
+from tubelet.types import InputError, Preprocess
 
 CONFIG = ViViTConfig(size=32, num_frames=4, patch=8, dim=32, spatial_layers=1, temporal_layers=1, num_heads=2)
 HEADS = {
@@ -88,6 +92,39 @@ def test_load_backbone_is_strict(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f"{name}: not a whole safetensors file"):
             load_backbone(model, tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [CONFIG, ResNet3DConfig(depth=18, convolution="2d", size=32, num_frames=4, pool1=True)],
+)
+def test_a_run_folder_rebuilds_either_family(config: BackboneConfig, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = VideoModel(config, {"task": HeadConfig(kind="classify", num_classes=2)}).eval()
+    torch.nn.init.normal_(model.heads["task"].linear.weight)
+    head = HeadMeta(kind="classify", label_space=LabelSpace(name="pair", names=("a", "b")), score="softmax")
+    preprocess = Preprocess(size=32, num_frames=4, frame_stride=1, fps=25.0)
+    meta = model_meta(recipe="r", backbone=config, preprocess=preprocess, heads={"task": head}, extra={})
+    write_json(tmp_path / "meta.json", meta)
+    save_tensors(tmp_path / MODEL_FILE, model.state_dict())
+    loaded = load_model(tmp_path)
+    assert loaded.model.backbone.config == config
+    video = torch.randn(1, 3, 4, 32, 32)
+    assert torch.equal(loaded.model(video, "task"), model(video, "task"))
+
+
+def test_a_config_from_before_there_were_families_is_a_vivit() -> None:
+    data = {k: v for k, v in to_json(CONFIG).items() if k not in ("family", "pooling", "activation", "norm_eps")}
+    assert read_backbone_config(data, where="meta.json") == CONFIG
+    with pytest.raises(InputError, match=r"meta.json: expected a family of vivit, resnet3d, found 'mlp'"):
+        read_backbone_config({"family": "mlp"}, where="meta.json")
+    with pytest.raises(InputError, match=r"ResNet3DConfig has no option 'dept'; did you mean 'depth'\?"):
+        read_backbone_config({"family": "resnet3d", "dept": 18}, where="meta.json")
+
+
+def test_no_boxes_where_no_grid_is_left() -> None:
+    with pytest.raises(InputError, match="'frame_token' pools frames"):
+        VideoModel(dataclasses.replace(CONFIG, aggregation="frame_token"), HEADS)
 
 
 def test_cost_counts_heads_apart() -> None:

@@ -4,14 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from tubelet.models.encoder import attend, drop_path
 from tubelet.models.model import measure_cost
 from tubelet.models.vivit import (
     VIVIT_SIZES,
     TubeletEmbedding,
     ViViT,
     ViViTConfig,
-    attend,
-    drop_path,
     resize_space_positions,
     resize_time_positions,
     vivit_config,
@@ -117,7 +116,7 @@ def test_wrong_shapes_are_named(shape: tuple[int, ...]) -> None:
         ({"num_frames": 9}, "multiple of tubelet 2"),
         ({"dim": 25}, "multiple of num_heads 2"),
         ({"stochastic_depth": 1.0}, "stochastic_depth is 1.0"),
-        ({"aggregation": "joint"}, "aggregation is 'joint'"),
+        ({"aggregation": "divided"}, "aggregation is 'divided'"),
         ({"spatial_layers": 0}, "spatial_layers is 0"),
     ],
 )

@@ -51,14 +51,14 @@ class ActionHead(nn.Module):
         self.output_size = output_size
         self.linear = _zero_linear(dim, num_classes)
 
-    def forward(self, tokens: Tensor, boxes: Tensor, box_clip: Tensor, canvas_hw: tuple[int, int]) -> Tensor:
+    def forward(self, tokens: Tensor, boxes: Tensor, box_clip: Tensor, stride: int) -> Tensor:
         """Score the boxes.
 
         Args:
             tokens: (B, t, h, w, D).
             boxes: (N, 4) xyxy at the keyframe, in pixels of the canvas the tokens were computed from.
             box_clip: int64 (N,), the clip of each box; clips may have any number of boxes, also none.
-            canvas_hw: Height and width of the canvas in pixels.
+            stride: Side of a cell of the grid, in pixels.
 
         Returns:
             Logits (N, K).
@@ -66,11 +66,6 @@ class ActionHead(nn.Module):
         _check_tokens(tokens, self.linear.in_features)
         with torch.autocast(tokens.device.type, enabled=False):
             features = tokens.to(self.linear.weight.dtype).mean(dim=1).permute(0, 3, 1, 2)  # (B, D, h, w)
-            scale_h, scale_w = (grid / side for grid, side in zip(features.shape[2:], canvas_hw, strict=True))
-            if scale_h != scale_w:
-                raise ValueError(
-                    f"a {features.shape[2:]} token grid on a {canvas_hw} canvas has patches that are not square"
-                )
-            pooled = roi_align(features, boxes, box_clip, output_size=self.output_size, spatial_scale=scale_h)
+            pooled = roi_align(features, boxes, box_clip, output_size=self.output_size, spatial_scale=1 / stride)
             logits: Tensor = self.linear(pooled.mean(dim=(2, 3)))
         return logits

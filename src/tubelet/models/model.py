@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tubelet.models.heads import ActionHead, ClassificationHead
+from tubelet.models.resnet3d import ResNet3D, ResNet3DConfig
 from tubelet.models.vivit import ViViT, ViViTConfig
+from tubelet.records import family_from_json
 from tubelet.types import InputError
 
 HeadKind = Literal["classify", "localise"]
+Backbone = ViViT | ResNet3D
+BackboneConfig = ViViTConfig | ResNet3DConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +50,16 @@ class VideoModel(nn.Module):
     State-dict keys: ``backbone.*`` and ``heads.<task>.linear.*``.
     """
 
-    def __init__(self, backbone_config: ViViTConfig, heads: Mapping[str, HeadConfig]) -> None:
+    def __init__(self, backbone_config: BackboneConfig, heads: Mapping[str, HeadConfig]) -> None:
         super().__init__()
         for task in heads:
             if not task or "." in task:
                 raise InputError(f"task name {task!r} cannot name a head: expected at least one character and no '.'")
+        localises = any(config.kind == "localise" for config in heads.values())
+        if localises and isinstance(backbone_config, ViViTConfig) and backbone_config.aggregation == "frame_token":
+            raise InputError("aggregation 'frame_token' pools frames to single tokens, which leaves no grid for boxes")
         self.head_configs = dict(heads)
-        self.backbone = ViViT(backbone_config)
+        self.backbone = build_backbone(backbone_config)
         self.heads = nn.ModuleDict({task: _build_head(self.backbone.dim, config) for task, config in heads.items()})
 
     def forward(self, video: Tensor, task: str, boxes: Tensor | None = None, box_clip: Tensor | None = None) -> Tensor:
@@ -76,7 +83,7 @@ class VideoModel(nn.Module):
         if kind == "classify":
             if boxes is not None or box_clip is not None:
                 raise ValueError(f"task {task!r} classifies whole clips, expected no boxes")
-            logits: Tensor = self.heads[task](self.backbone(video))
+            logits: Tensor = self.heads[task](self.backbone.clip_tokens(video))
             return logits
         if boxes is None or box_clip is None:
             raise ValueError(f"task {task!r} localises, expected boxes (N, 4) and box_clip (N,)")
@@ -85,9 +92,22 @@ class VideoModel(nn.Module):
                 f"task {task!r}: boxes has shape {tuple(boxes.shape)}, box_clip {tuple(box_clip.shape)}, "
                 "expected (N, 4) and (N,)"
             )
-        canvas_hw = (video.shape[-2], video.shape[-1])
-        logits = self.heads[task](self.backbone(video), boxes, box_clip, canvas_hw)
+        logits = self.heads[task](self.backbone(video), boxes, box_clip, self.backbone.stride)
         return logits
+
+
+def build_backbone(config: BackboneConfig) -> Backbone:
+    """Return the backbone of a config, with the random weights that training from scratch begins with.
+
+    Every backbone maps video (B, 3, T, H, W) to a grid of features (B, t, h, w, D), which ``clip_tokens`` reduces to
+    those that a clip is classified on; it has its width D as ``dim`` and the pixels per cell of the grid as ``stride``.
+    """
+    return ViViT(config) if isinstance(config, ViViTConfig) else ResNet3D(config)
+
+
+def read_backbone_config(data: Any, *, where: str) -> BackboneConfig:
+    """Return the config that ``meta.json`` holds as plain JSON; ``where`` names the file in messages."""
+    return family_from_json(get_args(BackboneConfig), data, where=where)  # type: ignore[no-any-return]  # of a union's parts
 
 
 def _build_head(dim: int, config: HeadConfig) -> nn.Module:
@@ -96,7 +116,7 @@ def _build_head(dim: int, config: HeadConfig) -> nn.Module:
     return ActionHead(dim, config.num_classes)
 
 
-def measure_cost(backbone_config: ViViTConfig, heads: Mapping[str, HeadConfig] | None = None) -> ModelCost:
+def measure_cost(backbone_config: BackboneConfig, heads: Mapping[str, HeadConfig] | None = None) -> ModelCost:
     """Count parameters and the backbone's multiply-accumulates for one clip; allocates and computes nothing."""
     with torch.device("meta"):
         model = VideoModel(backbone_config, heads or {}).eval()

@@ -256,7 +256,12 @@ class ResNet3D(nn.Module):
         """
         if video.ndim != 5 or video.shape[1] != 3 or 0 in video.shape[2:]:
             raise ValueError(f"video has shape {tuple(video.shape)}, expected (B, 3, T, H, W) of at least one pixel")
-        x = self.stem(video.contiguous(memory_format=torch.channels_last_3d))
+        x: Tensor = self.stem(video.contiguous(memory_format=torch.channels_last_3d))
         for stage in self.stages:
             x = stage(x)
         return x.permute(0, 2, 3, 4, 1)
+
+    def clip_tokens(self, video: Tensor) -> Tensor:
+        """Encode a batch of clips into the features whose mean they are classified on: all of ``forward``'s."""
+        features: Tensor = self(video)
+        return features

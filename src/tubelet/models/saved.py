@@ -16,8 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tubelet.labels import LabelSpace
-from tubelet.models.model import HeadConfig, VideoModel
-from tubelet.models.vivit import ViViTConfig
+from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel, read_backbone_config
 from tubelet.records import from_json, read_json, to_json
 from tubelet.types import InputError, Preprocess
 
@@ -77,7 +76,12 @@ def probabilities(logits: Tensor, kind: ScoreKind) -> Tensor:
 
 
 def model_meta(
-    *, recipe: str, backbone: ViViTConfig, preprocess: Preprocess, heads: Mapping[str, HeadMeta], extra: dict[str, Any]
+    *,
+    recipe: str,
+    backbone: BackboneConfig,
+    preprocess: Preprocess,
+    heads: Mapping[str, HeadMeta],
+    extra: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the content of ``meta.json``.
 
@@ -165,7 +169,7 @@ def load_model(folder: Path | str, *, device: torch.device | str = "cpu") -> Loa
     meta = read_meta(folder)
     where = str(folder / META_FILE)
     heads = read_heads(meta, where=where)
-    backbone = from_json(ViViTConfig, meta["backbone"], where=where)
+    backbone = read_backbone_config(meta["backbone"], where=where)
     configs = {name: head.config for name, head in heads.items()}
     model = VideoModel(backbone, configs)
     if not (folder / MODEL_FILE).exists():

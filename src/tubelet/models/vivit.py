@@ -1,15 +1,15 @@
-"""ViViT Factorised Encoder that keeps its tokens per place.
+"""ViViT: the Factorised Encoder, and the joint space-time transformer that public PyTorch weights are made for.
 
-Paper: Arnab et al., "ViViT: A Video Vision Transformer" (ICCV 2021), model 2; used as backbone by paper A (3.1).
-Public code: Scenic, ``projects/vivit`` (Apache-2.0). As there: pre-LN blocks, tanh-approximated GELU, LayerNorm
-eps 1e-6, one learned position per patch and one per time step, a final LayerNorm in each encoder, drop-path growing
-linearly from 0 to its rate inside each encoder, drawn per clip and separately for both residuals of a block.
+Paper: Arnab et al., "ViViT: A Video Vision Transformer" (ICCV 2021), models 1 and 2; model 2 is paper A's backbone
+(3.1). Public code: Scenic, ``projects/vivit`` (Apache-2.0). As there: pre-LN blocks, tanh-approximated GELU, LayerNorm
+eps 1e-6, one learned position per patch and one per time step, a final LayerNorm in each encoder (``encoder.py``).
+
 Departure: the public model pools every frame to a class token, which leaves nothing to ROI-align. Paper A ROI-aligns
 the encoded tokens z^L *and* classifies on their average; both hold if the temporal encoder runs once per spatial
-location (``aggregation="per_place"``, the default). There is no class token.
+location (``aggregation="per_place"``, the default), without a class token. The other readings are switches.
 
 Shape letters: B clips, T frames, H x W pixels, t x h x w token grid (T/tubelet, H/patch, W/patch), P = h*w places,
-D width, A attention heads, N tokens that attend to each other, R independent rows of them.
+D width, R rows of N tokens that attend to each other.
 """
 
 import math
@@ -20,16 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tubelet.models.encoder import Activation, Encoder
 from tubelet.types import InputError
 
-Aggregation = Literal["per_place", "spatial_only", "broadcast_temporal"]
-LAYER_NORM_EPS = 1e-6
-PLAIN_ATTENTION_TOKENS = 256
+Aggregation = Literal["per_place", "spatial_only", "broadcast_temporal", "frame_token", "joint"]
+Pooling = Literal["mean", "class_token", "normalised_mean"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViViTConfig:
-    """Everything that decides the parameters of a :class:`ViViT`."""
+    """Everything that decides the parameters of a :class:`ViViT`. An image ViT is one of 1 frame, ``spatial_only``."""
 
     size: int
     """Side of the square canvas in pixels that the position embeddings are made for; other sizes are interpolated."""
@@ -38,8 +38,9 @@ class ViViTConfig:
     dim: int
     """Width D of a token."""
     spatial_layers: int
+    """All layers when ``aggregation`` is ``joint``."""
     temporal_layers: int
-    """Ignored (none are built) when ``aggregation`` is ``spatial_only``."""
+    """Ignored (none are built) when ``aggregation`` is ``spatial_only`` or ``joint``."""
     num_heads: int
     patch: int = 16
     """Side of a tubelet in pixels."""
@@ -50,7 +51,18 @@ class ViViTConfig:
     """Drop-path rate of the last block of each encoder, in [0, 1); paper A trains with 0.2 (A.1)."""
     aggregation: Aggregation = "per_place"
     """``per_place``: attention over time at every place. ``spatial_only``: no attention over time.
-    ``broadcast_temporal``: attention over time of each frame's mean token, added back to all its places."""
+    ``broadcast_temporal``: attention over time of each frame's mean token, added back to all its places.
+    ``frame_token``: attention over time of each frame's class token, as released; no grid is left for boxes.
+    ``joint``: attention among all tokens of a clip (ViViT's model 1)."""
+    pooling: Pooling = "mean"
+    """What a clip is classified on: the mean of its tokens; a class token that attends with the others (of ``joint``
+    and ``spatial_only``); or the mean, normalised after instead of before averaging, as VideoMAE's fine-tuned weights
+    want it (the same two)."""
+    activation: Activation = "gelu_tanh"
+    norm_eps: float = 1e-6
+    """Of LayerNorm; VideoMAE and Hugging Face's ViT have 1e-12."""
+    family: Literal["vivit"] = "vivit"
+    """Tells the config from other backbones' in a file."""
 
     def __post_init__(self) -> None:
         for name in ("size", "num_frames", "dim", "spatial_layers", "num_heads", "patch", "tubelet"):
@@ -64,9 +76,12 @@ class ViViTConfig:
             raise InputError(f"ViViTConfig.temporal_layers is {self.temporal_layers}, expected at least 0")
         if not 0 <= self.stochastic_depth < 1:
             raise InputError(f"ViViTConfig.stochastic_depth is {self.stochastic_depth}, expected 0 <= rate < 1")
-        if self.aggregation not in get_args(Aggregation):
+        for name, known in (("aggregation", Aggregation), ("pooling", Pooling), ("activation", Activation)):
+            if getattr(self, name) not in get_args(known):
+                raise InputError(f"ViViTConfig.{name} is {getattr(self, name)!r}, expected one of {get_args(known)}")
+        if self.pooling != "mean" and self.aggregation not in ("joint", "spatial_only"):
             raise InputError(
-                f"ViViTConfig.aggregation is {self.aggregation!r}, expected one of {get_args(Aggregation)}"
+                f"ViViTConfig.pooling is {self.pooling!r} with aggregation {self.aggregation!r}, expected 'mean'"
             )
 
 
@@ -122,94 +137,6 @@ def vivit_config(
     )
 
 
-def drop_path(residual: Tensor, *, rate: float, training: bool) -> Tensor:
-    """Zero the residual of whole clips with probability ``rate`` and scale the others by 1 / (1 - rate).
-
-    Draws B numbers from torch's global CPU generator whatever the device, so a loop that seeds it from (seed, step)
-    before each step gets the same depths again after a restart, on any machine.
-
-    Args:
-        residual: (B, ...), one row per clip.
-        rate: Probability in [0, 1).
-        training: False returns the residual unchanged and draws nothing.
-    """
-    if not training or rate == 0.0:
-        return residual
-    kept = (torch.rand(residual.shape[0]) >= rate).to(residual.device, residual.dtype) / (1.0 - rate)
-    return residual * kept.view(-1, *([1] * (residual.ndim - 1)))
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return softmax(Q K^T / sqrt(d)) V for (rows, A, N, d) inputs.
-
-    On a CPU the fused kernel loses to plain matrix products for the few tokens that attend to each other here: forward
-    and backward among 36 tokens took 27 ms fused and 2.1 ms plain in bfloat16 (4.7 and 3.8 ms in float32), among 196
-    tokens 105 and 36 ms. Above ``PLAIN_ATTENTION_TOKENS`` the N x N matrices cost too much memory.
-    """
-    if query.device.type != "cpu" or query.shape[-2] > PLAIN_ATTENTION_TOKENS:
-        return F.scaled_dot_product_attention(query, key, value)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-    mixed: Tensor = scores.softmax(dim=-1) @ value
-    return mixed
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention among the N tokens of each row."""
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map (B, R, N, D) to (B, R, N, D)."""
-        b, r, n, d = tokens.shape
-        qkv = self.qkv(tokens).view(b * r, n, 3, self.num_heads, d // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B*R, A, N, D/A)
-        mixed = attend(query, key, value)
-        result: Tensor = self.out(mixed.transpose(1, 2).reshape(b, r, n, d))
-        return result
-
-
-class EncoderBlock(nn.Module):
-    """Pre-LN transformer block: attention and MLP, each with a residual that drop-path may skip."""
-
-    def __init__(self, dim: int, num_heads: int, mlp_ratio: float, drop_rate: float) -> None:
-        super().__init__()
-        self.drop_rate = drop_rate
-        self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        self.attention = Attention(dim, num_heads)
-        self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        self.mlp_in = nn.Linear(dim, int(dim * mlp_ratio))
-        self.mlp_out = nn.Linear(int(dim * mlp_ratio), dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map (B, R, N, D) to (B, R, N, D)."""
-        residual = self.attention(self.norm1(tokens))
-        tokens = tokens + drop_path(residual, rate=self.drop_rate, training=self.training)
-        # Flax's gelu is the tanh approximation by default, so the released weights were trained with it.
-        residual = self.mlp_out(F.gelu(self.mlp_in(self.norm2(tokens)), approximate="tanh"))
-        return tokens + drop_path(residual, rate=self.drop_rate, training=self.training)
-
-
-class Encoder(nn.Module):
-    """Blocks and a final LayerNorm; drop-path rates rise linearly from 0 at the first block."""
-
-    def __init__(self, depth: int, dim: int, num_heads: int, mlp_ratio: float, stochastic_depth: float) -> None:
-        super().__init__()
-        rates = [stochastic_depth * i / max(depth - 1, 1) for i in range(depth)]
-        self.blocks = nn.ModuleList(EncoderBlock(dim, num_heads, mlp_ratio, rate) for rate in rates)
-        self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map (B, R, N, D) to (B, R, N, D); only tokens of one row attend to each other."""
-        for block in self.blocks:
-            tokens = block(tokens)
-        result: Tensor = self.norm(tokens)
-        return result
-
-
 class TubeletEmbedding(nn.Module):
     """Cut a video into tubelets and project each to a token.
 
@@ -239,25 +166,45 @@ class TubeletEmbedding(nn.Module):
 
 
 class ViViT(nn.Module):
-    """Video to a grid of tokens: a spatial encoder per time step, then a temporal encoder (paper A, 3.1)."""
+    """Video to a grid of tokens: a spatial encoder per time step, then a temporal encoder (paper A, 3.1).
+
+    With ``aggregation="joint"`` the first encoder sees all time steps at once, and there is no second. Class tokens
+    hold their position, which other layouts keep apart: the sum of both is all that reaches the encoder.
+    """
 
     def __init__(self, config: ViViTConfig) -> None:
         super().__init__()
         self.config = config
         self.dim = config.dim
-        grid = config.size // config.patch
-        self.embedding = TubeletEmbedding(config.dim, config.tubelet, config.patch)
-        self.space_positions = nn.Parameter(torch.zeros(grid, grid, config.dim))
-        self.spatial = Encoder(
-            config.spatial_layers, config.dim, config.num_heads, config.mlp_ratio, config.stochastic_depth
-        )
+        self.stride = config.patch
+        dim, grid, steps = config.dim, config.size // config.patch, config.num_frames // config.tubelet
+        self.embedding = TubeletEmbedding(dim, config.tubelet, config.patch)
+        if config.aggregation == "joint":
+            self.positions = nn.Parameter(torch.zeros(steps, grid, grid, dim))
+        else:
+            self.space_positions = nn.Parameter(torch.zeros(grid, grid, dim))
+        has_class_token = config.aggregation == "frame_token" or config.pooling == "class_token"
+        self.class_token = nn.Parameter(torch.zeros(dim)) if has_class_token else None
+        self.spatial = self._build_encoder(config.spatial_layers, final_norm=config.pooling != "normalised_mean")
+        self.mean_norm = nn.LayerNorm(dim, eps=config.norm_eps) if config.pooling == "normalised_mean" else None
         self.temporal: Encoder | None = None
-        if config.aggregation != "spatial_only":
-            self.time_positions = nn.Parameter(torch.zeros(config.num_frames // config.tubelet, config.dim))
-            self.temporal = Encoder(
-                config.temporal_layers, config.dim, config.num_heads, config.mlp_ratio, config.stochastic_depth
-            )
+        if config.aggregation not in ("spatial_only", "joint"):
+            self.time_positions = nn.Parameter(torch.zeros(steps, dim))
+            self.temporal = self._build_encoder(config.temporal_layers)
+        self.time_class_token = nn.Parameter(torch.zeros(dim)) if config.aggregation == "frame_token" else None
         self.reset_parameters()
+
+    def _build_encoder(self, layers: int, *, final_norm: bool = True) -> Encoder:
+        return Encoder(
+            layers,
+            self.dim,
+            self.config.num_heads,
+            mlp_ratio=self.config.mlp_ratio,
+            stochastic_depth=self.config.stochastic_depth,
+            activation=self.config.activation,
+            norm_eps=self.config.norm_eps,
+            final_norm=final_norm,
+        )
 
     def reset_parameters(self) -> None:
         """Initialise for training from scratch: Glorot-uniform matrices, zero biases, positions as waves.
@@ -265,15 +212,20 @@ class ViViT(nn.Module):
         The public code draws positions from N(0, 0.02) and relies on pre-trained weights. From scratch on small data
         such positions drown in the patches' content. On a toy (48 px, width 96, 4,800 clips, one seed, chance 0.125)
         telling where a bright square is rose from 0.13 to 0.56 with waves (SGD), which way it moves from 0.88 to 0.98
-        (AdamW). The waves are a start; they are learned from there.
+        (AdamW). The waves are a start; they are learned from there. Class tokens start at zero, as in the public code.
         """
-        grid, dim = self.space_positions.shape[0], self.dim
+        grid, dim = self.config.size // self.config.patch, self.dim
         rows = position_waves(grid, dim // 2)[:, None].expand(grid, grid, -1)
         columns = position_waves(grid, dim - dim // 2)[None].expand(grid, grid, -1)
+        space = torch.cat([rows, columns], dim=2)
+        time = position_waves(self.config.num_frames // self.config.tubelet, dim)
         with torch.no_grad():
-            self.space_positions.copy_(torch.cat([rows, columns], dim=2))
+            if self.config.aggregation == "joint":
+                self.positions.copy_(time[:, None, None] + space)
+            else:
+                self.space_positions.copy_(space)
             if self.temporal is not None:
-                self.time_positions.copy_(position_waves(len(self.time_positions), dim))
+                self.time_positions.copy_(time)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -287,21 +239,55 @@ class ViViT(nn.Module):
                 position embeddings are then interpolated.
 
         Returns:
-            Tokens z^L (B, t, h, w, D).
+            Tokens z^L (B, t, h, w, D); with ``frame_token`` one for the whole clip, (B, 1, 1, 1, D).
+
+        Raises:
+            ValueError: The shape is another, or not whole tubelets.
         """
-        grid = self.embedding(video)
+        return self._encode(video)[0]
+
+    def clip_tokens(self, video: Tensor) -> Tensor:
+        """Encode a batch of clips into the tokens whose mean they are classified on (``pooling``): (B, t, h, w, D).
+
+        With a class token these are the class tokens, (B, t, 1, 1, D), one for each row of the encoder; with
+        ``normalised_mean`` the one normalised mean.
+        """
+        grid, class_tokens = self._encode(video)
+        if class_tokens is not None:
+            return class_tokens[:, :, None, None]
+        if self.mean_norm is not None:
+            normalised: Tensor = self.mean_norm(grid.mean(dim=(1, 2, 3), keepdim=True))
+            return normalised
+        return grid
+
+    def _encode(self, video: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the grid, and the class tokens (B, R, D) that it leaves beside it, R rows of the encoder."""
+        grid: Tensor = self.embedding(video)
         b, t, h, w, d = grid.shape
-        tokens: Tensor = (grid + resize_space_positions(self.space_positions, h, w)).view(b, t, h * w, d)
-        tokens = self.spatial(tokens)  # rows are time steps: attention within a frame
-        if self.temporal is not None:
-            positions = resize_time_positions(self.time_positions, t)
-            if self.config.aggregation == "per_place":
-                tokens = tokens.transpose(1, 2) + positions  # (B, P, t, D): rows are places
-                tokens = self.temporal(tokens).transpose(1, 2)
-            else:
-                frames = tokens.mean(dim=2)[:, None] + positions  # (B, 1, t, D): one row per clip
-                tokens = tokens + self.temporal(frames).transpose(1, 2)
-        return tokens.reshape(b, t, h, w, d)
+        if self.config.aggregation == "joint":
+            tokens = (grid + resize_time_positions(resize_space_positions(self.positions, h, w), t)).view(b, 1, -1, d)
+        else:
+            tokens = (grid + resize_space_positions(self.space_positions, h, w)).view(b, t, h * w, d)
+        class_tokens = None
+        if self.class_token is not None:
+            tokens = torch.cat([self.class_token.to(tokens.dtype).expand(b, tokens.shape[1], 1, d), tokens], dim=2)
+        tokens = self.spatial(tokens)  # rows are time steps, attention within a frame; or one row, the clip
+        if self.class_token is not None:
+            class_tokens, tokens = tokens[:, :, 0], tokens[:, :, 1:]
+        if self.temporal is None:
+            return tokens.reshape(b, t, h, w, d), class_tokens
+        positions = resize_time_positions(self.time_positions, t)
+        if class_tokens is not None and self.time_class_token is not None:
+            frames = (class_tokens + positions)[:, None]  # (B, 1, t, D): one row per clip
+            first = self.time_class_token.to(frames.dtype).expand(b, 1, 1, d)
+            return self.temporal(torch.cat([first, frames], dim=2))[:, :, :1, None], None
+        if self.config.aggregation == "per_place":
+            tokens = tokens.transpose(1, 2) + positions  # (B, P, t, D): rows are places
+            tokens = self.temporal(tokens).transpose(1, 2)
+        else:
+            frames = tokens.mean(dim=2)[:, None] + positions
+            tokens = tokens + self.temporal(frames).transpose(1, 2)
+        return tokens.reshape(b, t, h, w, d), None
 
 
 def position_waves(length: int, dim: int) -> Tensor:
@@ -314,17 +300,19 @@ def position_waves(length: int, dim: int) -> Tensor:
 
 
 def resize_space_positions(positions: Tensor, h: int, w: int) -> Tensor:
-    """Return (h, w, D) positions: the learned (h0, w0, D) grid, bicubically resized when the sizes differ."""
-    if positions.shape[:2] == (h, w):
+    """Return (..., h, w, D) positions: the learned (..., h0, w0, D), bicubically resized when the sizes differ."""
+    *before, h0, w0, d = positions.shape
+    if (h0, w0) == (h, w):
         return positions
-    image = positions.permute(2, 0, 1)[None].float()
-    resized = F.interpolate(image, size=(h, w), mode="bicubic", align_corners=False)
-    return resized[0].permute(1, 2, 0).to(positions.dtype)
+    images = positions.reshape(-1, h0, w0, d).permute(0, 3, 1, 2).float()
+    resized = F.interpolate(images, size=(h, w), mode="bicubic", align_corners=False)
+    return resized.permute(0, 2, 3, 1).reshape(*before, h, w, d).to(positions.dtype)
 
 
 def resize_time_positions(positions: Tensor, t: int) -> Tensor:
-    """Return (t, D) positions: the learned (t0, D) sequence, linearly resized when the lengths differ."""
+    """Return (t, ..., D) positions: the learned (t0, ..., D) sequence, linearly resized when the lengths differ."""
     if positions.shape[0] == t:
         return positions
-    resized = F.interpolate(positions.T[None].float(), size=t, mode="linear", align_corners=False)
-    return resized[0].T.to(positions.dtype)
+    series = positions.flatten(1).T[None].float()
+    resized = F.interpolate(series, size=t, mode="linear", align_corners=False)
+    return resized[0].T.reshape(t, *positions.shape[1:]).to(positions.dtype)

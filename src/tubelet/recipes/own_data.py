@@ -9,8 +9,8 @@ Expected: no published number; ``tubelet evaluate`` scores the run, and chance i
 from pathlib import Path
 
 from tubelet.data.dataset import Augment
+from tubelet.models.model import read_backbone_config
 from tubelet.models.saved import read_meta
-from tubelet.models.vivit import ViViTConfig
 from tubelet.records import from_json
 from tubelet.tasks import task_config
 from tubelet.train.config import RunConfig
@@ -50,7 +50,7 @@ def finetune(
     where = str(init_from / "meta.json")
     return RunConfig(
         name="finetune",
-        backbone=from_json(ViViTConfig, meta["backbone"], where=where),
+        backbone=read_backbone_config(meta["backbone"], where=where),
         tasks=tuple(task_config(folder, augment=Augment(flip=flip), eval_split=eval_split) for folder in manifests),
         preprocess=from_json(Preprocess, meta["preprocess"], where=where),
         optim=OptimConfig(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tubelet.data.loader import OnError
-from tubelet.models.vivit import ViViTConfig
+from tubelet.models.model import BackboneConfig
 from tubelet.records import from_json, to_json
 from tubelet.tasks import TaskConfig
 from tubelet.train.optim import OptimConfig
@@ -22,7 +22,7 @@ class RunConfig:
 
     name: str
     """The recipe's name."""
-    backbone: ViViTConfig
+    backbone: BackboneConfig
     tasks: tuple[TaskConfig, ...]
     preprocess: Preprocess
     optim: OptimConfig

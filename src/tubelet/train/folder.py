@@ -46,7 +46,9 @@ def check_same_run(run: RunConfig, out: Path) -> None:
     if not (out / META_FILE).exists():
         return
     meta = read_meta(out)
-    if difference := first_difference(deciding_options(meta["config"]), deciding_options(run.to_json())):
+    # Read and written again, so that an option which this version has and that run's had not takes its default.
+    there = RunConfig.from_json(meta["config"], where=str(out / META_FILE)).to_json()
+    if difference := first_difference(deciding_options(there), deciding_options(run.to_json())):
         raise InputError(f"{out}: holds another run, which differs in {difference}; give another --out")
     for task in run.tasks:
         if meta.get("data", {}).get(task.name) != data_hash(Path(task.manifest)):
