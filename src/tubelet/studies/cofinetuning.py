@@ -161,7 +161,7 @@ def run_study(
     out: Path,
     *,
     size: str = "study",
-    learning_rates: Sequence[float] = (0.001, 0.002, 0.004),
+    learning_rates: Sequence[float] = (0.001, 0.002, 0.004, 0.008),
     seeds: Sequence[int] = (0, 1, 2),
     search_seed: int = 100,
     budget_minutes: float | None = None,
