@@ -21,6 +21,19 @@ def test_classification_is_linear_on_the_mean_of_all_tokens() -> None:
     torch.testing.assert_close(head(tokens), expected)
 
 
+def test_dense_is_the_classification_of_every_window() -> None:
+    """The grid of a larger frame: windows of the trained grid, one step apart, each as if it were the whole clip."""
+    head = filled(ClassificationHead(6, 3))
+    tokens = torch.randn(2, 4, 5, 7, 6)
+    logits = head.dense(tokens, (4, 4, 4))
+    assert logits.shape == (2, 1, 2, 4, 3)
+    for y in range(2):
+        for x in range(4):
+            torch.testing.assert_close(logits[:, 0, y, x], head(tokens[:, :, y : y + 4, x : x + 4]))
+    # A grid that is smaller than the window is one window.
+    torch.testing.assert_close(head.dense(tokens, (9, 9, 9))[:, 0, 0, 0], head(tokens))
+
+
 def test_heads_start_with_every_class_equal() -> None:
     assert torch.equal(ClassificationHead(6, 3)(torch.randn(2, 4, 5, 3, 6)), torch.zeros(2, 3))
 

@@ -127,6 +127,26 @@ def test_no_boxes_where_no_grid_is_left() -> None:
         VideoModel(dataclasses.replace(CONFIG, aggregation="frame_token"), HEADS)
 
 
+def test_larger_frames_are_classified_window_by_window() -> None:
+    """Trained on 32 px, run on 64 x 48: a grid of 4 x 3, windows of 2 x 2."""
+    torch.manual_seed(0)
+    config = ResNet3DConfig(depth=18, convolution="2plus1d", size=32, num_frames=8)
+    model = VideoModel(config, HEADS).eval()
+    torch.nn.init.normal_(model.heads["kinetics"].linear.weight)
+    video = torch.randn(1, 3, 8, 64, 48)
+    with torch.no_grad():
+        logits = model.forward_dense(video, "kinetics")
+        grid = model.backbone(video)
+        assert logits.shape == (1, 1, 3, 2, 5)
+        assert grid.shape[1:4] == model.backbone.grid_shape(8, 64, 48)
+        torch.testing.assert_close(logits[:, 0, 2, 1], model.heads["kinetics"](grid[:, :, 2:4, 1:3]))
+    with pytest.raises(ValueError, match="unknown task 'ava', expected one that classifies"):
+        model.forward_dense(video, "ava")
+    token = VideoModel(dataclasses.replace(CONFIG, aggregation="frame_token"), {"kinetics": HEADS["kinetics"]})
+    with pytest.raises(InputError, match="classifies on a token"):
+        token.forward_dense(video, "kinetics")
+
+
 def test_cost_counts_heads_apart() -> None:
     cost = measure_cost(CONFIG, HEADS)
     model = VideoModel(CONFIG, HEADS)

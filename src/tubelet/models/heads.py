@@ -7,6 +7,7 @@ Shape letters: B clips, N boxes over all clips, t x h x w token grid, D width, K
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tubelet.models.roi_align import roi_align
@@ -25,7 +26,10 @@ def _zero_linear(dim: int, num_classes: int) -> nn.Linear:
 
 
 class ClassificationHead(nn.Module):
-    """Logits of a clip from the average of all its tokens."""
+    """Logits of a clip from the average of all its tokens.
+
+    The linear layer is also the 1x1x1 convolution of paper B's fully-convolutional evaluation (4.4): ``dense``.
+    """
 
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
@@ -36,6 +40,27 @@ class ClassificationHead(nn.Module):
         _check_tokens(tokens, self.linear.in_features)
         with torch.autocast(tokens.device.type, enabled=False):
             logits: Tensor = self.linear(tokens.to(self.linear.weight.dtype).mean(dim=(1, 2, 3)))
+        return logits
+
+    def dense(self, tokens: Tensor, window: tuple[int, int, int]) -> Tensor:
+        """Classify every place of a larger grid with the same weights (paper B, 4.4).
+
+        The average is taken over windows one step apart, as large as the grid the head was trained on, and each is
+        classified by the linear layer as a 1x1x1 convolution. VMZ (``loss_creator.py``) then averages the
+        probabilities of all windows.
+
+        Args:
+            tokens: (B, t, h, w, D).
+            window: Steps, rows and columns of a window; where the grid is smaller, all of it.
+
+        Returns:
+            Logits (B, t', h', w', K), each t' = max(t - window + 1, 1).
+        """
+        _check_tokens(tokens, self.linear.in_features)
+        with torch.autocast(tokens.device.type, enabled=False):
+            grid = tokens.to(self.linear.weight.dtype).permute(0, 4, 1, 2, 3)
+            size = [min(side, whole) for side, whole in zip(window, grid.shape[2:], strict=True)]
+            logits: Tensor = self.linear(F.avg_pool3d(grid, size, stride=1).permute(0, 2, 3, 4, 1))
         return logits
 
 

@@ -95,6 +95,31 @@ class VideoModel(nn.Module):
         logits = self.heads[task](self.backbone(video), boxes, box_clip, self.backbone.stride)
         return logits
 
+    def forward_dense(self, video: Tensor, task: str) -> Tensor:
+        """Return the logits of every window of frames larger, or of clips longer, than the model's own (paper B, 4.4).
+
+        Args:
+            video: float (B, 3, T, H, W), normalised.
+            task: Name of a ``classify`` head.
+
+        Returns:
+            (B, t', h', w', K), float32; the mean of their probabilities over the windows is the clip's.
+
+        Raises:
+            InputError: The backbone classifies on something else than the mean of its grid.
+            ValueError: No such task, or it localises.
+        """
+        head = self.heads[task] if task in self.head_configs else None
+        if not isinstance(head, ClassificationHead):
+            raise ValueError(f"unknown task {task!r}, expected one that classifies")
+        config = self.backbone.config
+        if isinstance(config, ViViTConfig) and (config.pooling != "mean" or config.aggregation == "frame_token"):
+            raise InputError(
+                "only the mean of a grid can be taken over windows of it; this model classifies on a token"
+            )
+        window = self.backbone.grid_shape(config.num_frames, config.size, config.size)
+        return head.dense(self.backbone(video), window)
+
 
 def build_backbone(config: BackboneConfig) -> Backbone:
     """Return the backbone of a config, with the random weights that training from scratch begins with.

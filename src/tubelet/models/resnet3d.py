@@ -242,6 +242,11 @@ class ResNet3D(nn.Module):
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def grid_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """Return t, h and w of the features of a clip: every stride rounds up."""
+        time = 1 if self.config.convolution == "2d" else 8
+        return -(-num_frames // time), -(-height // self.stride), -(-width // self.stride)
+
     def forward(self, video: Tensor) -> Tensor:
         """Encode a batch of clips.
 

@@ -4,7 +4,7 @@ Reference definition: He et al., "Mask R-CNN" (ICCV 2017), with the half-pixel c
 (Detectron2; also ONNX RoiAlign with ``coordinate_transformation_mode=half_pixel``). The bilinear weight of a sample
 (y, x) on a pixel (k, l) is hat(y - k) * hat(x - l), and whether a sample counts is also decided per axis. So a bin's
 average over its samples factorises into a (bins, H) and a (bins, W) matrix. No loop over boxes, differentiable in the
-features and in the boxes, and it needs no compiled operator.
+features and in the boxes, and it needs no compiled operator. Exported to ONNX it is that standard's operator.
 
 Shape letters: M feature maps, R boxes, C channels, H x W pixels of a map, O bins per side.
 """
@@ -59,6 +59,9 @@ def roi_align(
 
     Returns:
         (R, C, output_size, output_size); empty when there are no boxes.
+
+    Raises:
+        ValueError: A shape or an option is not as above.
     """
     if features.ndim != 4:
         raise ValueError(f"features has shape {tuple(features.shape)}, expected (M, C, H, W)")
@@ -69,6 +72,22 @@ def roi_align(
     if sampling_ratio < 1 or output_size < 1:
         raise ValueError(f"sampling_ratio is {sampling_ratio}, output_size {output_size}, expected at least 1")
     dtype = torch.promote_types(torch.promote_types(features.dtype, boxes.dtype), torch.float32)
+    if torch.onnx.is_in_onnx_export():
+        return torch.onnx.ops.symbolic(
+            "RoiAlign",
+            (features.to(dtype), boxes.to(dtype), box_map),
+            attrs={
+                "output_height": output_size,
+                "output_width": output_size,
+                "sampling_ratio": sampling_ratio,
+                "spatial_scale": spatial_scale,
+                "mode": "avg",
+                "coordinate_transformation_mode": "half_pixel" if aligned else "output_half_pixel",
+            },
+            dtype=dtype,
+            shape=(boxes.shape[0], features.shape[1], output_size, output_size),
+            version=16,  # the first with half_pixel
+        ).to(features.dtype)
     with torch.autocast(features.device.type, enabled=False):
         corners = boxes.to(dtype) * spatial_scale - (0.5 if aligned else 0.0)
         start, extent = corners[:, :2], corners[:, 2:] - corners[:, :2]

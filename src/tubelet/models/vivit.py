@@ -231,6 +231,10 @@ class ViViT(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
+    def grid_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """Return t, h and w of the tokens of a clip."""
+        return num_frames // self.config.tubelet, height // self.config.patch, width // self.config.patch
+
     def forward(self, video: Tensor) -> Tensor:
         """Encode a batch of clips.
 
