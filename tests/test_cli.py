@@ -164,10 +164,14 @@ def test_detections_hold_one_task(monkeypatch, capsys, run_folder, tmp_path):
 
 
 def test_info_knows_runs_manifests_videos_and_models(monkeypatch, capsys, run_folder, squares):
-    assert call(monkeypatch, "info", run_folder, squares / "manifests/localise", squares / VIDEO, "vivit_tiny") == 0
+    models = ("r2plus1d_18", "vivit_fe_ti16x2", "vivit_ti16x2")
+    assert call(monkeypatch, "info", run_folder, squares / "manifests/localise", squares / VIDEO, *models) == 0
     shown = capsys.readouterr().out
-    for expected in ("cofinetune", "CC0-1.0", "64 x 48 pixels", "GMACs"):
+    for expected in ("cofinetune", "CC0-1.0", "64 x 48 pixels", "2 + 2 + 2 + 2 simple blocks", "33,165,639", "83.0"):
         assert expected in shown
+    assert "12 spatial + 4 temporal" in shown
+    assert call(monkeypatch, "info", "r3d_19") == 2
+    assert "not a run folder, manifest, video file or model name" in capsys.readouterr().err
 
 
 def broken_files(folder: Path, good: Path) -> dict[str, Path]:

@@ -12,16 +12,16 @@ from rich.table import Table
 
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.mixture import Mixture
-from tubelet.models.model import measure_cost
+from tubelet.models.model import BackboneConfig, measure_cost
+from tubelet.models.names import BACKBONES, NAMES_ARE
 from tubelet.models.precision import compute_dtype
+from tubelet.models.resnet3d import RESNET_DEPTHS, ResNet3DConfig
 from tubelet.models.saved import load_model
-from tubelet.models.vivit import VIVIT_SIZES, vivit_config
+from tubelet.models.vivit import ViViTConfig
 from tubelet.tasks import build_task
 from tubelet.train.config import RunConfig
 from tubelet.types import InputError
 from tubelet.video.decode import probe
-
-MODEL_PREFIX = "vivit_"
 
 
 def describe_installation(console: Console) -> None:
@@ -34,7 +34,7 @@ def describe_installation(console: Console) -> None:
     table.add_row("python", platform.python_version())
     table.add_row("device", f"{device} ({os.cpu_count()} cores, {torch.get_num_threads()} torch threads)")
     table.add_row("matrix products in", str(dtype).removeprefix("torch."))
-    table.add_row("models", ", ".join(MODEL_PREFIX + name for name in VIVIT_SIZES))
+    table.add_row("models", NAMES_ARE)
     console.print(table)
 
 
@@ -56,11 +56,10 @@ def describe_thing(thing: str, console: Console) -> None:
         table.add_row("frame rate", f"{meta.fps:.3f} frames/s")
         table.add_row("duration (claimed)", f"{meta.duration_seconds:.2f} s")
         console.print(table)
-    elif thing.startswith(MODEL_PREFIX) and thing.removeprefix(MODEL_PREFIX) in VIVIT_SIZES:
-        _describe_model(thing, console)
+    elif thing in BACKBONES:
+        _describe_model(BACKBONES[thing], console)
     else:
-        models = ", ".join(MODEL_PREFIX + name for name in VIVIT_SIZES)
-        raise InputError(f"{thing}: not a run folder, manifest, video file or model name ({models})")
+        raise InputError(f"{thing}: not a run folder, manifest, video file or model name ({NAMES_ARE})")
 
 
 def describe_run(run: RunConfig, console: Console) -> None:
@@ -113,15 +112,35 @@ def _describe_manifest(manifest: Manifest, console: Console) -> None:
     console.print(table)
 
 
-def _describe_model(name: str, console: Console) -> None:
-    config = vivit_config(name.removeprefix(MODEL_PREFIX), size=224, num_frames=32)
+def _describe_model(config: BackboneConfig, console: Console) -> None:
     cost = measure_cost(config)
     table = _facts_table()
-    table.add_row("architecture", "ViViT Factorised Encoder, tokens kept per place")
-    table.add_row("input", f"3 x {config.num_frames} x {config.size} x {config.size}")
-    table.add_row("tubelets", f"{config.patch} x {config.patch} x {config.tubelet}")
-    table.add_row("width, heads", f"{config.dim}, {config.num_heads}")
-    table.add_row("layers", f"{config.spatial_layers} spatial + {config.temporal_layers} temporal")
+    for fact, value in (_resnet_facts(config) if isinstance(config, ResNet3DConfig) else _vivit_facts(config)).items():
+        table.add_row(fact, value)
+    table.add_row("input", f"3 x {config.num_frames} x {config.size} x {config.size}; other lengths and sizes run too")
+    table.add_row("features", f"{' x '.join(map(str, cost.grid))} places of width {cost.dim}")
     table.add_row("parameters", f"{cost.num_parameters:,}")
     table.add_row("GMACs a clip", f"{cost.forward_gmacs:.1f}")
     console.print(table)
+
+
+def _vivit_facts(config: ViViTConfig) -> dict[str, str]:
+    joint = config.aggregation == "joint"
+    layers = f"{config.spatial_layers} spatial + {config.temporal_layers} temporal"
+    return {
+        "architecture": "ViViT, all tokens attend to each other" if joint else "ViViT Factorised Encoder",
+        "aggregation": config.aggregation,
+        "tubelets": f"{config.patch} x {config.patch} pixels x {config.tubelet} frames",
+        "width, heads": f"{config.dim}, {config.num_heads}",
+        "layers": str(config.spatial_layers) if joint else layers,
+    }
+
+
+def _resnet_facts(config: ResNet3DConfig) -> dict[str, str]:
+    depth = RESNET_DEPTHS[config.depth]
+    kinds = {"2d": "R2D: 1x3x3", "3d": "R3D: 3x3x3", "2plus1d": "R(2+1)D: 1x3x3, then 3x1x1"}
+    blocks = "bottlenecks" if depth.bottleneck else "simple blocks"
+    return {
+        "architecture": f"residual network, {kinds[config.convolution]}",
+        "layers": f"{config.depth}: {' + '.join(map(str, depth.blocks))} {blocks}",
+    }

@@ -105,7 +105,7 @@ def detect(manifest: Positional[Path], *, out: Path, split: tuple[str, ...] = ()
 
 
 def info(what: Positional[tuple[str, ...]] = ()) -> None:
-    """Describe run folders, manifests, videos or models (vivit_base); without an argument, this installation."""
+    """Describe run folders, manifests, videos or models (r2plus1d_34); without an argument, this installation."""
     from tubelet.describe import describe_installation, describe_thing
 
     console = Console()

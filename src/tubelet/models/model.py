@@ -42,6 +42,10 @@ class ModelCost:
     num_head_parameters: int
     forward_gmacs: float
     """10^9 multiply-accumulates of the backbone for one clip; what video papers call GFLOPs."""
+    grid: tuple[int, int, int]
+    """Steps, rows and columns of the features of one clip."""
+    dim: int
+    """Width of a feature."""
 
 
 class VideoModel(nn.Module):
@@ -147,9 +151,11 @@ def measure_cost(backbone_config: BackboneConfig, heads: Mapping[str, HeadConfig
         model = VideoModel(backbone_config, heads or {}).eval()
         video = torch.empty(1, 3, backbone_config.num_frames, backbone_config.size, backbone_config.size)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model.backbone(video)
+            features = model.backbone(video)
     return ModelCost(
         num_parameters=sum(p.numel() for p in model.backbone.parameters()),
         num_head_parameters=sum(p.numel() for p in model.heads.parameters()),
         forward_gmacs=counter.get_total_flops() / 2 / 1e9,
+        grid=(features.shape[1], features.shape[2], features.shape[3]),
+        dim=features.shape[4],
     )
