@@ -168,7 +168,7 @@ def _call(work: Callable[[], None]) -> None:
 
 def cached(videos: list[Path], folder: Path, *, rounds: int) -> dict[str, object]:
     """Return what the frame cache gives, once filled."""
-    cache = FrameCache(folder / "cache", 171, FPS)
+    cache = FrameCache(folder / "cache", FrameSize(long_side=171, shrink_only=True), FPS)
 
     def read(path: Path, start: int, crop: Crop | None) -> object:
         return cache.clip(path, times_from(start))

@@ -89,4 +89,4 @@ class DeadlyCache(FrameCache):
         if name in self.broken:
             raise VideoError(media, "broken for a test")
         time.sleep(self.seconds)
-        return read_frames(media, pts_seconds, long_side=self.long_side, shrink_only=True)
+        return read_frames(media, pts_seconds, **self.size.sides)

@@ -1,10 +1,13 @@
 """The nouns check their shapes when they are made, and say what they expected."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
-from tubelet.types import ActionDetections, Clip, ClipBatch, Preprocess, VideoError
+from tubelet.records import from_json, to_json
+from tubelet.types import ActionDetections, Clip, ClipBatch, Fit, InputError, Preprocess, VideoError
 
 
 def test_a_clip_with_too_few_times():
@@ -38,9 +41,24 @@ def test_detections_need_one_identity_each():
         )
 
 
-def test_the_span_of_the_papers_clip():
-    # 32 frames, stride 2, 30 fps: first and last frame are 62 / 30 s apart.
-    assert Preprocess(size=224, num_frames=32, frame_stride=2, fps=30.0).span_seconds == pytest.approx(62 / 30)
+def test_a_rate_of_0_is_the_files():
+    asked = Preprocess(size=224, num_frames=32, frame_stride=2, fps=30.0)
+    assert asked.step_seconds(25.0) == pytest.approx(2 / 30)
+    assert asked.sampling(25.0) == {"num_frames": 32, "frame_stride": 2, "fps": 30.0, "whole_frames": False}
+    own = Preprocess(size=224, num_frames=32, frame_stride=2, fps=0.0)
+    assert own.step_seconds(25.0) == pytest.approx(2 / 25)
+    assert own.sampling(25.0) == {"num_frames": 32, "frame_stride": 2, "fps": 25.0, "whole_frames": True}
+
+
+def test_a_preprocess_is_read_back_and_one_of_before_is_a_letterbox():
+    paper_b = Preprocess(size=112, num_frames=32, frame_stride=2, fps=0.0, exact_hw=(128, 171))
+    assert from_json(Preprocess, json.loads(json.dumps(to_json(paper_b))), where="meta.json") == paper_b
+    old = {"size": 224, "num_frames": 32, "frame_stride": 2, "fps": 25.0, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert from_json(Preprocess, old, where="meta.json").fit == Fit(size=224)
+    with pytest.raises(InputError, match="does not fit a frame of exact_hw"):
+        Preprocess(size=112, num_frames=32, frame_stride=2, fps=25.0, exact_hw=(100, 171))
+    with pytest.raises(InputError, match="fps=-1 0 \\(the file's own\\) or above"):
+        Preprocess(size=112, num_frames=32, frame_stride=2, fps=-1)
 
 
 def test_a_video_error_is_one_line_with_file_and_time():

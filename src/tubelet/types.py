@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import inf
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -89,18 +90,69 @@ class Clip:
         _check_shape("Clip.pts_seconds", self.pts_seconds, (self.frames.shape[0],))
 
 
+Crops = Literal["centre", "three", "whole"]
+"""What scoring shows of a frame that is larger than the canvas: its centre, three squares along its longer side whose
+scores are averaged, or all of it. A letterboxed frame is always shown whole."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """How a frame comes onto the model's square canvas; with neither option it is letterboxed.
+
+    Letterbox: the longer side is scaled to ``size``, the rest of the canvas is zero (paper A, A.2). Otherwise the frame
+    is scaled and a square of it is shown: a random one in training, ``Crops`` in scoring.
+    """
+
+    size: int
+    """Side of the canvas in pixels."""
+    exact_hw: tuple[int, int] | None = None
+    """Height and width that every frame is scaled to, whatever its aspect; paper B, 3.2: 128x171, 112x112 of it."""
+    short_side: int | None = None
+    """Pixels that the shorter side is scaled to ("short edge scaling")."""
+
+    def __post_init__(self) -> None:
+        if self.exact_hw is not None and self.short_side is not None:
+            raise InputError("give one of exact_hw and short_side")
+        if self.size < 1 or self.least_side < self.size:
+            given = f"exact_hw {self.exact_hw}" if self.exact_hw is not None else f"short_side {self.short_side}"
+            raise InputError(f"a square of {self.size} pixels does not fit a frame of {given}")
+
+    @property
+    def is_letterbox(self) -> bool:
+        """Whether all of a frame is shown, with zeros around."""
+        return self.exact_hw is None and self.short_side is None
+
+    @property
+    def least_side(self) -> int:
+        """Shorter side of a scaled frame, in pixels; of a letterboxed one, of its canvas."""
+        return min(self.exact_hw) if self.exact_hw is not None else self.short_side or self.size
+
+
+class Sampling(TypedDict):
+    """Which frames make a clip."""
+
+    num_frames: int
+    frame_stride: int
+    """Frames of ``fps`` from one to the next."""
+    fps: float
+    whole_frames: bool
+    """A clip begins at a multiple of ``1 / fps``, where a file of that rate has its frames. Halfway between two of them
+    rounding would choose now the one and now the other, and the stride would differ inside a clip."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocess:
     """How a video becomes model input. It is stored with the weights, so inference cannot use other values."""
 
     size: int
-    """Side of the square canvas in pixels; a frame's longer side is scaled to it, the rest is zero (paper A, A.2)."""
+    """Side of the square canvas in pixels; how a frame comes onto it is said by ``Fit``."""
     num_frames: int
     """Frames in a clip."""
     frame_stride: int
     """Frames of ``fps`` between two sampled frames; 1 = consecutive."""
     fps: float
-    """Frame rate in which ``frame_stride`` counts. Frames are chosen by time: files of any rate give the same clip."""
+    """Frame rate in which ``frame_stride`` counts. Frames are chosen by time: files of any rate give the same clip.
+    0 = the rate of the file itself, as the papers count."""
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     """Subtracted from RGB in [0, 1]; the default maps to [-1, 1] as ViViT's public code does."""
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -109,11 +161,36 @@ class Preprocess:
     scratch on a small set otherwise learns backgrounds by heart before it sees people. 1 for pre-trained weights."""
     motion_weight: float = 1.0
     """Weight of each frame's difference from the clip's mean frame."""
+    exact_hw: tuple[int, int] | None = None
+    """As in ``Fit``; with neither this nor ``short_side`` frames are letterboxed."""
+    short_side: int | None = None
+    """As in ``Fit``."""
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1 or self.frame_stride < 1 or not 0 <= self.fps < inf:
+            raise InputError(
+                f"num_frames={self.num_frames} and frame_stride={self.frame_stride} must be at least 1, "
+                f"fps={self.fps} 0 (the file's own) or above"
+            )
+        _ = self.fit  # its checks
 
     @property
-    def span_seconds(self) -> float:
-        """Time from the first to the last frame of a clip."""
-        return (self.num_frames - 1) * self.frame_stride / self.fps
+    def fit(self) -> Fit:
+        """How a frame comes onto the canvas."""
+        return Fit(size=self.size, exact_hw=self.exact_hw, short_side=self.short_side)
+
+    def sampling(self, file_fps: float) -> Sampling:
+        """Return which frames of a file of this rate a clip takes, as arguments of ``video.sampling``."""
+        return Sampling(
+            num_frames=self.num_frames,
+            frame_stride=self.frame_stride,
+            fps=self.fps or file_fps,
+            whole_frames=self.fps == 0,
+        )
+
+    def step_seconds(self, file_fps: float) -> float:
+        """Return the time from one frame of a clip to the next, in a file of this rate."""
+        return self.frame_stride / (self.fps or file_fps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +212,9 @@ class ClipSample:
     num_clamped: int = 0
     """Frames whose wanted time lay outside the video and that its first or last frame stands for."""
     num_dropped_boxes: int = 0
-    """Boxes that augmentation moved off the canvas, dropped with their targets."""
+    """Boxes off the canvas: in training dropped with their targets, in scoring shown at its edge."""
+    seed: int = 0
+    """What decided the random changes made so far, and decides those made to the whole batch."""
 
     def __post_init__(self) -> None:
         _check_shape("ClipSample.frames", self.frames, (None, 3, None, None))
@@ -170,6 +249,8 @@ class ClipBatch:
     """Sum over the samples."""
     skipped_ids: tuple[str, ...] = ()
     """Samples that belong to the batch and could not be made; nothing stands for them."""
+    seeds: tuple[int, ...] = ()
+    """``ClipSample.seed`` of each."""
 
     def __post_init__(self) -> None:
         _check_shape("ClipBatch.video", self.video, (len(self.sample_ids), 3, None, None, None))

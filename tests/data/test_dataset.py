@@ -15,7 +15,7 @@ from tubelet.labels import LabelSpace
 from tubelet.types import ClipSample, InputError, Preprocess, VideoError
 from tubelet.video.cache import FrameCache
 from tubelet.video.decode import read_frames
-from tubelet.video.transforms import canvas_boxes, letterbox
+from tubelet.video.transforms import canvas_boxes, placement, read_size, to_canvas
 
 SPACE = LabelSpace(name="toy", names=("walk", "run", "jump", "sit"))
 CLIPS = Preprocess(size=80, num_frames=5, frame_stride=2, fps=25)
@@ -277,15 +277,15 @@ def test_evaluation_is_letterbox_of_what_the_reader_gives(localise: Manifest, me
     data = dataset(localise, "val")
     sample = data.view(0)
     read = read_frames(media / "a.mp4", [2.0 + i * 0.08 for i in range(-2, 3)], long_side=80)
-    expected, _ = letterbox(read.frames, None, size=80)
+    expected, _ = to_canvas(read.frames, None, fit=CLIPS.fit)
     assert torch.equal(sample.frames, expected)
     assert sample.boxes_norm is not None
     assert sample.boxes is not None
-    assert torch.allclose(sample.boxes, canvas_boxes(sample.boxes_norm, (96, 160), 80))
+    assert torch.allclose(sample.boxes, canvas_boxes(sample.boxes_norm, placement(96, 160, fit=CLIPS.fit)))
 
 
 def test_the_cache_gives_the_same_samples(localise: Manifest, classify: Manifest, tmp_path: Path) -> None:
-    cache = FrameCache(tmp_path, long_side=88, fps=25.0)  # 1.1 times the canvas, as training reads it
+    cache = FrameCache(tmp_path, read_size(CLIPS.fit, 1.1), fps=25.0)  # as training reads it
     for manifest in (localise, classify):
         augment = Augment(scale_range=(0.65, 1.1))
         direct, cached = dataset(manifest, augment=augment), dataset(manifest, augment=augment, cache=cache)
@@ -293,6 +293,83 @@ def test_the_cache_gives_the_same_samples(localise: Manifest, classify: Manifest
             a, b = direct.sample(index, 5), cached.sample(index, 5)
             assert torch.equal(a.frames, b.frames)
             assert a.boxes is None or (b.boxes is not None and torch.equal(a.boxes, b.boxes))
+
+
+def test_stride_in_frames_of_the_file(tmp_path: Path) -> None:
+    for fps in (10, 50):
+        write_numbered(tmp_path / f"{fps}.mp4", num_frames=60, fps=fps)
+    clips = [clip(str(fps), f"{fps}.mp4", 0.0, 60 / fps, "train", 0) for fps in (10, 50)]
+    boxes = [box(str(fps), 30 / fps, 0.25, 1) for fps in (10, 50)]
+    common: dict[str, Any] = {"multi_label": True, "label_space": SPACE, "licence": "", "source": ""}
+    common |= {"media_root": tmp_path, "clips": clips}
+    sets = [
+        write_manifest(tmp_path / "c", name="c", kind="classify", **common),
+        write_manifest(tmp_path / "l", name="l", kind="localise", boxes=boxes, **common),
+    ]
+    own_rate = replace(CLIPS, fps=0.0, frame_stride=3)
+    cache = FrameCache(tmp_path / "cache", read_size(own_rate.fit), own_rate.fps)
+    for manifest in sets:
+        read, cached = (dataset(manifest, preprocess=own_rate, augment=None, cache=c) for c in (None, cache))
+        for index in (0, 1):
+            assert np.diff(numbers(read.view(index))).tolist() == [3] * 4  # whatever the rate
+            for sample in (read, cached):
+                assert np.diff(numbers(sample.sample(index, 4))).tolist() == [3] * 4
+            assert torch.equal(read.sample(index, 4).frames, cached.sample(index, 4).frames)
+            assert torch.equal(read.view(index).frames, cached.view(index).frames)
+    assert numbers(dataset(sets[1], preprocess=own_rate).view(0)) == [24, 27, 30, 33, 36]
+
+
+SQUARES = replace(CLIPS, size=40, exact_hw=(48, 64))
+
+
+def test_paper_b_in_training_and_scoring(classify: Manifest, media: Path) -> None:
+    data = dataset(classify, preprocess=SQUARES)
+    read = read_frames(media / "a.mp4", [1.98], exact_hw=(48, 64)).frames[0]  # 1.98 is near the middle frame
+    for crops, cut in (
+        ("centre", [(4, 12)]),
+        ("three", [(4, 0), (4, 12), (4, 24)]),
+    ):
+        for crop, (top, left) in enumerate(cut):
+            frames = data.view(0, crop=crop, crops=crops).frames  # type: ignore[arg-type]
+            assert frames.shape == (5, 3, 40, 40)
+            assert torch.equal(frames[2], read[:, top : top + 40, left : left + 40])
+    whole = data.view(0, crops="whole").frames
+    assert torch.equal(whole[2], read)
+    assert (data.view_hw("whole"), data.view_hw("centre")) == ((48, 64), (40, 40))
+    places = set()
+    for seed in range(12):
+        sample = data.sample(0, seed)
+        assert sample.frames.shape == (5, 3, 40, 40)
+        assert (sample.frames[:, :, 10:] > 0).any(dim=1).all()  # below the painted bits nothing is black
+        places.add(sample.frames[:, :, -1].float().mean().item())
+    assert len(places) > 8
+
+
+def test_squares_and_boxes(localise: Manifest) -> None:
+    data = dataset(localise, preprocess=SQUARES)
+    sample = data.view(1)  # a box at x 0..0.25, y 0.25..0.75: on 48x64, 0..16 and 12..36; the square begins at (4, 12)
+    assert sample.boxes is not None
+    assert sample.boxes.tolist() == [[0, 8, 4, 32]]
+    assert sample.num_dropped_boxes == 0
+    edge = dataset(localise, preprocess=replace(SQUARES, exact_hw=(48, 96))).view(1)  # 0..24, the square begins at 28
+    assert edge.boxes is not None
+    assert edge.boxes.tolist() == [[0, 8, 1, 32]]
+    assert edge.num_dropped_boxes == 1
+    whole = data.view(1, crops="whole")
+    assert whole.boxes is not None
+    assert whole.boxes.tolist() == [[0, 12, 16, 36]]
+
+
+def test_squares_that_do_not_fit_are_refused(classify: Manifest) -> None:
+    expected = (
+        r"scale_range \(0.65, 1.1\): frames of 48 pixels scaled by 0.65 .* square of 40 .* expected 0.833 or more"
+    )
+    with pytest.raises(InputError, match=expected):
+        dataset(classify, preprocess=SQUARES, augment=Augment())
+    short = dataset(classify, preprocess=replace(CLIPS, size=40, short_side=48))
+    assert short.view(0).frames.shape == (5, 3, 40, 40)
+    with pytest.raises(InputError, match="crops 'whole': frames scaled by their shorter side differ in size"):
+        short.view_hw("whole")
 
 
 def test_mistakes_are_told(classify: Manifest, localise: Manifest, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tubelet.data.manifest import write_manifest
 from tubelet.data.mixture import Mixture, sample_seed
 from tubelet.labels import LabelSpace
 from tubelet.types import ClipBatch, InputError, Preprocess, VideoError
+from tubelet.video.transforms import read_size
 from tubelet.worker_pool import WorkerError
 
 SPACE = LabelSpace(name="toy", names=("walk", "run", "jump"))
@@ -217,7 +218,7 @@ def _alive(group: int) -> bool:
 
 # Below: processes and videos that die. ``DeadlyCache`` stands where a data set keeps its frame cache.
 def deadly_sets(root: Path, **options: Any) -> dict[str, ClipDataset]:
-    cache = DeadlyCache(root, 48, 25.0, log=str(root / "reads.txt"), **options)
+    cache = DeadlyCache(root, read_size(CLIPS.fit), 25.0, log=str(root / "reads.txt"), **options)
     made = make_sets(root)
     for dataset in made.values():
         dataset._cache = cache
@@ -389,7 +390,7 @@ def test_a_million_rows_cost_a_worker_nothing(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "many", name="m", clips=table, **options)
     data = ClipDataset(manifest, "train", preprocess=CLIPS, augment=None)
     log = tmp_path / "reads.txt"
-    data._cache = DeadlyCache(tmp_path, 48, 25.0, log=str(log), seconds=0.05)
+    data._cache = DeadlyCache(tmp_path, read_size(CLIPS.fit), 25.0, log=str(log), seconds=0.05)
     plan = Mixture({"m": many}, batch_size=2, num_steps=20, seed=0)
     loader = batches({"m": data}, plan, num_workers=2, seed=0)
     next(loader)

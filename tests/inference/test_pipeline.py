@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,12 +6,16 @@ import pytest
 import torch
 from inference_fakes import BLUE, RED, PaintDetector, untrained, write_video
 
+from tubelet.data.dataset import ClipDataset
+from tubelet.data.manifest import write_manifest
 from tubelet.inference.pipeline import FrameRing, Localiser, classify, decode_side, mark_nearest
 from tubelet.inference.tubes import LinkConfig
-from tubelet.types import InputError, Preprocess, VideoError, VideoMeta
+from tubelet.labels import LabelSpace
+from tubelet.models.precision import default_autocast
+from tubelet.types import Crops, Fit, InputError, Preprocess, VideoError, VideoMeta
 from tubelet.video.decode import read_frames
 from tubelet.video.sampling import keyframe_times
-from tubelet.video.transforms import canvas_boxes, letterbox, normalise
+from tubelet.video.transforms import canvas_boxes, normalise, placement, to_canvas
 
 
 def walking(i: int) -> list[tuple[tuple[int, int, int, int], tuple[int, int, int]]]:
@@ -33,9 +38,9 @@ def test_moments_have_boxes_identities_and_the_scores_of_the_clip_around_them(st
     assert np.abs(at_one.boxes_norm - expected).max() < 0.011
     # Independent of the streaming code: read the clip at once and run the model on it.
     times = keyframe_times(1.0, num_frames=4, frame_stride=1, fps=5.0)
-    frames, _ = letterbox(read_frames(street, times).frames, None, size=32)
+    frames, _ = to_canvas(read_frames(street, times).frames, None, fit=Fit(size=32))
     video = normalise(frames.permute(1, 0, 2, 3)[None], loaded.preprocess)
-    boxes = canvas_boxes(torch.from_numpy(at_one.boxes_norm), (96, 160), 32)
+    boxes = canvas_boxes(torch.from_numpy(at_one.boxes_norm), placement(96, 160, fit=Fit(size=32)))
     with torch.inference_mode():
         logits = loaded.model(video, "boxes", boxes, torch.zeros(2, dtype=torch.int64))
     assert torch.from_numpy(at_one.scores) == pytest.approx(logits.sigmoid().numpy(), abs=0.02)
@@ -149,7 +154,7 @@ def test_nearest_frames_of_regular_times(times: tuple[float, ...], spacing: floa
 
 
 def test_ring_holds_a_bounded_number_of_frames_and_returns_the_nearest() -> None:
-    ring = FrameRing(Preprocess(size=8, num_frames=4, frame_stride=2, fps=10.0))  # a step of 0.2 s
+    ring = FrameRing(Preprocess(size=8, num_frames=4, frame_stride=2, fps=10.0), fps=240.0)  # a step of 0.2 s
     for i in range(1000):  # 240 frames a second
         ring.add(i / 240, np.full((8, 8, 3), i % 250, dtype=np.uint8), shot=0)
         ring.forget_before(i / 240 - 0.8)
@@ -170,6 +175,57 @@ def test_classify_averages_views_of_the_whole_video(tmp_path: Path) -> None:
     assert np.abs(one - three).max() > 1e-4
     with pytest.raises(InputError, match="no classify head"):
         classify(video, loaded, task="boxes")
+
+
+@pytest.mark.parametrize("changes", [{}, {"fps": 0.0, "frame_stride": 3}, {"exact_hw": (40, 53)}, {"short_side": 36}])
+def test_classify_scores_a_video_as_separate_reads_of_the_data_set_do(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    video = write_video(tmp_path / "v.mp4", lambda i: [((4 * i, 0, 4 * i + 30, 90), RED)], num_frames=40)
+    loaded = untrained()
+    loaded = replace(loaded, preprocess=replace(loaded.preprocess, **changes))
+    manifest = write_manifest(
+        tmp_path / "m",
+        name="m",
+        kind="classify",
+        multi_label=False,
+        label_space=LabelSpace(name="clips", names=("a", "b", "c")),
+        media_root=tmp_path,
+        licence="",
+        source="",
+        clips=[
+            {"clip_id": "v", "video": "v.mp4", "start_seconds": 0.0, "end_seconds": 4.0, "split": "val", "labels": [0]}
+        ],
+    )
+    data = ClipDataset(manifest, "val", preprocess=loaded.preprocess, augment=None)
+    crops: Crops = "centre" if loaded.preprocess.fit.is_letterbox else "three"
+    scores = []
+    for view in range(3):
+        for crop in range(3 if crops == "three" else 1):
+            frames = data.view(0, view=view, num_views=3, crop=crop, crops=crops).frames.transpose(0, 1)[None]
+            with default_autocast(torch.device("cpu")), torch.inference_mode():
+                logits = loaded.model(normalise(frames, loaded.preprocess), "clips")
+            scores.append(logits.float().softmax(dim=1)[0].numpy())
+    found = classify(video, loaded, num_views=3, crops=crops)
+    assert np.allclose(found, np.mean(scores, axis=0), atol=1e-6)
+
+
+def test_a_stride_in_frames_of_the_file_is_that_of_its_rate(street: Path) -> None:
+    moments = list(Localiser(untrained(fps=10.0), people=PaintDetector())(street))  # the video has 10 frames a second
+    own = list(Localiser(untrained(fps=0.0), people=PaintDetector())(street))
+    assert len(own) == len(moments) > 2
+    for one, other in zip(own, moments, strict=True):
+        assert np.array_equal(one.scores, other.scores)
+
+
+def test_boxes_follow_the_square_that_the_model_sees(street: Path) -> None:
+    loaded = untrained()
+    loaded = replace(loaded, preprocess=replace(loaded.preprocess, exact_hw=(40, 66)))
+    localiser = Localiser(loaded, people=PaintDetector())
+    boxes = localiser._on_canvas(np.array([[0.5, 0.5, 0.75, 0.75], [0, 0, 0.1, 1]], dtype=np.float32), (96, 160))
+    # 40x66, the square of 32 begins at (4, 17); the second box lies left of it.
+    assert boxes.tolist() == [[16, 16, 32, 26], [0, 0, 1, 32]]
+    assert len(list(localiser(street))) > 2
 
 
 def test_small_videos_are_not_enlarged() -> None:

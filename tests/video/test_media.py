@@ -17,6 +17,7 @@ from PIL import Image
 
 from tubelet.types import InputError, VideoError
 from tubelet.video.cache import FrameCache
+from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames, probe, read_frames
 from tubelet.video.media import Media, members, resolve_media
 
@@ -74,7 +75,7 @@ def test_a_video_is_the_same_wherever_it_lies(elsewhere: str, video: Path, tmp_p
     assert torch.equal(here.frames, there.frames)
     assert probe(elsewhere).duration_seconds == probe(video).duration_seconds == 2.0
     assert sum(1 for _ in iter_frames(Media(elsewhere))) == 50
-    cached = FrameCache(tmp_path / "cache", 160, 25.0).clip(elsewhere, TIMES)
+    cached = FrameCache(tmp_path / "cache", FrameSize(long_side=160), 25.0).clip(elsewhere, TIMES)
     assert numbers(cached) == [0, 10, 30]
 
 
@@ -128,7 +129,7 @@ def test_frames_in_a_folder_or_tar_are_a_video(pictures: Media, tmp_path: Path) 
     assert [number_of(f.transpose(2, 0, 1)) for _, f in iter_frames(pictures, start_seconds=1.0)] == list(range(5, 12))
     assert tuple(read_frames(pictures, [0.0], long_side=80).frames.shape) == (1, 3, 48, 80)
     assert numbers(read_frames(pictures, lambda fps: [3 / fps])) == [3]
-    assert numbers(FrameCache(tmp_path / "cache", 160, 5.0).clip(pictures, [0.4])) == [2]
+    assert numbers(FrameCache(tmp_path / "cache", FrameSize(long_side=160), 5.0).clip(pictures, [0.4])) == [2]
 
 
 def test_frames_without_a_rate_are_refused(tmp_path: Path) -> None:

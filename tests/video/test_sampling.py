@@ -63,3 +63,16 @@ def test_values_that_make_no_clip(frames: int, stride: int, fps: float) -> None:
         keyframe_times(1.0, num_frames=frames, frame_stride=stride, fps=fps)
     with pytest.raises(ValueError, match="num_views"):
         view_times(0, 1, num_views=0, num_frames=1, frame_stride=1, fps=25)
+
+
+def test_whole_frames_begin_at_a_frame_of_the_file() -> None:
+    rates = {"num_frames": 4, "frame_stride": 3, "fps": 10.0, "whole_frames": True}
+    for times in (
+        keyframe_times(2.03, **rates),  # type: ignore[arg-type]
+        random_clip_times(0.0, 6.0, generator=generator(), **rates),  # type: ignore[arg-type]
+        *view_times(0.05, 6.05, num_views=4, **rates),  # type: ignore[arg-type]
+    ):
+        numbers = [time * 10 for time in times]
+        assert numbers == pytest.approx([round(n) for n in numbers])
+        assert numbers[1] - numbers[0] == pytest.approx(3)
+    assert keyframe_times(2.03, **rates)[2] == pytest.approx(2.0)  # type: ignore[arg-type]

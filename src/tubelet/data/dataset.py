@@ -1,7 +1,10 @@
 """From a manifest's rows to examples on the model's canvas; plain methods, pure functions of (index, seed)."""
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +14,22 @@ from torch import Tensor
 from tubelet.data.examples import Examples, clip_examples, keyframe_examples
 from tubelet.data.manifest import Manifest, validate_manifest
 from tubelet.labels import mirror_columns
-from tubelet.types import Clip, ClipSample, InputError, Preprocess
-from tubelet.video.cache import FrameCache, cache_long_side
-from tubelet.video.decode import read_frames
+from tubelet.types import Clip, ClipSample, Crops, InputError, Preprocess
+from tubelet.video.augmentations import BatchAugment
+from tubelet.video.cache import FrameCache
+from tubelet.video.decode import WantedTimes, read_frames
 from tubelet.video.media import Media, resolve_media
 from tubelet.video.sampling import keyframe_times, random_clip_times, view_times
-from tubelet.video.transforms import Augmented, augment, canvas_boxes, letterbox
+from tubelet.video.transforms import (
+    Augmented,
+    augment,
+    canvas_boxes,
+    crop_offsets,
+    placement,
+    read_size,
+    shown_boxes,
+    to_canvas,
+)
 
 BOX_CHOICES = ("annotated", "detected", "both")
 MAX_DRAWS = 8
@@ -27,11 +40,14 @@ class Augment:
     """What training changes at random; the defaults are paper A's (A.1)."""
 
     scale_range: tuple[float, float] = (0.65, 1.1)
-    """Uniform range of the frame's scale against the canvas."""
+    """Uniform range of the frame's scale, 1 = as in scoring. Where a square is cut out of the frame (``types.Fit``) the
+    smallest must hold it; paper B: (1, 1)."""
     box_jitter: float = 0.15
     """Largest move of a box side as a share of its length."""
     flip: bool = False
     """Mirror half of the clips; labels that depend on direction are swapped (``labels.mirror_columns``)."""
+    batch: BatchAugment = field(default_factory=BatchAugment)
+    """What changes whole batches on the device: colours, RandAugment, mixup, CutMix; the default: nothing."""
 
     def __post_init__(self) -> None:
         low, high = self.scale_range
@@ -97,6 +113,8 @@ class ClipDataset:
         pa.default_memory_pool().release_unused()  # else the decode workers carry what reading needed
         if len(self._examples) == 0:
             raise InputError(f"{manifest.root}: split {split!r} has no {boxes} boxes of score {box_score_threshold}")
+        if augment is not None:
+            _check_scale(preprocess, augment)
         self._media_root = manifest.media_root
         self._preprocess, self._augment, self._cache = preprocess, augment, cache
         self._mirror = mirror_columns(manifest.label_space) if augment is not None and augment.flip else None
@@ -160,9 +178,15 @@ class ClipDataset:
             VideoError: The video cannot be read there.
         """
         generator = torch.Generator().manual_seed(seed)
+        max_scale = 1.0 if self._augment is None else self._augment.scale_range[1]
+        times = self._times(index, partial(random_clip_times, generator=generator))
+        clip = self._read(index, times, max_scale=max_scale)
+        return replace(self._changed(index, clip, generator), seed=seed)
+
+    def _changed(self, index: int, clip: Clip, generator: torch.Generator) -> ClipSample:
+        """Return a training example of the frames read."""
         if self._augment is None:
-            return self._finish(index, self._read(index, self._training_times(index, generator), max_scale=1.0))
-        clip = self._read(index, self._training_times(index, generator), max_scale=self._augment.scale_range[1])
+            return self._finish(index, clip)
         if self.kind == "classify":
             changed = self._augmented(clip.frames, None, generator)
             return self._build(index, clip, changed, torch.ones(1, dtype=torch.bool), 0)
@@ -175,83 +199,93 @@ class ClipDataset:
                 return self._build(index, clip, changed, changed.keep, num_dropped)
         return self._finish(index, clip, num_dropped=num_dropped)
 
-    def view(self, index: int, *, view: int = 0, num_views: int = 1) -> ClipSample:
-        """Return an evaluation example: the keyframe's clip, or view ``view`` of ``num_views``; nothing random.
+    def view(
+        self, index: int, *, view: int = 0, num_views: int = 1, crop: int = 0, crops: Crops = "centre"
+    ) -> ClipSample:
+        """Return an evaluation example, nothing random.
+
+        Args:
+            index: Of the example.
+            view: Which of ``num_views`` clips of the segment; the only clip of a keyframe.
+            num_views: Clips spread evenly over the segment.
+            crop: Which of the views that ``crops`` makes of the clip.
+            crops: What is shown of a frame larger than the canvas.
 
         Raises:
             VideoError: The video cannot be read there.
         """
-        preprocess = self._preprocess
-        if self.kind == "localise":
-            times = keyframe_times(
-                self.pts_seconds(index),
-                num_frames=preprocess.num_frames,
-                frame_stride=preprocess.frame_stride,
-                fps=preprocess.fps,
-            )
-        else:
-            start, end = self._examples.segment(index)
-            times = view_times(
-                start,
-                end,
-                num_views=num_views,
-                num_frames=preprocess.num_frames,
-                frame_stride=preprocess.frame_stride,
-                fps=preprocess.fps,
-            )[view]
-        return self._finish(index, self._read(index, times, max_scale=1.0))
 
-    def _training_times(self, index: int, generator: torch.Generator) -> list[float]:
-        preprocess = self._preprocess
-        if self.kind == "localise":
-            return keyframe_times(
-                self.pts_seconds(index),
-                num_frames=preprocess.num_frames,
-                frame_stride=preprocess.frame_stride,
-                fps=preprocess.fps,
-            )
-        start, end = self._examples.segment(index)
-        return random_clip_times(
-            start,
-            end,
-            num_frames=preprocess.num_frames,
-            frame_stride=preprocess.frame_stride,
-            fps=preprocess.fps,
-            generator=generator,
-        )
+        def chosen(start: float, end: float, **sampling: Any) -> list[float]:
+            return view_times(start, end, num_views=num_views, **sampling)[view]
 
-    def _read(self, index: int, times: list[float], *, max_scale: float) -> Clip:
+        clip = self._read(index, self._times(index, chosen), max_scale=1.0)
+        return self._finish(index, clip, crop=crop, crops=crops)
+
+    def view_hw(self, crops: Crops) -> tuple[int, int]:
+        """Return the height and width of ``view``'s frames.
+
+        Raises:
+            InputError: Frames of different videos would differ.
+        """
+        fit = self._preprocess.fit
+        if crops != "whole" or fit.is_letterbox:
+            return fit.size, fit.size
+        if fit.exact_hw is None:
+            raise InputError(
+                "crops 'whole': frames scaled by their shorter side differ in size; expected centre, three"
+            )
+        return fit.exact_hw
+
+    def _times(self, index: int, of_segment: Callable[..., list[float]]) -> WantedTimes:
+        """Return the times of a clip, given the file's rate: those of the keyframe, or ``of_segment`` chosen ones."""
+
+        def times(fps: float) -> list[float]:
+            sampling = self._preprocess.sampling(fps)
+            if self.kind == "localise":
+                return keyframe_times(self.pts_seconds(index), **sampling)
+            return of_segment(*self._examples.segment(index), **sampling)
+
+        return times
+
+    def _read(self, index: int, times: WantedTimes, *, max_scale: float) -> Clip:
         """Read frames no larger than the canvas needs when they are scaled by up to ``max_scale``."""
         media = self.media(index)
         if self._cache is not None:
             return self._cache.clip(media, times)
-        pixels = cache_long_side(self._preprocess.size, max_scale)
-        return read_frames(media, times, long_side=pixels, shrink_only=True)
+        return read_frames(media, times, **read_size(self._preprocess.fit, max_scale).sides)
 
     def _augmented(self, frames: Tensor, boxes: Tensor | None, generator: torch.Generator) -> Augmented:
         assert self._augment is not None
         return augment(
             frames,
             boxes,
-            size=self._preprocess.size,
+            fit=self._preprocess.fit,
             scale_range=self._augment.scale_range,
             box_jitter=self._augment.box_jitter,
             flip=self._augment.flip,
             generator=generator,
         )
 
-    def _finish(self, index: int, clip: Clip, *, num_dropped: int = 0) -> ClipSample:
-        """Return the whole frame on the canvas with every box."""
-        frames, _ = letterbox(clip.frames, None, size=self._preprocess.size)
+    def _finish(
+        self, index: int, clip: Clip, *, num_dropped: int = 0, crop: int = 0, crops: Crops = "centre"
+    ) -> ClipSample:
+        """Return the frame as scoring shows it, with every box."""
+        fit, whole = self._preprocess.fit, crops == "whole"
+        height, width = clip.frames.shape[-2:]
+        offset = crop_offsets(height, width, crops)[crop]
+        frames, _ = to_canvas(clip.frames, None, fit=fit, offset=offset, whole=whole)
         boxes = None
         rows = 1
         if self.kind == "localise":
-            height, width = clip.frames.shape[-2:]
-            boxes = canvas_boxes(self._examples.boxes_norm_of(index), (height, width), self._preprocess.size)
+            place = placement(height, width, fit=fit, offset=offset, whole=whole)
+            boxes = canvas_boxes(self._examples.boxes_norm_of(index), place)
+            if not fit.is_letterbox:
+                boxes, off = shown_boxes(boxes, place.canvas_hw)
+                num_dropped += off
             rows = boxes.shape[0]
         keep = torch.ones(rows, dtype=torch.bool)
-        whole = Augmented(frames=frames, boxes=boxes, keep=keep, num_dropped=0, mirrored=False)
-        return self._build(index, clip, whole, keep, num_dropped)
+        shown = Augmented(frames=frames, boxes=boxes, keep=keep, num_dropped=0, mirrored=False)
+        return self._build(index, clip, shown, keep, num_dropped)
 
     def _build(self, index: int, clip: Clip, changed: Augmented, keep: Tensor, num_dropped: int) -> ClipSample:
         localise = self.kind == "localise"
@@ -268,6 +302,15 @@ class ClipDataset:
             sample_id=self.sample_id(index),
             num_clamped=clip.num_clamped,
             num_dropped_boxes=num_dropped,
+        )
+
+
+def _check_scale(preprocess: Preprocess, augment: Augment) -> None:
+    fit, low = preprocess.fit, augment.scale_range[0]
+    if not fit.is_letterbox and fit.least_side * low < fit.size:
+        raise InputError(
+            f"scale_range {augment.scale_range}: frames of {fit.least_side} pixels scaled by {low} are smaller than "
+            f"the square of {fit.size} cut out of them; expected {fit.size / fit.least_side:.3g} or more"
         )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.handover import MakeSample, SharedVideo, make_sample, place_sample, rebuilt, share_video
 from tubelet.data.mixture import Mixture, sample_seed
-from tubelet.types import ClipBatch, ClipSample, InputError, VideoError
+from tubelet.types import ClipBatch, ClipSample, Crops, InputError, VideoError
 from tubelet.worker_pool import WorkerPool
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ class Wanted:
     indices: Sequence[int]
     make: Sequence[MakeSample]
     """How each sample is made; sent to workers."""
+    frame_hw: tuple[int, int]
+    """Height and width of the samples."""
 
 
 def collate(task: str, samples: Sequence[ClipSample], skipped_ids: tuple[str, ...] = ()) -> ClipBatch:
@@ -97,7 +99,8 @@ def batches(
         indices = mixture.indices(step)
         seeds = [sample_seed(seed, step, slot) for slot in range(len(indices))]
         make = [partial(ClipDataset.sample, seed=number) for number in seeds]
-        return Wanted(task=mixture.task_at(step), indices=indices, make=make)
+        task = mixture.task_at(step)
+        return Wanted(task=task, indices=indices, make=make, frame_hw=datasets[task].view_hw("centre"))
 
     steps = range(start_step, mixture.num_steps)
     yield from _load(datasets, wanted, steps, num_workers, prefetch_bytes, Skips(on_error=on_error))
@@ -111,16 +114,22 @@ def evaluation_batches(
     *,
     view: int = 0,
     num_views: int = 1,
+    crop: int = 0,
+    crops: Crops = "centre",
     prefetch_bytes: int = PREFETCH_BYTES,
 ) -> Iterator[ClipBatch]:
-    """Yield every example once, in order, in batches of at most ``batch_size``; errors as in ``batches``."""
+    """Yield one view of every example (``ClipDataset.view``), in order, in batches of at most ``batch_size``.
+
+    Errors are those of ``batches``.
+    """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}, expected at least 1")
-    make = partial(ClipDataset.view, view=view, num_views=num_views)
+    make = partial(ClipDataset.view, view=view, num_views=num_views, crop=crop, crops=crops)
+    frame_hw = dataset.view_hw(crops)
 
     def wanted(step: int) -> Wanted:
         indices = range(step * batch_size, min((step + 1) * batch_size, len(dataset)))
-        return Wanted(task=task, indices=indices, make=[make] * len(indices))
+        return Wanted(task=task, indices=indices, make=[make] * len(indices), frame_hw=frame_hw)
 
     # Never "skip": a score over the examples that could be read is not the score of the set.
     steps = range(-(-len(dataset) // batch_size))
@@ -227,7 +236,7 @@ def _ordered(
             limit = min(ahead + ORDERS_PER_STEP, step + MAX_AHEAD, steps.stop)
             while ahead < limit:
                 plan = wanted(ahead)
-                num_bytes = len(plan.indices) * math.prod(_sample_shape(datasets[plan.task]))
+                num_bytes = len(plan.indices) * math.prod(_sample_shape(datasets[plan.task], plan))
                 if window and taken + num_bytes > prefetch_bytes:
                     break
                 taken += num_bytes
@@ -253,7 +262,7 @@ def _ordered(
 
 
 def _submit(pool: WorkerPool, dataset: ClipDataset, wanted: Wanted, step: int) -> _Pending:
-    shape = _sample_shape(dataset)
+    shape = _sample_shape(dataset, wanted)
     shared = share_video((len(wanted.indices), *shape))
     for slot, (index, make) in enumerate(zip(wanted.indices, wanted.make, strict=True)):
         arguments = (wanted.task, dataset.example(index), make, shape, slot)
@@ -275,9 +284,8 @@ def _finished(pending: _Pending, datasets: Mapping[str, ClipDataset], skips: Ski
     return _batch(wanted.task, video[slots] if skipped else video, samples, skipped)
 
 
-def _sample_shape(dataset: ClipDataset) -> tuple[int, int, int, int]:
-    preprocess = dataset.preprocess
-    return 3, preprocess.num_frames, preprocess.size, preprocess.size
+def _sample_shape(dataset: ClipDataset, wanted: Wanted) -> tuple[int, int, int, int]:
+    return 3, dataset.preprocess.num_frames, *wanted.frame_hw
 
 
 def _batch(task: str, video: Tensor, samples: Sequence[ClipSample], skipped: tuple[str, ...] = ()) -> ClipBatch:
@@ -295,6 +303,7 @@ def _batch(task: str, video: Tensor, samples: Sequence[ClipSample], skipped: tup
         num_clamped=sum(s.num_clamped for s in samples),
         num_dropped_boxes=sum(s.num_dropped_boxes for s in samples),
         skipped_ids=skipped,
+        seeds=tuple(s.seed for s in samples),
     )
 
 

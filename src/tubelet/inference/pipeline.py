@@ -23,10 +23,19 @@ from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import default_autocast
 from tubelet.models.saved import LoadedModel, load_model, probabilities
-from tubelet.types import ActionDetections, InputError, Preprocess, VideoMeta
-from tubelet.video.decode import iter_frames, probe, read_frames
+from tubelet.types import ActionDetections, Crops, InputError, Preprocess, VideoMeta
+from tubelet.video.decode import iter_frames, probe, read_clips
 from tubelet.video.sampling import keyframe_times, view_times
-from tubelet.video.transforms import canvas_boxes, letterbox, normalise
+from tubelet.video.transforms import (
+    canvas_boxes,
+    check_crops,
+    crop_offsets,
+    normalise,
+    placement,
+    read_size,
+    shown_boxes,
+    to_canvas,
+)
 
 # Longer side of the frames that detector and canvases are made from; NanoDet looks at 416 pixels.
 DECODE_SIDE = 640
@@ -87,8 +96,7 @@ class Localiser:
         self._model, self._device = _placed(loaded, device)
         self._people = people or NanoDetDetector(threshold=self.link.keep_score, device=self._device)
         self._smooth, self._batch_size = smooth, batch_size
-        step = self.preprocess.frame_stride / self.preprocess.fps
-        self._detections_per_keyframe = max(1, round(every_seconds / (detect_every * step)))
+        self._detect_every = detect_every
 
     @classmethod
     def load(cls, folder: Path | str, *, task: str | None = None, every_seconds: float = 0.5) -> Self:
@@ -115,12 +123,14 @@ class Localiser:
     def _keyframes(self, video: Path | str) -> Iterator[_Keyframe]:
         """Read the video once; yield its keyframes with people and clips."""
         meta = probe(video)
-        spacing = self.every_seconds / self._detections_per_keyframe
+        step = self.preprocess.step_seconds(meta.fps)
+        span = (self.preprocess.num_frames - 1) * step
+        detections_per_keyframe = max(1, round(self.every_seconds / (self._detect_every * step)))
+        spacing = self.every_seconds / detections_per_keyframe
         link = self._link_for(spacing)
-        step = self.preprocess.frame_stride / self.preprocess.fps
-        look_ahead = max(self.preprocess.span_seconds / 2 + step, link.max_gap_seconds)
-        look_back = self.preprocess.span_seconds + step
-        ring, linker, starts_shot = FrameRing(self.preprocess), TubeLinker(link), CutFinder()
+        look_ahead = max(span / 2 + step, link.max_gap_seconds)
+        look_back = span + step
+        ring, linker, starts_shot = FrameRing(self.preprocess, meta.fps), TubeLinker(link), CutFinder()
         pending: deque[tuple[float, float, int]] = deque()  # keyframe, time of the frame nearest to it, its shot
         cuts: list[float] = []  # where shots 1, 2, ... begin: halfway between the last and the first frame
         before = 0.0
@@ -134,7 +144,7 @@ class Localiser:
             if ticks:
                 (people,) = self._people([frame])
                 linker.update(pts, people)
-                keyframes = (k for k in ticks if k % self._detections_per_keyframe == 0)
+                keyframes = (k for k in ticks if k % detections_per_keyframe == 0)
                 pending.extend((k * spacing, pts, len(cuts)) for k in keyframes)
             while pending and pts >= pending[0][1] + look_ahead:
                 yield self._keyframe(pending.popleft(), ring, linker, cuts)
@@ -169,15 +179,12 @@ class Localiser:
 
     @torch.inference_mode()
     def _score(self, video: str, group: list[_Keyframe]) -> list[ActionDetections]:
-        size = self.preprocess.size
         boxes_norm = [_normalised(k.people.boxes, k.frame_hw) for k in group]
         clips = [k.clip for k in group if k.clip is not None]
         scores = torch.zeros(0, len(self.label_space))
         if clips:
             counts = torch.tensor([len(k.people.boxes) for k in group if k.clip is not None])
-            on_canvas = [
-                canvas_boxes(torch.from_numpy(b), k.frame_hw, size) for b, k in zip(boxes_norm, group) if len(b)
-            ]
+            on_canvas = [self._on_canvas(b, k.frame_hw) for b, k in zip(boxes_norm, group) if len(b)]
             batch = torch.stack(clips).to(self._device)
             with default_autocast(self._device):
                 logits = self._model(
@@ -201,13 +208,25 @@ class Localiser:
             for k, boxes in zip(group, boxes_norm)
         ]
 
+    def _on_canvas(self, boxes_norm: np.ndarray, frame_hw: tuple[int, int]) -> Tensor:
+        """Return boxes (N, 4) as the data set's views show them."""
+        fit = self.preprocess.fit
+        place = placement(*frame_hw, fit=fit)
+        boxes = canvas_boxes(torch.from_numpy(boxes_norm), place)
+        return boxes if fit.is_letterbox else shown_boxes(boxes, place.canvas_hw)[0]
+
 
 class FrameRing:
-    """The canvases of the last seconds of a video, found again by time."""
+    """The canvases of the last seconds of a video, found again by time.
 
-    def __init__(self, preprocess: Preprocess) -> None:
-        self._preprocess = preprocess
-        self._least_apart = preprocess.frame_stride / preprocess.fps / RING_FRAMES_PER_STEP
+    Args:
+        preprocess: Of the model.
+        fps: Of the video.
+    """
+
+    def __init__(self, preprocess: Preprocess, fps: float) -> None:
+        self._fit, self._sampling = preprocess.fit, preprocess.sampling(fps)
+        self._least_apart = preprocess.step_seconds(fps) / RING_FRAMES_PER_STEP
         self._times: deque[float] = deque()
         self._canvases: deque[Tensor] = deque()
         self._shots: deque[int] = deque()
@@ -223,7 +242,7 @@ class FrameRing:
         if self._times and shot == self._shots[-1] and pts_seconds - self._times[-1] < self._least_apart - 1e-6:
             return
         picture = torch.from_numpy(frame).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        canvas, _ = letterbox(picture, None, size=self._preprocess.size)
+        canvas, _ = to_canvas(picture, None, fit=self._fit)
         self._times.append(pts_seconds)
         self._canvases.append(canvas[0])
         self._shots.append(shot)
@@ -236,8 +255,7 @@ class FrameRing:
         """
         kept = [i for i, s in enumerate(self._shots) if s == shot]
         times = [self._times[i] for i in kept]
-        p = self._preprocess
-        wanted = keyframe_times(center_seconds, num_frames=p.num_frames, frame_stride=p.frame_stride, fps=p.fps)
+        wanted = keyframe_times(center_seconds, **self._sampling)
         return torch.stack([self._canvases[kept[_nearest(times, t)]] for t in wanted], dim=1)
 
     def forget_before(self, pts_seconds: float) -> None:
@@ -303,15 +321,17 @@ def classify(
     *,
     task: str | None = None,
     num_views: int = 1,
+    crops: Crops = "centre",
     device: torch.device | str | None = None,
 ) -> np.ndarray:
-    """Score a whole video with a classification head.
+    """Score a whole video with a classification head, as evaluation scores a clip that is all of it.
 
     Args:
         video: A video file.
         loaded: A trained model with a classification head.
         task: Name of the head; None = the model's first classification head.
         num_views: Clips spread evenly over the video whose scores are averaged; 1 = the middle.
+        crops: What is shown of frames larger than the canvas; the scores of three are averaged.
         device: Where the model is moved to; None = it stays where it is.
 
     Returns:
@@ -319,24 +339,22 @@ def classify(
     """
     name = loaded.task_of_kind("classify", task)
     p = loaded.preprocess
+    check_crops(p.fit, crops)
     meta = probe(video)
-    views = view_times(
-        0.0,
-        meta.duration_seconds,
-        num_views=num_views,
-        num_frames=p.num_frames,
-        frame_stride=p.frame_stride,
-        fps=p.fps,
-    )
+    views = view_times(0.0, meta.duration_seconds, num_views=num_views, **p.sampling(meta.fps))
     model, place = _placed(loaded, device)
+    shown: list[Tensor] = []
+    for clip in read_clips(video, views, **read_size(p.fit).sides):
+        height, width = clip.frames.shape[-2:]
+        for offset in crop_offsets(height, width, crops):
+            canvas, _ = to_canvas(clip.frames, None, fit=p.fit, offset=offset, whole=crops == "whole")
+            shown.append(canvas.transpose(0, 1)[None])  # (1, 3, T, S, S)
     total = torch.zeros(len(loaded.label_spaces[name]))
-    for times in views:
-        frames, _ = letterbox(read_frames(video, times, long_side=decode_side(meta)).frames, None, size=p.size)
-        batch = frames.permute(1, 0, 2, 3)[None].to(place)  # (1, 3, T, S, S)
+    for batch in shown:
         with default_autocast(place):
-            logits = model(normalise(batch, p), name)
+            logits = model(normalise(batch.to(place), p), name)
         total += probabilities(logits, loaded.score_kinds[name])[0].cpu()
-    return np.asarray(total / len(views))
+    return np.asarray(total / len(shown))
 
 
 def _placed(loaded: LoadedModel, device: torch.device | str | None) -> tuple[VideoModel, torch.device]:

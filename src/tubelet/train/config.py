@@ -10,7 +10,8 @@ from tubelet.records import from_json, to_json
 from tubelet.tasks import TaskConfig
 from tubelet.train.optim import OptimConfig
 from tubelet.types import InputError, Preprocess
-from tubelet.video.cache import FrameCache, cache_long_side
+from tubelet.video.cache import FrameCache
+from tubelet.video.transforms import read_size
 
 # These change speed or reporting, or what happens where the run would end: a run may go on with other values.
 RUNTIME_OPTIONS = ("num_workers", "on_error", "eval_batch_size", "eval_every_steps", "checkpoint_every_steps", "device")
@@ -79,9 +80,7 @@ class RunConfig:
             return None
         # Large enough for the strongest enlargement of the scale jitter: the cache must lose nothing.
         largest = max(task.augment.scale_range[1] for task in self.tasks)
-        return FrameCache(
-            Path(self.cache_dir), cache_long_side(self.preprocess.size, max(1.0, largest)), self.preprocess.fps
-        )
+        return FrameCache(Path(self.cache_dir), read_size(self.preprocess.fit, largest), self.preprocess.fps)
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that ``from_json`` reads back."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import threading
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ import numpy as np
 import torch
 
 from tubelet.types import Clip, VideoError
-from tubelet.video.decode import WantedTimes, iter_frames, wanted_times
+from tubelet.video.convert import FrameSize
+from tubelet.video.decode import WantedTimes, iter_frames, probe, wanted_times
 from tubelet.video.media import Media
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class FrameCache:
 
     root: Path
     """Folder of the entries; created when needed, safe to delete."""
-    long_side: int
-    """Pixels; larger frames are shrunk to it, smaller ones kept. ``cache_long_side`` says how many are needed."""
+    size: FrameSize
+    """Of the frames kept; ``transforms.read_size`` says which is needed."""
     fps: float
-    """Frames per second kept."""
+    """Frames per second kept; 0 = all, and a stride in frames of the file is one."""
 
     def clip(self, path: Media | str | Path, pts_seconds: WantedTimes) -> Clip:
         """Return the kept frames nearest to the wanted times; as ``read_frames``, ties to the earlier.
@@ -42,7 +42,7 @@ class FrameCache:
             VideoError: The video cannot be read, or it is cut short before a wanted time.
         """
         frames, header = self._entry(Media.of(path))
-        wanted = wanted_times(pts_seconds, 1 / header["frame_seconds"])
+        wanted = wanted_times(pts_seconds, header["fps"])
         times = np.asarray(header["pts_seconds"], dtype=np.float64)
         slack = header["frame_seconds"] + 1e-6
         if header["broken"] is not None and wanted.max() > times[-1]:
@@ -60,7 +60,7 @@ class FrameCache:
     def _entry(self, media: Media) -> tuple[np.ndarray, dict[str, Any]]:
         """Return the entry of a video, made now if there is none or it was damaged."""
         where = media.location if media.is_uri else str(Path(media.location).resolve())
-        settings = (VERSION, where, media.fps, *media.version(), self.long_side, self.fps)
+        settings = (VERSION, where, media.fps, *media.version(), self.size, self.fps)
         key = hashlib.sha256(repr(settings).encode()).hexdigest()[:32]
         base = self.root / key[:2] / key
         try:
@@ -84,6 +84,7 @@ class FrameCache:
             temporary_header.unlink(missing_ok=True)
 
     def _write_frames(self, media: Media, temporary: Path) -> dict[str, Any]:
+        fps = probe(media).fps
         times: list[float] = []
         broken: str | None = None
         shape: tuple[int, ...] = ()
@@ -103,9 +104,11 @@ class FrameCache:
                 file.write(np.ascontiguousarray(frame).data)
 
             try:
-                for time, frame in iter_frames(media, long_side=self.long_side, shrink_only=True):
+                for time, frame in iter_frames(media, **self.size.sides):
                     intervals += 1
-                    while grid / self.fps <= time + 1e-9:
+                    if self.fps == 0:
+                        keep(time, frame)
+                    while self.fps and grid / self.fps <= time + 1e-9:
                         target = grid / self.fps
                         near = previous is not None and target - previous[0] <= time - target
                         keep(*(previous if near and previous is not None else (time, frame)))
@@ -120,13 +123,8 @@ class FrameCache:
             keep(*previous)
             file.seek(0)
             _write_header(file, (len(times), *shape))
-        frame_seconds = (previous[0] - times[0]) / max(intervals - 1, 1) or 1 / self.fps
-        return {"pts_seconds": times, "broken": broken, "frame_seconds": frame_seconds}
-
-
-def cache_long_side(size: int, max_scale: float) -> int:
-    """Return the pixels to keep for a canvas of ``size`` when clips are scaled by up to ``max_scale``."""
-    return math.ceil(size * max(max_scale, 1.0))
+        frame_seconds = (previous[0] - times[0]) / max(intervals - 1, 1) or 1 / fps
+        return {"pts_seconds": times, "broken": broken, "frame_seconds": frame_seconds, "fps": fps}
 
 
 def _load(base: Path) -> tuple[np.ndarray, dict[str, Any]]:

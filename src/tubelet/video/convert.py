@@ -10,7 +10,7 @@ at edges of saturated colour (``tests/video/test_convert.py``).
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import TypedDict, cast
 
 import numpy as np
 import torch
@@ -58,6 +58,15 @@ class Crop:
         return (height, self.height, self.y), (width, self.width, self.x)
 
 
+class Sides(TypedDict):
+    """``FrameSize`` without its crop, as arguments of the readers."""
+
+    long_side: int | None
+    short_side: int | None
+    exact_hw: tuple[int, int] | None
+    shrink_only: bool
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameSize:
     """Which size frames come out in; at most one of the first three. All are counted after rotation."""
@@ -79,6 +88,16 @@ class FrameSize:
             raise ValueError("give one of long_side, short_side and exact_hw")
         if any(side < 1 for v in given for side in (v if isinstance(v, tuple) else (v,))):
             raise ValueError(f"sides of frames must be at least 1 pixel, got {given[0]}")
+
+    @property
+    def sides(self) -> Sides:
+        """The arguments of a reader that give this size."""
+        return Sides(
+            long_side=self.long_side,
+            short_side=self.short_side,
+            exact_hw=self.exact_hw,
+            shrink_only=self.shrink_only,
+        )
 
     def scaled(self, width: int, height: int) -> tuple[int, int]:
         """Return (width, height) before the crop."""

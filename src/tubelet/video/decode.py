@@ -88,6 +88,8 @@ def iter_frames(
     media: Media | str | Path,
     *,
     long_side: int | None = None,
+    short_side: int | None = None,
+    exact_hw: tuple[int, int] | None = None,
     shrink_only: bool = False,
     start_seconds: float = 0.0,
     max_pixels: int = MAX_PIXELS,
@@ -98,7 +100,7 @@ def iter_frames(
         VideoError: The video cannot be read, or, after the last frame, that it was cut short.
     """
     media = Media.of(media)
-    size = FrameSize(long_side=long_side, shrink_only=shrink_only)
+    size = FrameSize(long_side=long_side, short_side=short_side, exact_hw=exact_hw, shrink_only=shrink_only)
     if media.is_pictures:
         yield from _iter_pictures(open_pictures(media), size, start_seconds, max_pixels)
         return

@@ -3,7 +3,9 @@
 import torch
 
 
-def keyframe_times(center_seconds: float, *, num_frames: int, frame_stride: int, fps: float) -> list[float]:
+def keyframe_times(
+    center_seconds: float, *, num_frames: int, frame_stride: int, fps: float, whole_frames: bool = False
+) -> list[float]:
     """Return the times of a clip around a keyframe.
 
     Frame ``num_frames // 2`` is the keyframe itself (as in the public AVA loaders: half the clip before, half after).
@@ -14,9 +16,11 @@ def keyframe_times(center_seconds: float, *, num_frames: int, frame_stride: int,
         num_frames: Frames in the clip.
         frame_stride: Frames of ``fps`` from one sampled frame to the next.
         fps: Rate the stride counts in.
+        whole_frames: As in ``types.Sampling``; the clip moves by half a frame at most.
     """
     step = _step(num_frames, frame_stride, fps)
-    return [center_seconds + (i - num_frames // 2) * step for i in range(num_frames)]
+    first = center_seconds - num_frames // 2 * step
+    return _from(first, num_frames, step, fps, whole_frames)
 
 
 def random_clip_times(
@@ -26,6 +30,7 @@ def random_clip_times(
     num_frames: int,
     frame_stride: int,
     fps: float,
+    whole_frames: bool = False,
     generator: torch.Generator,
 ) -> list[float]:
     """Return the times of a clip placed uniformly inside [start, end]; a shorter segment is centred in the clip.
@@ -36,15 +41,24 @@ def random_clip_times(
         num_frames: Frames in the clip.
         frame_stride: Frames of ``fps`` from one sampled frame to the next.
         fps: Rate the stride counts in.
+        whole_frames: As in ``types.Sampling``.
         generator: The only source of randomness; one number is drawn.
     """
     step = _step(num_frames, frame_stride, fps)
     place = float(torch.rand((), generator=generator, dtype=torch.float64))
-    return _clip_at(start_seconds, end_seconds, place, num_frames=num_frames, step=step, frame=1 / fps)
+    first = _begin(start_seconds, end_seconds, place, span=(num_frames - 1) * step, frame=1 / fps)
+    return _from(first, num_frames, step, fps, whole_frames)
 
 
 def view_times(
-    start_seconds: float, end_seconds: float, *, num_views: int, num_frames: int, frame_stride: int, fps: float
+    start_seconds: float,
+    end_seconds: float,
+    *,
+    num_views: int,
+    num_frames: int,
+    frame_stride: int,
+    fps: float,
+    whole_frames: bool = False,
 ) -> list[list[float]]:
     """Return ``num_views`` clips spread evenly over [start, end]; one view is the centre, more touch both ends.
 
@@ -55,14 +69,15 @@ def view_times(
         num_frames: Frames in the clip.
         frame_stride: Frames of ``fps`` from one sampled frame to the next.
         fps: Rate the stride counts in.
+        whole_frames: As in ``types.Sampling``.
     """
     if num_views < 1:
         raise ValueError(f"num_views must be at least 1, got {num_views}")
     step = _step(num_frames, frame_stride, fps)
     places = [0.5] if num_views == 1 else [i / (num_views - 1) for i in range(num_views)]
-    return [
-        _clip_at(start_seconds, end_seconds, place, num_frames=num_frames, step=step, frame=1 / fps) for place in places
-    ]
+    span = (num_frames - 1) * step
+    begins = [_begin(start_seconds, end_seconds, place, span=span, frame=1 / fps) for place in places]
+    return [_from(first, num_frames, step, fps, whole_frames) for first in begins]
 
 
 def _step(num_frames: int, frame_stride: int, fps: float) -> float:
@@ -71,13 +86,15 @@ def _step(num_frames: int, frame_stride: int, fps: float) -> float:
     return frame_stride / fps
 
 
-def _clip_at(
-    start_seconds: float, end_seconds: float, place: float, *, num_frames: int, step: float, frame: float
-) -> list[float]:
-    """Return a clip at ``place`` (0 = earliest, 1 = latest) of the room the segment leaves.
+def _begin(start_seconds: float, end_seconds: float, place: float, *, span: float, frame: float) -> float:
+    """Return the first time of a clip at ``place`` (0 = earliest, 1 = latest) of the room the segment leaves.
 
     The last frame of the segment begins one frame before its end, hence ``frame``.
     """
-    room = (end_seconds - frame - start_seconds) - (num_frames - 1) * step
-    first = start_seconds + room * (place if room > 0 else 0.5)
+    room = (end_seconds - frame - start_seconds) - span
+    return start_seconds + room * (place if room > 0 else 0.5)
+
+
+def _from(first: float, num_frames: int, step: float, fps: float, whole_frames: bool) -> list[float]:
+    first = round(first * fps) / fps if whole_frames else first
     return [first + i * step for i in range(num_frames)]

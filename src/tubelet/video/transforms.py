@@ -1,4 +1,4 @@
-"""Clip and boxes onto the model's square canvas, together: letterbox, scale and box jitter, flip, normalisation.
+"""Clip and boxes onto the model's square canvas, together: letterbox or crop, jitter, flip, normalisation.
 
 Frames are uint8 (T, 3, H, W) in and (T, 3, S, S) out; boxes float32 (N, 4) xyxy in pixels of the frame in, of the
 canvas out. A box keeps its row: what leaves the canvas is named by the returned mask, so targets can follow.
@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tubelet.boxes import clip_boxes, flip_boxes, jitter_boxes
-from tubelet.types import Preprocess
-from tubelet.video.convert import Crop, FrameSize
+from tubelet.types import Crops, Fit, InputError, Preprocess
+from tubelet.video.convert import FrameSize
+
+CENTRE = (0.5, 0.5)
 
 MIN_BOX_SIDE = 1.0  # pixels of the canvas; a box thinner than this after clipping holds nothing to pool
 
@@ -34,33 +36,36 @@ class Augmented:
     """Left and right are swapped; labels that depend on direction must follow."""
 
 
-def letterbox(
+def to_canvas(
     frames: Tensor,
     boxes: Tensor | None,
     *,
-    size: int,
+    fit: Fit,
     scale: float = 1.0,
-    offset: tuple[float, float] = (0.5, 0.5),
+    offset: tuple[float, float] = CENTRE,
+    whole: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Scale the longer side to ``scale * size`` and place the frame on a zero canvas (paper A, A.2).
+    """Scale frames and place them on a zero canvas; the boxes move along.
 
     Args:
         frames: uint8 (T, 3, H, W).
         boxes: float32 (N, 4) xyxy in pixels of the frame, or None.
-        size: Side S of the canvas in pixels.
-        scale: Above 1 the frame is larger than the canvas and cropped, below 1 it has zeros around.
+        fit: Size of the canvas, and of the frame at scale 1.
+        scale: Further factor of the frame's size.
         offset: (y, x) in 0..1: where a smaller frame is placed, or a larger one cropped; 0.5 = centred.
+        whole: Make the canvas as large as the scaled frame; a letterbox is whole in any case.
 
     Returns:
-        uint8 (T, 3, S, S) and the boxes moved along, not clipped.
+        uint8 (T, 3, S, S), whole (T, 3, h, w), and the boxes moved along, not clipped.
     """
     height, width = frames.shape[-2:]
-    place = placement(height, width, size=size, scale=scale, offset=offset)
+    place = placement(height, width, fit=fit, scale=scale, offset=offset, whole=whole)
     scaled = _resize(frames, place.height, place.width)
-    canvas = frames.new_zeros((frames.shape[0], 3, size, size))
+    rows, columns = place.canvas_hw
+    canvas = frames.new_zeros((frames.shape[0], 3, rows, columns))
     # The part of the scaled frame inside the canvas; top and left are negative where it is cropped.
     y0, x0 = max(place.top, 0), max(place.left, 0)
-    y1, x1 = min(place.top + place.height, size), min(place.left + place.width, size)
+    y1, x1 = min(place.top + place.height, rows), min(place.left + place.width, columns)
     canvas[:, :, y0:y1, x0:x1] = scaled[:, :, y0 - place.top : y1 - place.top, x0 - place.left : x1 - place.left]
     if boxes is None:
         return canvas, None
@@ -68,43 +73,22 @@ def letterbox(
     return canvas, boxes * factor + boxes.new_tensor([place.left, place.top]).repeat(2)
 
 
-def scale_and_crop(frames: Tensor, boxes: Tensor | None, *, size: FrameSize) -> tuple[Tensor, Tensor | None]:
-    """Scale and crop frames that are in memory as the reader does in the decoder, and move the boxes along.
+def crop_offsets(height: int, width: int, crops: Crops) -> list[tuple[float, float]]:
+    """Return (y, x) of each view of a frame: the middle, or three places along the longer side."""
+    if crops != "three":
+        return [CENTRE]
+    return [(place, 0.5) if height > width else (0.5, place) for place in (0.0, 0.5, 1.0)]
 
-    Args:
-        frames: uint8 (T, 3, H, W).
-        boxes: float32 (N, 4) xyxy in pixels of the frame, or None.
-        size: Short edge, long edge or exact size, and the crop; paper B (section 4): exactly 128x171, 112x112 of it.
 
-    Returns:
-        uint8 (T, 3, h, w) and the boxes moved along, not clipped.
+def check_crops(fit: Fit, crops: Crops) -> int:
+    """Return the number of views that ``crops`` makes of a clip.
+
+    Raises:
+        InputError: Three squares of a letterboxed frame are asked for.
     """
-    height, width = frames.shape[-2:]
-    new_width, new_height = size.scaled(width, height)
-    scaled = _resize(frames, new_height, new_width)
-    top = left = 0
-    if size.crop is not None:
-        top, left = size.crop.place(new_height, new_width)
-        scaled = scaled[..., top : top + size.crop.height, left : left + size.crop.width]
-    if boxes is None:
-        return scaled, None
-    factor = boxes.new_tensor([new_width / width, new_height / height]).repeat(2)
-    return scaled, boxes * factor - boxes.new_tensor([left, top]).repeat(2)
-
-
-def crop_views(height: int, width: int, *, size: int, num_crops: int) -> list[Crop]:
-    """Return the square crops of one temporal view: the centre, or three along the longer side.
-
-    Args:
-        height: Of the scaled frame.
-        width: Of the scaled frame.
-        size: Side of the crop in pixels.
-        num_crops: 1 or 3; the whole frame is ``letterbox``'s.
-    """
-    if num_crops not in (1, 3):
-        raise ValueError(f"num_crops must be 1 (the centre) or 3, got {num_crops}")
-    places = (0.5,) if num_crops == 1 else (0.0, 0.5, 1.0)
-    return [Crop(size, size, y=place, x=0.5) if height > width else Crop(size, size, x=place) for place in places]
+    if crops == "three" and fit.is_letterbox:
+        raise InputError("crops 'three': letterboxed frames are shown whole; expected centre")
+    return 3 if crops == "three" else 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,36 +99,64 @@ class Placement:
     width: int
     top: int
     left: int
+    canvas_hw: tuple[int, int]
 
 
 def placement(
-    height: int, width: int, *, size: int, scale: float = 1.0, offset: tuple[float, float] = (0.5, 0.5)
+    height: int,
+    width: int,
+    *,
+    fit: Fit,
+    scale: float = 1.0,
+    offset: tuple[float, float] = CENTRE,
+    whole: bool = False,
 ) -> Placement:
     """Return where a frame of ``height`` x ``width`` pixels comes to lie; the one place where this is computed."""
-    long_side = max(1, math.floor(scale * size + 0.5))
-    longest = max(height, width)
     # The same rounding as the decoder's, so a frame resized there is not resized again.
-    new_height, new_width = (max(1, (2 * side * long_side + longest) // (2 * longest)) for side in (height, width))
-    top, left = (math.floor((size - n) * o + 0.5) for n, o in zip((new_height, new_width), offset, strict=True))
-    return Placement(height=new_height, width=new_width, top=top, left=left)
+    new_width, new_height = scaled_size(fit, scale).scaled(width, height)
+    if whole and not fit.is_letterbox:
+        return Placement(height=new_height, width=new_width, top=0, left=0, canvas_hw=(new_height, new_width))
+    top, left = (_start(fit.size, n, o) for n, o in zip((new_height, new_width), offset, strict=True))
+    return Placement(height=new_height, width=new_width, top=top, left=left, canvas_hw=(fit.size, fit.size))
+
+
+def scaled_size(fit: Fit, scale: float = 1.0) -> FrameSize:
+    """Return the size that frames are scaled to, before the crop."""
+    if fit.exact_hw is not None:
+        height, width = (_pixels(side * scale) for side in fit.exact_hw)
+        return FrameSize(exact_hw=(height, width))
+    if fit.short_side is not None:
+        return FrameSize(short_side=_pixels(fit.short_side * scale))
+    return FrameSize(long_side=_pixels(fit.size * scale))
+
+
+def read_size(fit: Fit, max_scale: float = 1.0) -> FrameSize:
+    """Return the size to read frames in: as large as any scale up to ``max_scale`` needs, and no larger."""
+    most = max(max_scale, 1.0)
+    if fit.exact_hw is not None:
+        height, width = (math.ceil(side * most) for side in fit.exact_hw)
+        return FrameSize(exact_hw=(height, width))
+    if fit.short_side is not None:
+        return FrameSize(short_side=math.ceil(fit.short_side * most), shrink_only=True)
+    return FrameSize(long_side=math.ceil(fit.size * most), shrink_only=True)
 
 
 def augment(
     frames: Tensor,
     boxes: Tensor | None,
     *,
-    size: int,
+    fit: Fit,
     scale_range: tuple[float, float],
     box_jitter: float,
     flip: bool,
     generator: torch.Generator,
 ) -> Augmented:
-    """Letterbox with random scale and place, jitter the boxes, maybe mirror; deterministic from ``generator``.
+    """Place on the canvas at random scale and place, jitter the boxes, maybe mirror; deterministic from ``generator``.
 
     Args:
         frames: uint8 (T, 3, H, W).
         boxes: float32 (N, 4) xyxy in pixels of the frame, or None.
-        size: Side of the canvas in pixels.
+        fit: Size of the canvas, and of the frame at scale 1.
         scale_range: Uniform range of the scale; paper A (A.1): 0.65 to 1.1.
         box_jitter: Largest move of each box side as a share of its length; paper A (A.1): 0.15.
         flip: Mirror half of the clips.
@@ -153,16 +165,16 @@ def augment(
     low, high = scale_range
     draws = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
     scale = low + (high - low) * draws[0]
-    canvas, moved = letterbox(frames, boxes, size=size, scale=scale, offset=(draws[1], draws[2]))
+    canvas, moved = to_canvas(frames, boxes, fit=fit, scale=scale, offset=(draws[1], draws[2]))
     mirrored = flip and draws[3] < 0.5
     if mirrored:
         canvas = canvas.flip(-1)
     if moved is None:
         return Augmented(frames=canvas, boxes=None, keep=None, num_dropped=0, mirrored=mirrored)
     if mirrored:
-        moved = flip_boxes(moved, width=size)
+        moved = flip_boxes(moved, width=fit.size)
     moved = jitter_boxes(moved, ratio=box_jitter, generator=generator)
-    moved = clip_boxes(moved, height=size, width=size)
+    moved = clip_boxes(moved, height=fit.size, width=fit.size)
     keep = ((moved[:, 2:] - moved[:, :2]) >= MIN_BOX_SIDE).all(dim=1)
     num_dropped = int((~keep).sum())
     return Augmented(frames=canvas, boxes=moved[keep], keep=keep, num_dropped=num_dropped, mirrored=mirrored)
@@ -183,18 +195,32 @@ def normalise(video: Tensor, preprocess: Preprocess, dtype: torch.dtype = torch.
     return scaled.to(dtype)
 
 
-def canvas_boxes(boxes_norm: Tensor, frame_hw: tuple[int, int], size: int) -> Tensor:
-    """Return boxes in pixels of the un-augmented canvas for boxes (N, 4) in 0..1 of a frame of ``frame_hw`` pixels."""
-    place = placement(*frame_hw, size=size)
+def canvas_boxes(boxes_norm: Tensor, place: Placement) -> Tensor:
+    """Return boxes in pixels of the canvas for boxes (N, 4) in 0..1 of a frame that lies at ``place``."""
     factor = boxes_norm.new_tensor([place.width, place.height]).repeat(2)
     return boxes_norm * factor + boxes_norm.new_tensor([place.left, place.top]).repeat(2)
 
 
-def frame_boxes(boxes: Tensor, frame_hw: tuple[int, int], size: int) -> Tensor:
-    """Return boxes in 0..1 of the frame for boxes in pixels of the un-augmented canvas; undoes ``canvas_boxes``."""
-    place = placement(*frame_hw, size=size)
-    factor = boxes.new_tensor([place.width, place.height]).repeat(2)
-    return (boxes - boxes.new_tensor([place.left, place.top]).repeat(2)) / factor
+def shown_boxes(boxes: Tensor, canvas_hw: tuple[int, int]) -> tuple[Tensor, int]:
+    """Return boxes (N, 4) cut to the canvas, and how many are off it; the nearest pixel of its edge stands for those.
+
+    Scoring drops no box, so that every person of a keyframe has a score.
+    """
+    height, width = canvas_hw
+    inside = clip_boxes(boxes, height=height, width=width)
+    off = ((inside[:, 2:] - inside[:, :2]) < MIN_BOX_SIDE).any(dim=1)
+    limit = boxes.new_tensor([width, height]) - MIN_BOX_SIDE
+    start = torch.minimum(inside[:, :2], limit)
+    return torch.cat([start, torch.maximum(inside[:, 2:], start + MIN_BOX_SIDE)], dim=1), int(off.sum())
+
+
+def _start(have: int, want: int, place: float) -> int:
+    """Return where ``want`` pixels begin among ``have``; of more than fit, as ``convert.Crop`` cuts them."""
+    return math.floor((have - want) * place + 0.5) if want <= have else -math.floor((want - have) * place + 0.5)
+
+
+def _pixels(side: float) -> int:
+    return max(1, math.floor(side + 0.5))
 
 
 def _resize(frames: Tensor, height: int, width: int) -> Tensor:
