@@ -103,6 +103,19 @@ def test_evaluate_writes_numbers_and_detections(monkeypatch, run_folder, tmp_pat
     assert len(detections.read_text().splitlines()) == 60
 
 
+def test_evaluate_says_the_views_that_were_averaged(monkeypatch, capsys, run_folder, tmp_path):
+    numbers = tmp_path / "n.json"
+    options = ("--task", "kinetics", "localise", "--num-views", 2, "--json", numbers)
+    assert call(monkeypatch, "evaluate", run_folder, *options) == 0
+    measured = json.loads(numbers.read_text())
+    assert (measured["kinetics/views"], measured["localise/views"]) == ("2 x centre", "1 x centre")
+    assert "2 x centre" in capsys.readouterr().out
+    assert call(monkeypatch, "evaluate", run_folder, "--task", "localise", "--num-views", 2) == 2
+    assert "num_views is for classification" in capsys.readouterr().err
+    assert call(monkeypatch, "evaluate", run_folder, "--task", "kinetics", "--crops", "three") == 2
+    assert "letterboxed frames are shown whole" in capsys.readouterr().err
+
+
 def test_evaluate_on_a_detectors_boxes(monkeypatch, capsys, run_folder, squares, tmp_path):
     manifest = squares / "manifests/localise"
     assert call(monkeypatch, "data", "detect", manifest, "--split", "test", "--out", tmp_path / "people.csv") == 0

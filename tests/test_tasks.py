@@ -11,6 +11,7 @@ from tubelet.models.model import VideoModel
 from tubelet.recipes.playground import SCALES, cofinetune, playground_task, preprocess_of
 from tubelet.tasks import build_task
 from tubelet.types import ClipBatch, InputError
+from tubelet.video.augmentations import BatchAugment
 
 PREPROCESS = replace(preprocess_of(SCALES["tiny"]), still_weight=1.0, motion_weight=1.0)
 
@@ -84,3 +85,32 @@ def test_a_task_that_does_not_fit_its_manifest_is_refused(squares: Path) -> None
         build_task(replace(config, loss="softmax"), preprocess=PREPROCESS)
     with pytest.raises(InputError, match="nowhere"):
         build_task(replace(config, manifest=str(squares / "nowhere")), preprocess=PREPROCESS)
+
+
+def test_mixed_clips_have_soft_targets_that_reach_the_loss(squares: Path, model: VideoModel) -> None:
+    config = playground_task(squares, "kinetics")
+    mixing = replace(config, augment=replace(config.augment, batch=BatchAugment(mixup=1.0)), label_smoothing=0.0)
+    task = build_task(mixing, preprocess=PREPROCESS)
+    dataset = task.dataset("train", training=True)
+    batch = collate("kinetics", [dataset.sample(i, seed=50 + i) for i in range(3)])
+    assert batch.seeds == (50, 51, 52)
+    mixed = task.augmented(batch)
+    share = mixed.targets.max(dim=1).values
+    assert (mixed.targets.sum(dim=1) - 1).abs().max() < 1e-6
+    assert (share < 1).all()
+    raw = logits(model, mixed)
+    expected = -(mixed.targets * (raw - raw.logsumexp(1, keepdim=True))).sum(1).mean()
+    assert task.loss(model, mixed).item() == pytest.approx(expected.item(), rel=1e-5)
+    plain = build_task(config, preprocess=PREPROCESS).augmented(batch)
+    assert torch.equal(plain.video, batch.video)
+
+
+def test_clips_with_boxes_are_not_mixed(squares: Path) -> None:
+    config = playground_task(squares, "localise")
+    for changes in ({"mixup": 0.3}, {"cutmix": 1.0}):
+        with pytest.raises(
+            InputError, match="task localise: mixup and CutMix mix whole clips: they do not go with boxes"
+        ):
+            build_task(
+                replace(config, augment=replace(config.augment, batch=BatchAugment(**changes))), preprocess=PREPROCESS
+            )

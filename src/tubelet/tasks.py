@@ -1,6 +1,6 @@
 """A task: one data set, one head, one loss. The training loop and the evaluation know nothing more about a data set."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,8 @@ from tubelet.labels import LabelSpace
 from tubelet.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.saved import HeadMeta, probabilities
-from tubelet.types import ClipBatch, InputError, Preprocess
+from tubelet.types import ClipBatch, Crops, InputError, Preprocess
+from tubelet.video.augmentations import augment_batch
 from tubelet.video.cache import FrameCache
 from tubelet.video.transforms import normalise
 
@@ -43,6 +44,10 @@ class TaskConfig:
     """Person boxes to score the model on."""
     eval_box_score_threshold: float = 0.0
     """Detected boxes below this confidence are not scored (paper A, A.1: 0.2 for AVA-Kinetics, not given for AVA)."""
+    eval_num_views: int = 1
+    """Clips spread over each video whose scores are averaged; paper B, 4: 10. Not for localisation."""
+    eval_crops: Crops = "centre"
+    """What is shown of a frame larger than the canvas; paper B, 4: the centre."""
     label_smoothing: float = 0.1
     loss_weight: float = 1.0
     """Multiplies the loss; the mixture's weights decide how often the task comes, this how hard it pulls."""
@@ -60,6 +65,8 @@ class Task:
             )
         if config.loss == "softmax" and manifest.multi_label:
             raise InputError(f"task {config.name}: {manifest.root} is multi-label, which needs loss 'sigmoid'")
+        if config.kind == "localise" and (config.augment.batch.mixup or config.augment.batch.cutmix):
+            raise InputError(f"task {config.name}: mixup and CutMix mix whole clips: they do not go with boxes")
         self.config = config
         self.manifest = manifest
         self.preprocess = preprocess
@@ -97,6 +104,16 @@ class Task:
             label_iou=config.label_iou,
             cache=cache,
         )
+
+    def augmented(self, batch: ClipBatch) -> ClipBatch:
+        """Return a training batch with the changes made to whole batches, on its device; its targets may be soft.
+
+        What is drawn follows from the samples' seeds, so from (seed, step, place in the batch) alone.
+        """
+        settings = self.config.augment.batch
+        has_boxes = batch.boxes is not None
+        video, targets = augment_batch(batch.video, batch.targets, settings, batch.seeds, has_boxes=has_boxes)
+        return replace(batch, video=video, targets=targets)
 
     def loss(self, model: VideoModel, batch: ClipBatch) -> Tensor:
         """Return the loss of a batch: the mean over its clips or boxes, float32 scalar whatever the autocast type.

@@ -21,6 +21,7 @@ from tubelet.data.manifest import write_manifest
 from tubelet.data.mixture import Mixture, sample_seed
 from tubelet.labels import LabelSpace
 from tubelet.types import ClipBatch, InputError, Preprocess, VideoError
+from tubelet.video.augmentations import BatchAugment, augment_batch
 from tubelet.video.transforms import read_size
 from tubelet.worker_pool import WorkerError
 
@@ -101,6 +102,33 @@ def test_a_resumed_run_goes_on_with_the_same_batches(sets: dict[str, ClipDataset
     assert all(same(whole[step], batch) for step, batch in rest.items())
     other = dict(batches(sets, plan, start_step=8, seed=10))
     assert not any(same(whole[step], batch) for step, batch in other.items())
+
+
+def test_what_changes_whole_batches_follows_from_the_step_alone(sets: dict[str, ClipDataset]) -> None:
+    plan = mixture(sets)
+    mixing = BatchAugment(colour_probability=0.8, rand_augment=(1, 10), mixup=0.4, cutmix=1.0)
+    still = BatchAugment(colour_probability=0.8, rand_augment=(1, 10))
+
+    def changed(batch: ClipBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        settings = mixing if batch.boxes is None else still
+        return augment_batch(batch.video, batch.targets, settings, batch.seeds, has_boxes=batch.boxes is not None)
+
+    whole = {step: changed(batch) for step, batch in batches(sets, plan, seed=9)}
+    plain = dict(batches(sets, plan, seed=9))
+    assert all(not torch.equal(whole[step][0], batch.video) for step, batch in plain.items())
+    mixed = [targets for step, (_, targets) in whole.items() if plain[step].boxes is None]
+    assert any(((targets > 0) & (targets < 1)).any() for targets in mixed)
+    for num_workers, start in ((1, 0), (3, 0), (0, 7), (2, 7)):
+        there = batches(sets, plan, start_step=start, num_workers=num_workers, seed=9)
+        steps = 0
+        for step, batch in there:
+            video, targets = changed(batch)
+            assert torch.equal(video, whole[step][0])
+            assert torch.equal(targets, whole[step][1])
+            steps += 1
+        assert steps == 12 - start
+    other = {step: changed(batch)[0] for step, batch in batches(sets, plan, seed=10)}
+    assert not any(torch.equal(other[step], whole[step][0]) for step in other)
 
 
 def test_a_batch_is_what_the_mixture_says(sets: dict[str, ClipDataset]) -> None:

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from tubelet.data.ava_csv import read_ava_csv, write_ava_csv
 from tubelet.data.ava_table import AvaTable
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.detected_boxes import add_detected_boxes
+from tubelet.data.loader import evaluation_batches
 from tubelet.data.manifest import Manifest, read_manifest, write_manifest
 from tubelet.evals.ava import frame_map
 from tubelet.evals.run import chance_map, detections_table, evaluate_task, ground_truth_table
@@ -76,6 +77,49 @@ def test_views_are_averaged(squares: Path, dummy: nn.Module) -> None:
     result = evaluate_task(dummy, Drifting(manifest), clips, batch_size=6, device=CPU, num_views=2)
     np.testing.assert_allclose(result.scores, (0.1 + 0.8 * result.targets + 0.3) / 2, rtol=1e-6)
     assert result.num_views == 2
+
+
+def test_squares_of_a_frame_are_averaged_and_said(squares: Path, dummy: nn.Module) -> None:
+    manifest = read_manifest(squares / "manifests/kinetics")
+    cut = replace(PREPROCESS, exact_hw=(36, 48))
+    data = ClipDataset(manifest, "val", preprocess=cut, augment=None)
+    task = Told(manifest)
+    result = evaluate_task(dummy, task, data, batch_size=6, device=CPU, num_views=2, crops="three")
+    assert len(task.shown) == 6 * len(data)  # two clips, three squares of each
+    assert (result.record()["num_views"], result.record()["crops"]) == (2, "three")
+    whole = Told(manifest)
+    evaluate_task(dummy, whole, data, batch_size=6, num_workers=1, device=CPU, crops="whole")
+    assert len(whole.shown) == len(data)
+    for workers in (0, 1):  # the frames of a view have its size, whoever reads them
+        (batch, *_) = evaluation_batches(data, "t", 2, workers, crops="whole")
+        assert batch.video.shape == (2, 3, 4, 36, 48)
+    letterboxed = ClipDataset(manifest, "val", preprocess=PREPROCESS, augment=None)
+    with pytest.raises(InputError, match="crops 'three': letterboxed frames are shown whole"):
+        evaluate_task(dummy, task, letterboxed, batch_size=6, device=CPU, crops="three")
+
+
+def test_boxes_outside_the_square_are_scored_and_counted(squares: Path, dummy: nn.Module, tmp_path: Path) -> None:
+    given = read_manifest(squares / "manifests/localise")
+    boxes = [row | ({"x1": 0.0, "x2": 0.1} if i % 2 else {}) for i, row in enumerate(given.boxes.to_pylist())]
+    manifest = write_manifest(
+        tmp_path,
+        name="edge",
+        kind="localise",
+        multi_label=True,
+        label_space=given.label_space,
+        media_root=given.media_root,
+        licence="",
+        source="",
+        clips=given.clips,
+        boxes=boxes,
+    )
+    data = ClipDataset(manifest, "val", preprocess=replace(PREPROCESS, exact_hw=(32, 48)), augment=None)
+    result = evaluate_task(dummy, Told(manifest), data, batch_size=6, device=CPU)
+    assert len(result.scores) == 12
+    assert result.record()["num_boxes_outside"] == result.num_boxes_outside == 6  # the square begins at 1/6
+    assert evaluate_task(dummy, Told(manifest), data, batch_size=6, device=CPU, crops="whole").num_boxes_outside == 0
+    with pytest.raises(InputError, match="crops 'three': most boxes lie outside some of them"):
+        evaluate_task(dummy, Told(manifest), data, batch_size=6, device=CPU, crops="three")
 
 
 def test_localisation_is_scored_by_the_official_protocol(squares: Path, dummy: nn.Module, tmp_path: Path) -> None:

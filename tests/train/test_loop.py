@@ -31,6 +31,7 @@ from tubelet.train.interrupt import RunInterruptedError
 from tubelet.train.log import StepReport, read_rows
 from tubelet.train.loop import NonFiniteLossError
 from tubelet.types import InputError
+from tubelet.video.augmentations import BatchAugment
 
 NUM_STEPS = 9
 
@@ -301,3 +302,20 @@ def test_loss_falls_and_the_model_learns(squares: Path, tmp_path: Path) -> None:
     for task, values in of_task.items():
         assert sum(values[-3:]) < sum(values[:3]), (task, values)
     assert result.metrics["kinetics/val/top1"] > 0.6  # 1/3 by chance: colours are easy
+
+
+def test_whole_batches_are_changed_on_their_way_to_the_model(run: RunConfig, whole: Path, tmp_path: Path) -> None:
+    colours = BatchAugment(colour_probability=1.0)
+    tasks = tuple(replace(task, augment=replace(task.augment, batch=colours)) for task in run.tasks)
+    coloured = replace(run, tasks=tasks, num_steps=3, checkpoint_every_steps=1)
+
+    def stop(report: StepReport) -> None:
+        if report.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    fit(coloured, tmp_path / "once", progress=False)
+    with pytest.raises(RunInterruptedError):
+        fit(coloured, tmp_path / "twice", progress=False, on_step=stop)
+    fit(replace(coloured, num_workers=1), tmp_path / "twice", progress=False)
+    assert_same_run(tmp_path / "twice", tmp_path / "once")
+    assert [loss for _, _, loss in losses(tmp_path / "once")] != [loss for _, _, loss in losses(whole)[:3]]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from tubelet.types import InputError
+from tubelet.types import Crops, InputError
 
 
 def train(arguments: list[str]) -> None:
@@ -128,6 +128,8 @@ def evaluate(
     task: tuple[str, ...] = (),
     boxes: Literal["annotated", "detected", "both"] | None = None,
     box_threshold: float | None = None,
+    num_views: int | None = None,
+    crops: Crops | None = None,
     detections: Path | None = None,
     json: Path | None = None,
     device: str | None = None,
@@ -140,6 +142,8 @@ def evaluate(
         task: Which tasks; default: all.
         boxes: Person boxes of the localisation task; default: its own choice.
         box_threshold: Least confidence of a detected box; default: the task's own.
+        num_views: Clips of a video whose scores are averaged, for classification; default: the task's own.
+        crops: Shown of a frame larger than the model's square: its centre, three squares (averaged) or whole.
         detections: Write the localisation task's scored boxes here, as an AVA csv; of several tasks choose one.
         json: Write every number here.
         device: cpu, cuda; default: a GPU if there is one.
@@ -155,11 +159,19 @@ def evaluate(
         found = ", ".join(boxed) or "none"
         raise InputError(f"{run}: --detections holds one localisation task, found {found}; choose one with --task")
     results = evaluate_run(
-        run, split=split, tasks=task or None, boxes=boxes, box_score_threshold=box_threshold, device=device
+        run,
+        split=split,
+        tasks=task or None,
+        boxes=boxes,
+        box_score_threshold=box_threshold,
+        num_views=num_views,
+        crops=crops,
+        device=device,
     )
     numbers: dict[str, Any] = {}
     for name, result in results.items():
         numbers |= result.metrics
+        numbers[f"{name}/views"] = f"{result.num_views} x {result.crops}"
         if result.ava is not None:
             numbers[f"{name}/ava"] = result.ava.to_json()
             for part in (by_bucket(result.ava, result.label_space), by_group(result.ava, result.label_space)):
@@ -168,8 +180,8 @@ def evaluate(
             write_ava_csv(detections, result.detections)
     table = Table("metric", "value")
     for metric, value in numbers.items():
-        if isinstance(value, float):
-            table.add_row(metric, f"{value:.4f}")
+        if isinstance(value, float | str):
+            table.add_row(metric, value if isinstance(value, str) else f"{value:.4f}")
     Console().print(table)
     if json is not None:
         write_json(json, numbers)

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from tyro.conf import Positional
 
-from tubelet.types import InputError
+from tubelet.types import Crops, InputError
 
 
 def localise(
@@ -50,6 +50,7 @@ def classify(
     model: Path,
     task: str | None = None,
     num_views: int = 1,
+    crops: Crops = "centre",
     top: int = 5,
     device: str | None = None,
 ) -> None:
@@ -60,6 +61,7 @@ def classify(
         model: Run folder of a model with a classification head.
         task: Which classification head; default: the first.
         num_views: Clips a video, spread evenly, whose scores are averaged.
+        crops: Shown of a frame larger than the model's square: its centre, three squares (averaged) or whole.
         top: How many classes to print.
         device: cpu, cuda; default: a GPU if there is one.
     """
@@ -71,7 +73,7 @@ def classify(
     name = loaded.task_of_kind("classify", task)
     names = loaded.label_spaces[name].names
     for video in videos:
-        scores = classify_video(video, loaded, task=name, num_views=num_views)
+        scores = classify_video(video, loaded, task=name, num_views=num_views, crops=crops)
         best = sorted(range(len(names)), key=lambda k: -float(scores[k]))[:top]
         print(f"{video}: " + ", ".join(f"{names[k]} {float(scores[k]):.3f}" for k in best))
 

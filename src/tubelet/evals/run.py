@@ -5,6 +5,7 @@ Metric names are ``<task>/<split>/<metric>``. Localisation: ``mAP`` (AVA frame m
 more than five classes, ``top5``; for multi-label sets ``mAP``.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,8 @@ from tubelet.evals.classify import mean_average_precision, top_k
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import default_autocast
-from tubelet.types import ClipBatch, InputError
+from tubelet.types import ClipBatch, Crops, InputError
+from tubelet.video.transforms import check_crops
 
 
 class ScoringTask(Protocol):
@@ -64,6 +66,7 @@ class TaskResult:
     targets: np.ndarray
     """float32 (R, K), multi-hot; for detected boxes what the manifest says of them."""
     num_views: int = 1
+    crops: Crops = "centre"
     boxes: str | None = None
     """Localisation: which person boxes were scored, ``annotated``, ``detected`` or ``both``."""
     ava: AvaResult | None = None
@@ -71,6 +74,8 @@ class TaskResult:
     ground_truth: AvaTable | None = None
     num_skipped_keyframes: int = 0
     """Annotated keyframes without a box to score: their ground truth counts as missed."""
+    num_boxes_outside: int = 0
+    """Boxes that lie outside the part of the frame shown; the nearest edge of it was scored for them."""
 
     def record(self) -> dict[str, Any]:
         """Return what to write beside a reported number: metrics, protocol, boxes, views and counts."""
@@ -81,12 +86,14 @@ class TaskResult:
             "metrics": dict(self.metrics),
             "num_samples": len(set(self.sample_ids)),
             "num_views": self.num_views,
+            "crops": self.crops,
         }
         if self.ava is not None:
             record |= {
                 "boxes": self.boxes,
                 "num_boxes": len(self.scores),
                 "num_skipped_keyframes": self.num_skipped_keyframes,
+                "num_boxes_outside": self.num_boxes_outside,
                 "ava": self.ava.to_json(),
             }
         return record
@@ -101,6 +108,7 @@ def evaluate_task(
     num_workers: int = 0,
     device: torch.device | None = None,
     num_views: int = 1,
+    crops: Crops = "centre",
 ) -> TaskResult:
     """Score ``model`` on every sample of ``dataset`` and compute the metrics of its kind.
 
@@ -115,11 +123,14 @@ def evaluate_task(
         num_workers: Processes that prepare batches.
         device: Where the model is; None = where its parameters are.
         num_views: Classification: uniform temporal views whose probabilities are averaged.
+        crops: What each view shows of a frame larger than the canvas; the probabilities of three are averaged.
 
     Raises:
-        InputError: No class has ground truth, scores are not finite, views are asked for localisation.
+        InputError: No class has ground truth, scores are not finite, or views that do not fit: several of a keyframe,
+            three squares of a letterboxed frame or of boxes, whole frames that differ in size.
     """
-    gathered = _gather_views(model, task, dataset, batch_size, num_workers, device, num_views)
+    views = _views(dataset, num_views, crops)
+    gathered = _gather_views(model, task, dataset, batch_size, num_workers, device, views)
     result = TaskResult(
         task=task.name,
         split=dataset.split,
@@ -130,8 +141,10 @@ def evaluate_task(
         scores=gathered.scores,
         targets=gathered.targets,
         num_views=num_views,
+        crops=crops,
         boxes=dataset.boxes,
         num_skipped_keyframes=dataset.num_skipped_keyframes,
+        num_boxes_outside=gathered.num_boxes_outside,
     )
     prefix = f"{task.name}/{dataset.split}"
     if dataset.kind == "localise":
@@ -172,6 +185,18 @@ class _Gathered:
     scores: np.ndarray
     targets: np.ndarray
     boxes_norm: np.ndarray
+    num_boxes_outside: int
+
+
+def _views(dataset: ClipDataset, num_views: int, crops: Crops) -> list[dict[str, Any]]:
+    """Return the arguments of ``evaluation_batches`` for each view."""
+    if num_views < 1 or (num_views > 1 and dataset.kind == "localise"):
+        raise InputError(f"num_views={num_views}: expected at least 1, and exactly 1 for localisation")
+    num_crops = check_crops(dataset.preprocess.fit, crops)
+    if num_crops > 1 and dataset.kind == "localise":
+        raise InputError(f"crops {crops!r}: most boxes lie outside some of them; expected centre or whole")
+    places = itertools.product(range(num_views), range(num_crops))
+    return [{"view": v, "num_views": num_views, "crop": c, "crops": crops} for v, c in places]
 
 
 def _gather_views(
@@ -181,18 +206,16 @@ def _gather_views(
     batch_size: int,
     num_workers: int,
     device: torch.device | None,
-    num_views: int,
+    shown: Sequence[Mapping[str, Any]],
 ) -> _Gathered:
     """Return the rows of every sample with the probabilities of its views averaged; the model's mode is restored."""
-    if num_views < 1 or (num_views > 1 and dataset.kind == "localise"):
-        raise InputError(f"num_views={num_views}: expected at least 1, and exactly 1 for localisation")
     device = device if device is not None else next(model.parameters()).device
     training = model.training
     model.eval()
     try:
         views = []
-        for view in range(num_views):
-            batches = evaluation_batches(dataset, task.name, batch_size, num_workers, view=view, num_views=num_views)
+        for view in shown:
+            batches = evaluation_batches(dataset, task.name, batch_size, num_workers, **view)
             views.append(_gather(model, task, batches, device))
     finally:
         model.train(training)
@@ -200,7 +223,7 @@ def _gather_views(
     if len(set(first.sample_ids)) != len(dataset) or any(v.sample_ids != first.sample_ids for v in views):
         raise RuntimeError(f"{len(set(first.sample_ids))} samples were scored, the data set has {len(dataset)}")
     scores = np.stack([view.scores for view in views]).mean(axis=0)
-    return _Gathered(first.sample_ids, np.asarray(scores, dtype=np.float32), first.targets, first.boxes_norm)
+    return replace(first, scores=np.asarray(scores, dtype=np.float32))
 
 
 @torch.inference_mode()
@@ -209,7 +232,9 @@ def _gather(model: VideoModel, task: ScoringTask, batches: Iterator[ClipBatch], 
     seen: set[str] = set()
     ids: list[str] = []
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    num_boxes_outside = 0
     for batch in batches:
+        num_boxes_outside += batch.num_dropped_boxes
         with default_autocast(device):
             scores = task.scores(model, batch.to(device)).float().cpu().numpy()
         clip = np.arange(len(batch.sample_ids)) if batch.box_clip is None else batch.box_clip.cpu().numpy()
@@ -222,7 +247,7 @@ def _gather(model: VideoModel, task: ScoringTask, batches: Iterator[ClipBatch], 
     bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(bad):
         raise InputError(f"task {task.name}: the model's scores of sample {ids[bad[0]]} are not finite numbers")
-    return _Gathered(tuple(ids), scores, targets, boxes)
+    return _Gathered(tuple(ids), scores, targets, boxes, num_boxes_outside)
 
 
 def ground_truth_table(manifest: Manifest, split: str) -> AvaTable:

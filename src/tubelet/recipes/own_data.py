@@ -16,6 +16,9 @@ from tubelet.tasks import task_config
 from tubelet.train.config import RunConfig
 from tubelet.train.optim import OptimConfig
 from tubelet.types import Preprocess
+from tubelet.video.augmentations import BatchAugment
+
+UNCHANGED = BatchAugment()
 
 
 def finetune(
@@ -26,6 +29,7 @@ def finetune(
     batch_size: int = 16,
     learning_rate: float = 0.001,
     flip: bool = False,
+    batch_augment: BatchAugment = UNCHANGED,
     eval_split: str = "val",
     seed: int = 0,
     num_workers: int = 1,
@@ -42,16 +46,18 @@ def finetune(
         batch_size: Clips per step.
         learning_rate: Peak of the cosine schedule.
         flip: Mirror half of the clips and swap the labels that depend on direction.
+        batch_augment: Colour jitter, RandAugment, mixup and CutMix; the last two are for classification sets.
         eval_split: Split that the finished run is scored on.
         seed: Decides order and augmentation.
         num_workers: Processes that prepare batches.
     """
+    augment = Augment(flip=flip, batch=batch_augment)
     meta = read_meta(init_from)
     where = str(init_from / "meta.json")
     return RunConfig(
         name="finetune",
         backbone=read_backbone_config(meta["backbone"], where=where),
-        tasks=tuple(task_config(folder, augment=Augment(flip=flip), eval_split=eval_split) for folder in manifests),
+        tasks=tuple(task_config(folder, augment=augment, eval_split=eval_split) for folder in manifests),
         preprocess=from_json(Preprocess, meta["preprocess"], where=where),
         optim=OptimConfig(
             learning_rate=learning_rate, optimizer="muon", weight_decay=0.05, warmup_epochs=num_epochs / 6

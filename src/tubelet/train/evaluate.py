@@ -13,7 +13,7 @@ from tubelet.models.precision import pick_device
 from tubelet.models.saved import load_model, read_meta
 from tubelet.tasks import BoxOrigin, Task, build_task
 from tubelet.train.config import RunConfig
-from tubelet.types import InputError
+from tubelet.types import Crops, InputError
 from tubelet.video.cache import FrameCache
 
 
@@ -36,6 +36,8 @@ def evaluate_tasks(
             batch_size=batch_size,
             num_workers=num_workers,
             device=device,
+            num_views=tasks[name].config.eval_num_views,
+            crops=tasks[name].config.eval_crops,
         )
         for name, split in splits.items()
     }
@@ -48,6 +50,8 @@ def evaluate_run(
     tasks: tuple[str, ...] | None = None,
     boxes: BoxOrigin | None = None,
     box_score_threshold: float | None = None,
+    num_views: int | None = None,
+    crops: Crops | None = None,
     device: str | None = None,
     num_workers: int | None = None,
 ) -> dict[str, TaskResult]:
@@ -59,6 +63,9 @@ def evaluate_run(
         tasks: Which tasks; None = all.
         boxes: Person boxes of the localisation tasks; None = each task's ``eval_boxes``.
         box_score_threshold: Detected boxes below it are not scored; None = each task's own.
+        num_views: Clips of each video whose scores are averaged, for the classification tasks, one of which must be
+            there; None = each task's ``eval_num_views``.
+        crops: What is shown of a frame larger than the canvas; None = each task's ``eval_crops``.
         device: Where; None = a GPU if there is one.
         num_workers: Processes that prepare batches; None = as in training.
 
@@ -75,9 +82,15 @@ def evaluate_run(
     changes: dict[str, Any] = {} if boxes is None else {"eval_boxes": boxes}
     if box_score_threshold is not None:
         changes["eval_box_score_threshold"] = box_score_threshold
-    chosen = {
-        name: build_task(replace(configs[name], **changes), preprocess=run.preprocess) for name in tasks or configs
-    }
+    if crops is not None:
+        changes["eval_crops"] = crops
+    configs = {name: replace(configs[name], **changes) for name in tasks or configs}
+    if num_views is not None:
+        whole = [name for name, config in configs.items() if config.kind == "classify"]
+        if not whole:
+            raise InputError(f"{folder}: num_views is for classification; a keyframe has one clip")
+        configs |= {name: replace(configs[name], eval_num_views=num_views) for name in whole}
+    chosen = {name: build_task(config, preprocess=run.preprocess) for name, config in configs.items()}
     return evaluate_tasks(
         loaded.model,
         chosen,

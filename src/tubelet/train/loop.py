@@ -57,7 +57,8 @@ def train_steps(
             rate = learning_rate_at(
                 step, num_steps=session.num_steps, warmup_steps=session.warmup_steps, base=run.optim.learning_rate
             )
-            loss, norm = train_step(session, batch.to(session.device), step=step, learning_rate=rate)
+            batch = session.tasks[batch.task].augmented(batch.to(session.device))
+            loss, norm = train_step(session, batch, step=step, learning_rate=rate)
             session.count(batch)
             report = log.step(session.step, task=batch.task, loss=loss, gradient_norm=norm, learning_rate=rate)
             if on_step is not None:

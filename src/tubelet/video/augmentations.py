@@ -14,25 +14,32 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample
 
+from tubelet.types import InputError
+
 GREY = (0.299, 0.587, 0.114)
 LEVELS = 30
 """RandAugment's scale of magnitudes (Cubuk et al. 2020, as in the ImageNet code)."""
+STREAM = 0x5DEECE66D5DEECE6
+"""Changes a sample's seed, so that its colours do not follow from its place and time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchAugment:
-    """Which changes are made; the defaults make none.
+    """Which changes are made; the defaults make none. They change the whole canvas, a letterbox's border too.
 
-    Published: ViViT's public code takes colour with probability 0.8; for SSv2 also RandAugment 2 x 20 and mixup 0.3,
-    for EPIC-Kitchens RandAugment 2 x 15 and mixup 0.1. CutMix: 1.0 (Yun et al. 2019).
+    Published, ViViT's public configs (Scenic): Kinetics takes colour with probability 0.8 (and none at all with 0.1,
+    which is not here); SSv2 no colour, RandAugment 2 x 20 and mixup 0.3; EPIC-Kitchens no colour, RandAugment 2 x 15
+    and mixup 0.1. CutMix: 1.0 (Yun et al. 2019). The ranges of colour are those of their reader (DMVR,
+    ``color_default_augm``); its contrast turns around each channel's mean in each frame, ours around the clip's grey
+    mean.
     """
 
     colour_probability: float = 0.0
     """Share of clips whose colours are changed."""
     brightness: float = 32 / 255
-    """Largest shift as a share of the range; this and the next three are those of ViViT's reader (DMVR)."""
+    """Largest shift as a share of the range."""
     contrast: float = 0.4
-    """Largest change of the factor around 1."""
+    """Largest change of the factor around 1: 0.6 to 1.4."""
     saturation: float = 0.4
     """Largest change of the factor around 1."""
     hue: float = 0.2
@@ -46,15 +53,15 @@ class BatchAugment:
 
     def __post_init__(self) -> None:
         if not 0 <= self.colour_probability <= 1:
-            raise ValueError(f"colour_probability must be in 0..1, got {self.colour_probability}")
+            raise InputError(f"colour_probability must be in 0..1, got {self.colour_probability}")
         if not (0 <= self.brightness <= 1 and 0 <= self.contrast <= 1 and 0 <= self.saturation <= 1):
-            raise ValueError("brightness, contrast and saturation must be in 0..1")
+            raise InputError("brightness, contrast and saturation must be in 0..1")
         if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue must be in 0..0.5, got {self.hue}")
+            raise InputError(f"hue must be in 0..0.5, got {self.hue}")
         if self.rand_augment[0] < 0 or not 0 <= self.rand_augment[1] <= LEVELS:
-            raise ValueError(f"rand_augment must be (operations, magnitude in 0..{LEVELS}), got {self.rand_augment}")
+            raise InputError(f"rand_augment must be (operations, magnitude in 0..{LEVELS}), got {self.rand_augment}")
         if self.mixup < 0 or self.cutmix < 0:
-            raise ValueError("mixup and cutmix must be 0 or above")
+            raise InputError("mixup and cutmix must be 0 or above")
 
 
 def augment_batch(
@@ -66,7 +73,7 @@ def augment_batch(
         video: uint8 (B, 3, T, H, W).
         targets: float32 (B, K); returned as they are unless clips are mixed.
         settings: What is done.
-        seeds: One for each sample.
+        seeds: Of the samples, one each: what changed them before was drawn from it too, in another stream.
         has_boxes: The targets belong to boxes: pixels do not move.
 
     Raises:
@@ -76,7 +83,9 @@ def augment_batch(
         raise ValueError(f"{len(seeds)} seeds for a batch of {len(video)}")
     if has_boxes and (settings.mixup or settings.cutmix):
         raise ValueError("mixup and CutMix mix whole clips: they do not go with boxes")
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    if settings == BatchAugment():
+        return video, targets
+    generators = [torch.Generator().manual_seed(seed ^ STREAM) for seed in seeds]
     if settings.colour_probability:
         video = colour_jitter(video, settings, generators)
     if settings.rand_augment[0]:
