@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from tubelet.cli import corpus, data, training, using
+from tubelet.cli import corpus, data, training, using, weights
 from tubelet.types import InputError, did_you_mean
 
 COMMANDS: Mapping[str, Any] = {
@@ -23,6 +23,12 @@ COMMANDS: Mapping[str, Any] = {
         "verify": data.verify,
         "explain": data.explain,
         "shard": data.shard,
+    },
+    "weights": {
+        "list": weights.list_weights,
+        "fetch": weights.fetch,
+        "convert": weights.convert,
+        "check": weights.check,
     },
     "train": training.train,
     "study": {"cofinetuning": training.study_cofinetuning},

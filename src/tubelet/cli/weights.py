@@ -1,0 +1,197 @@
+"""Commands about published weights: what there is, fetching, converting, checking."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Column, Table
+from tyro.conf import Positional
+
+from tubelet.models.vivit import Aggregation
+from tubelet.records import to_json
+from tubelet.types import InputError
+
+if TYPE_CHECKING:
+    from tubelet.labels import LabelSpace
+    from tubelet.models.convert import Converted
+    from tubelet.models.weights import PublishedHead, Weights
+
+FETCHED = Path("out/weights")
+
+
+def list_weights(names: Positional[tuple[str, ...]] = ()) -> None:
+    """List the published weights that can be loaded; with names, everything that is known of them.
+
+    Args:
+        names: Of weights.
+    """
+    from tubelet.models.weights import WEIGHTS, find_weights
+
+    for name in names:
+        print(name)
+        for field, value in to_json(find_weights(name)).items():
+            print(f"  {field.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value)}")
+    if names:
+        return
+    table = Table(Column("name", no_wrap=True), "frames", "size", "classes", "licence")
+    for name, entry in WEIGHTS.items():
+        classes = " + ".join(f"{head.num_classes or '?'} {head.task}" for head in entry.heads) or "none (a start)"
+        table.add_row(name, str(entry.preprocess.num_frames), str(entry.preprocess.size), classes, entry.licence)
+    Console().print(table)
+
+
+def fetch(names: Positional[tuple[str, ...]], *, out: Path = FETCHED) -> None:
+    """Download weights, going on where a stopped download ended; size and published hash are checked.
+
+    Args:
+        names: Of weights; ``tubelet weights list`` has them.
+        out: Folder; each file goes into a folder of its name.
+    """
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from tubelet.models.download import download
+    from tubelet.models.weights import find_weights
+
+    entries = {name: find_weights(name) for name in names}
+    for name, entry in entries.items():
+        path = out / name / entry.file_name
+        columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            bar = progress.add_task("", total=None)
+            digest = download(
+                entry.url,
+                path,
+                sha256=entry.sha256,
+                on_bytes=lambda done, total, p=progress, b=bar: p.update(b, completed=done, total=total),  # type: ignore[misc]
+            )
+        known = f"begins as published, {entry.sha256}" if entry.sha256 else "none was published to compare with"
+        print(f"{path}\n  sha256 {digest} ({known})\n  licence: {entry.licence}")
+
+
+def convert(
+    name: Positional[str],
+    *,
+    out: Path,
+    file: Path | None = None,
+    num_frames: int | None = None,
+    size: int | None = None,
+    frame_stride: int = 2,
+    tubelet: int = 2,
+    aggregation: Aggregation = "per_place",
+    temporal_layers: int = 4,
+) -> None:
+    """Turn a published file into a run folder, which starts other runs and classifies videos.
+
+    Args:
+        name: Of the weights; ``tubelet weights list`` has them.
+        out: The new run folder.
+        file: The published file; default: where ``tubelet weights fetch`` puts it.
+        num_frames: Of image weights: inflate them to a video network over clips of this many frames.
+        size: Side of that network's canvas in pixels, on which frames are letterboxed; default: the image's. This and
+            the following options are for that network.
+        frame_stride: From one of its frames to the next, at 25 a second.
+        tubelet: Frames of its tubelets; of a ViT.
+        aggregation: How its time steps meet; of a ViT.
+        temporal_layers: Of its second encoder, if the aggregation has one; of a ViT.
+    """
+    from tubelet.models.convert import save_converted
+    from tubelet.models.convert_start import start_video, video_config
+    from tubelet.models.download import sha256_of
+    from tubelet.models.weights import find_weights
+
+    entry = find_weights(name)
+    path = FETCHED / name / entry.file_name if file is None else file
+    converted = _read(entry, path)
+    backbone, preprocess = entry.backbone, entry.preprocess
+    if num_frames is not None:
+        if entry.heads or entry.backbone.num_frames != 1:
+            raise InputError(f"{name}: --num-frames inflates image weights; these are a video network's")
+        backbone = video_config(
+            entry.backbone,
+            num_frames=num_frames,
+            size=size,
+            tubelet=tubelet,
+            aggregation=aggregation,
+            temporal_layers=temporal_layers,
+        )
+        converted = start_video(converted, backbone)
+        preprocess = replace(
+            preprocess,
+            num_frames=num_frames,
+            size=backbone.size,
+            frame_stride=frame_stride,
+            exact_hw=None,
+            short_side=None,
+        )
+    save_converted(
+        out,
+        converted,
+        name=name,
+        backbone=backbone,
+        preprocess=preprocess,
+        label_spaces=_label_spaces(entry, converted.num_classes),
+        entry=entry,
+        sha256=sha256_of(path),
+        where=str(path),
+    )
+    print(f"run folder: {out}")
+    _print_counts(converted)
+    print(f"  licence: {entry.licence}")
+
+
+def check(name: Positional[str], file: Positional[Path]) -> None:
+    """Say whether a file is what the table says: its hash, and every name and shape in it.
+
+    Args:
+        name: Of the weights.
+        file: The published file.
+    """
+    from tubelet.models.download import sha256_of
+    from tubelet.models.model import HeadConfig, VideoModel
+    from tubelet.models.saved import load_all
+    from tubelet.models.weights import find_weights
+
+    entry = find_weights(name)
+    digest = sha256_of(file)
+    if entry.sha256 and not digest.startswith(entry.sha256):
+        raise InputError(f"{file}: its SHA-256 begins {digest[:16]}, expected {entry.sha256}; not the file of {name}")
+    converted = _read(entry, file)
+    classes = zip(entry.heads, converted.num_classes, strict=True)
+    heads = {head.task: HeadConfig(kind="classify", num_classes=n) for head, n in classes}
+    load_all(VideoModel(entry.backbone, heads), converted.tensors, where=str(file))
+    print(f"{file}: {len(converted.tensors)} tensors fit {name}")
+    print(f"  sha256 {digest} ({'as published' if entry.sha256 else 'none was published to compare with'})")
+    _print_counts(converted)
+
+
+def _read(entry: "Weights", path: Path) -> "Converted":
+    from tubelet.models.convert import convert_file
+
+    return convert_file(path, entry.layout, entry.backbone, {head.task: head.num_classes for head in entry.heads})
+
+
+def _label_spaces(entry: "Weights", num_classes: tuple[int, ...]) -> dict[str, "LabelSpace"]:
+    return {head.task: _label_space(head, n) for head, n in zip(entry.heads, num_classes, strict=True)}
+
+
+def _label_space(head: "PublishedHead", num_classes: int) -> "LabelSpace":
+    from tubelet.data.annotation_files import packaged_label_space
+    from tubelet.labels import LabelSpace
+
+    if not head.label_space:
+        return LabelSpace(
+            name=f"{head.task}_{num_classes}", names=tuple(f"{head.task} {k}" for k in range(num_classes))
+        )
+    space = packaged_label_space(head.label_space)
+    assert len(space) == num_classes, "the table's label spaces have the table's classes"
+    return space
+
+
+def _print_counts(converted: "Converted") -> None:
+    """Say what of the file was not used, and what the file did not have."""
+    for what, names in (("left out", converted.left_out), ("begin from scratch", converted.initialised)):
+        for group, number in Counter(name.rsplit(".", 1)[0].rsplit("/", 1)[0] for name in names).items():
+            print(f"  {what}: {group} ({number})")

@@ -1,0 +1,83 @@
+"""Weights of an image network as the start of a video network: what fits is inflated, the rest begins from scratch."""
+
+from dataclasses import replace
+
+import torch
+
+from tubelet.models.convert import Converted
+from tubelet.models.inflate import image_config, inflate
+from tubelet.models.model import BackboneConfig, build_backbone
+from tubelet.models.resnet3d import ResNet3DConfig
+from tubelet.models.vivit import Aggregation
+from tubelet.types import InputError
+
+BACKBONE = "backbone."
+
+
+def video_config(
+    image: BackboneConfig,
+    *,
+    num_frames: int,
+    size: int | None = None,
+    tubelet: int = 2,
+    aggregation: Aggregation = "per_place",
+    temporal_layers: int = 4,
+) -> BackboneConfig:
+    """Return the video network that an image network's weights start: R3D for R2D, a ViViT for a ViT.
+
+    Args:
+        image: Of the image network; width, depth, activation and epsilon stay.
+        num_frames: Of a clip.
+        size: Side of the canvas in pixels; default: the image's.
+        tubelet: Frames of a tubelet; of a ViViT.
+        aggregation: Of a ViViT.
+        temporal_layers: Of a ViViT's second encoder, if the aggregation has one.
+
+    Raises:
+        InputError: ``image`` is a video network already.
+    """
+    if image.num_frames != 1:
+        raise InputError("these are weights of a video network; expected an image network to begin from")
+    side = image.size if size is None else size
+    if isinstance(image, ResNet3DConfig):
+        return replace(image, convolution="3d", num_frames=num_frames, size=side)
+    has_second = aggregation not in ("spatial_only", "joint")
+    return replace(
+        image,
+        num_frames=num_frames,
+        size=side,
+        tubelet=tubelet,
+        aggregation=aggregation,
+        pooling="mean" if has_second else "class_token",
+        temporal_layers=temporal_layers if has_second else 0,
+    )
+
+
+def start_video(converted: Converted, video: BackboneConfig) -> Converted:
+    """Return a video network's tensors for an image network's.
+
+    Kernels are inflated as the papers do it: averaged over time in R3D, on the central frame of a tubelet. A class
+    token that the video network has no use for is left out; what the image has nothing for, a temporal encoder, begins
+    as in training from scratch (seed 0). Both are listed in the result.
+
+    Args:
+        converted: Of the image network; it has no heads.
+        video: What ``video_config`` returns.
+    """
+    image = {name.removeprefix(BACKBONE): tensor for name, tensor in converted.tensors.items()}
+    left_out = list(converted.left_out)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tensors = build_backbone(video).state_dict()
+    with torch.device("meta"):
+        if "class_token" not in build_backbone(image_config(video)).state_dict() and "class_token" in image:
+            del image["class_token"]
+            left_out.append("class_token")
+    inflated = inflate(image, video, how="average" if isinstance(video, ResNet3DConfig) else "centre")
+    tensors |= inflated.tensors
+    return Converted(
+        tensors={BACKBONE + name: tensor for name, tensor in tensors.items()},
+        num_classes=converted.num_classes,
+        left_out=left_out,
+        initialised=[BACKBONE + name for name in inflated.untouched],
+    )

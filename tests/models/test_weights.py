@@ -1,0 +1,226 @@
+"""The table of weights, and the commands on files of the published layouts with random values."""
+
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from golden_weights import FOLDER, script
+from rich.console import Console
+
+from tubelet.cli.dispatch import run
+from tubelet.data.annotation_files import packaged_label_space
+from tubelet.describe import describe_thing
+from tubelet.models.convert import LAYOUTS, convert_file
+from tubelet.models.model import HeadConfig, VideoModel
+from tubelet.models.saved import load_model
+from tubelet.models.vivit import ViViTConfig
+from tubelet.models.weights import WEIGHTS, PublishedHead, Weights, find_weights
+from tubelet.train.session import initialise
+from tubelet.types import InputError, Preprocess
+
+RESNETS = script("resnets")
+IMAGE = ViViTConfig(
+    size=24,
+    patch=8,
+    dim=24,
+    num_heads=3,
+    spatial_layers=2,
+    temporal_layers=0,
+    num_frames=1,
+    tubelet=1,
+    aggregation="spatial_only",
+    pooling="class_token",
+)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries as the published ones, of the size of the golden files."""
+    image = replace(WEIGHTS["original_in21k_vit_b"], backbone=IMAGE, preprocess=replace_input(24, 1))
+    monkeypatch.setitem(WEIGHTS, "small_image", image)
+    video = replace(
+        WEIGHTS["scenic_epic_vivit_l_fe"],
+        backbone=replace(IMAGE, num_frames=8, tubelet=2, temporal_layers=3, aggregation="frame_token", pooling="mean"),
+        heads=(PublishedHead(task="noun", num_classes=8), PublishedHead(task="verb", num_classes=3)),
+        preprocess=replace_input(24, 8),
+    )
+    monkeypatch.setitem(WEIGHTS, "small_video", video)
+
+
+def replace_input(size: int, num_frames: int) -> Preprocess:
+    return Preprocess(size=size, num_frames=num_frames, frame_stride=1, fps=25.0)
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_every_entry_says_what_it_must_and_fills_its_network(name: str) -> None:
+    entry = WEIGHTS[name]
+    assert entry.url.startswith("https://")
+    assert entry.file_name
+    assert entry.licence
+    assert entry.source.startswith("https://")
+    assert (entry.preprocess.size, entry.preprocess.num_frames) == (entry.backbone.size, entry.backbone.num_frames)
+    for head in entry.heads:
+        if head.label_space:
+            assert len(packaged_label_space(head.label_space)) == head.num_classes
+    with torch.device("meta"):
+        wanted = set(VideoModel(entry.backbone, {}).state_dict())
+    targets = [rule.target for rule in LAYOUTS[entry.layout].rules(entry.backbone)]
+    assert len(targets) == len(set(targets))
+    assert set(targets) == wanted
+
+
+def test_hashes_are_those_in_the_file_names() -> None:
+    """torch.hub's rule: the last part of a file's name begins its SHA-256."""
+    named = {name: re.search(r"-([0-9a-f]{8})\.pth$", entry.url) for name, entry in WEIGHTS.items()}
+    assert sum(match is not None for match in named.values()) == 11
+    for name, match in named.items():
+        assert find_weights(name).sha256 == (match[1] if match else "")
+
+
+def test_published_facts() -> None:
+    """Classes of the IG-65M heads (ig65m-pytorch's README), VMZ's mean and std (its C++ defaults over 255)."""
+    assert [WEIGHTS[f"ig65m_r2plus1d_34_{n}"].heads[0].num_classes for n in (8, 32)] == [487, 359]
+    vmz = WEIGHTS["vmz_ig65m_k400_r2plus1d_152_32"].preprocess
+    np.testing.assert_allclose(np.array(vmz.mean) * 255, [110.201, 100.64, 95.9966], atol=5e-3)
+    np.testing.assert_allclose(np.array(vmz.std) * 255, [58.1489, 56.4701, 55.3324], atol=5e-3)
+    large = WEIGHTS["scenic_k600_vivit_l_fe"].backbone
+    assert isinstance(large, ViViTConfig)
+    assert (large.spatial_layers, large.temporal_layers, large.dim, large.num_heads) == (24, 24, 1024, 16)
+
+
+def test_an_unknown_name_offers_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'scenic_k400_vivit_b_fe'"):
+        find_weights("scenic_k400_vivit_b_ef")
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["weights", "list"])
+    text = capsys.readouterr().out
+    assert [name for name in WEIGHTS if name not in text] == []
+    run(["weights", "list", "ig65m_r2plus1d_34_8"])
+    text = capsys.readouterr().out
+    for part in ("-9bae36ae.pth", "0.43216", "487", "MIT", "exact_hw", "RGB"):
+        assert part in text
+
+
+def r3d_18_file(path: Path) -> Path:
+    """A file of the full published size: r3d_18 with 400 classes."""
+    shapes = json.loads((FOLDER / "resnet_layouts.json").read_text())["torchvision_r3d_18"]
+    shapes |= {"fc.weight": [400, 512], "fc.bias": [400]}
+    torch.save({name: torch.from_numpy(np.asarray(v)) for name, v in RESNETS.random_tensors(shapes).items()}, path)
+    return path
+
+
+def test_a_converted_file_classifies_starts_a_run_and_says_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, file, out = "torchvision_k400_r3d_18", r3d_18_file(tmp_path / "x.pth"), tmp_path / "run"
+    run(["weights", "convert", name, "--file", str(file), "--out", str(out)])
+    text = capsys.readouterr().out
+    assert "licence: BSD-3-Clause" in text
+    entry = find_weights(name)
+    loaded = load_model(out)
+    assert loaded.label_spaces["kinetics400"].names[0] == "abseiling"
+    assert loaded.score_kinds == {"kinetics400": "softmax"}
+    assert loaded.preprocess == entry.preprocess
+    assert loaded.meta["weights"]["url"] == entry.url
+    assert len(loaded.meta["weights_sha256"]) == 64
+    direct = convert_file(file, entry.layout, entry.backbone, {"kinetics400": 400}).tensors
+    assert all(torch.equal(loaded.model.state_dict()[key], value) for key, value in direct.items())
+
+    console = Console(width=200, record=True, file=io.StringIO())
+    describe_thing(str(out), console)
+    assert "kinetics400" in console.export_text()
+
+    model = VideoModel(entry.backbone, {"mine": HeadConfig(kind="localise", num_classes=3)})
+    step, _ = initialise(model, torch.optim.SGD(model.parameters()), tmp_path / "new", init_from=str(out))
+    assert step == 0
+    assert torch.equal(model.backbone.state_dict()["stem.norm.weight"], direct["backbone.stem.norm.weight"])
+
+
+def test_check_says_whether_a_file_is_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "x.npz"
+    file.write_bytes((FOLDER / "original_vit.npz").read_bytes())
+    entry = replace(WEIGHTS["original_in21k_vit_b"], backbone=IMAGE)
+    monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, sha256="0badc0de"))
+    with pytest.raises(InputError, match="expected 0badc0de; not the file of small_image"):
+        run(["weights", "check", "small_image", str(file)])
+    monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, backbone=replace(IMAGE, spatial_layers=3)))
+    with pytest.raises(InputError, match=r"missing \['Transformer/encoderblock_2/.*unexpected \[\]"):
+        run(["weights", "check", "small_image", str(file)])
+    monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, backbone=replace(IMAGE, size=32)))
+    with pytest.raises(
+        InputError, match=r"space_positions cannot be made of .*posembed_input/pos_embedding \(1, 10, 24\)"
+    ):
+        run(["weights", "check", "small_image", str(file)])
+
+
+@pytest.mark.usefixtures("small")
+def test_check_counts_what_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["weights", "check", "small_image", str(FOLDER / "original_vit.npz")])
+    text = capsys.readouterr().out
+    assert "30 tensors fit small_image" in text
+    assert "none was published to compare with" in text
+    assert "left out: head (2)" in text
+    assert "left out: pre_logits (2)" in text
+
+
+@pytest.mark.usefixtures("small")
+def test_two_heads_come_from_one_layer(tmp_path: Path) -> None:
+    run(["weights", "convert", "small_video", "--file", str(FOLDER / "scenic_fe.msgpack"), "--out", str(tmp_path)])
+    loaded = load_model(tmp_path)
+    assert {name: len(space) for name, space in loaded.label_spaces.items()} == {"noun": 8, "verb": 3}
+    assert loaded.label_spaces["verb"].names == ("verb 0", "verb 1", "verb 2")
+
+
+@pytest.mark.usefixtures("small")
+def test_image_weights_start_a_video_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--num-frames", "6", "--size", "40", "--temporal-layers", "1"]
+    file = FOLDER / "original_vit.npz"
+    run(["weights", "convert", "small_image", "--file", str(file), "--out", str(tmp_path), *options])
+    text = capsys.readouterr().out
+    assert "left out: class_token (1)" in text
+    assert "begin from scratch: backbone.temporal.norm (2)" in text
+    loaded = load_model(tmp_path)
+    assert loaded.preprocess == replace(replace_input(40, 6), frame_stride=2)
+    image = convert_file(file, "original_vit", IMAGE, {}).tensors
+    found = loaded.model.state_dict()
+    kernel = found["backbone.embedding.projection.weight"].view(24, 3, 2, 8, 8)
+    assert torch.equal(kernel[:, :, 1].flatten(1), image["backbone.embedding.projection.weight"])  # t // 2 of t = 2
+    assert not kernel[:, :, 0].any()
+    assert torch.equal(
+        found["backbone.spatial.blocks.1.mlp_in.weight"], image["backbone.spatial.blocks.1.mlp_in.weight"]
+    )
+    again = tmp_path / "again"
+    run(["weights", "convert", "small_image", "--file", str(file), "--out", str(again), *options])
+    same = load_model(again).model.state_dict()
+    assert all(torch.equal(value, same[key]) for key, value in found.items())  # also what begins from scratch
+
+
+@pytest.mark.usefixtures("small")
+def test_only_image_weights_are_inflated(tmp_path: Path) -> None:
+    file = str(FOLDER / "scenic_fe.msgpack")
+    with pytest.raises(InputError, match="--num-frames inflates image weights"):
+        run(["weights", "convert", "small_video", "--file", file, "--num-frames", "4", "--out", str(tmp_path / "x")])
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_file_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        run(["weights", "convert", "videomae_b", "--file", str(tmp_path / "none"), "--out", str(tmp_path / "x")])
+    (tmp_path / "bad.pth").write_bytes(b"\x80\x02cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(InputError, match="expected torch weights, and nothing but tensors"):
+        run(["weights", "convert", "videomae_b", "--file", str(tmp_path / "bad.pth"), "--out", str(tmp_path / "x")])
+    assert not (tmp_path / "x").exists()
+
+
+def test_fetch_without_a_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere: Weights = replace(WEIGHTS["videomae_b"], url="http://127.0.0.1:9/x.bin")
+    monkeypatch.setitem(WEIGHTS, "nowhere", nowhere)
+    with pytest.raises(InputError, match="no network connection"):
+        run(["weights", "fetch", "nowhere", "--out", str(tmp_path)])
