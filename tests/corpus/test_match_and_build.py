@@ -10,6 +10,7 @@ from tubelet.corpus.match import Matches, match_posts
 from tubelet.data.manifest import read_manifest
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
+from tubelet.video.media import resolve_media
 
 SPACE = LabelSpace(name="seeds", names=("catching a fish", "riding a bike", "juggling balls"))
 Post = tuple[str | None, list[str | None] | None, float | None]
@@ -192,7 +193,7 @@ def test_build_writes_a_manifest_and_where_it_comes_from(tmp_path: Path, media: 
     assert again.label_space.names == ("catching a fish", "riding a bike")
     rows = again.clips.to_pylist()
     assert len(rows) == 60
-    assert manifest.video_path(rows[0]["video"]) == media / rows[0]["video"]
+    assert resolve_media(manifest.media_root, rows[0]["video"]).location == str(media / rows[0]["video"])
     assert {r["video"][:4]: r["labels"] for r in rows} == {"fish": [0], "bike": [1]}
     assert {(r["start_seconds"], r["end_seconds"]) for r in rows} == {(0.0, 4.0)}
     assert 4 <= sum(r["split"] == "val" for r in rows) <= 22
@@ -210,7 +211,7 @@ def test_a_folder_that_holds_both_can_be_moved(tmp_path: Path, media: Path) -> N
     build_corpus(tmp_path / "posts.parquet", labels, tmp_path / "set", media_root=media, min_videos=20)
     tmp_path.rename(tmp_path.with_name(tmp_path.name + "-moved"))
     moved = read_manifest(tmp_path.with_name(tmp_path.name + "-moved") / "set")
-    assert moved.video_path("fish0.mp4").is_file()
+    assert (moved.media_root / "fish0.mp4").is_file()
 
 
 def test_a_split_is_a_function_of_the_video(tmp_path: Path, media: Path) -> None:

@@ -82,7 +82,7 @@ def test_every_manifest_is_valid_and_its_videos_play(micro: Playground) -> None:
         manifest = micro.manifest(name)
         validate_manifest(manifest)
         for clip in manifest.clips.to_pylist()[:2]:
-            meta = probe(manifest.video_path(clip["video"]))
+            meta = probe(manifest.media_root / clip["video"])
             assert meta.duration_seconds == pytest.approx(clip["end_seconds"], abs=0.01)
     small = [t for t in _truths(micro) if not str(t["video"]).startswith("videos/localise")]
     assert all(int(str(t["width"])) <= 160 for t in small)

@@ -78,7 +78,7 @@ class Manifest:
     """Several labels may hold at once (sigmoid); otherwise exactly one (softmax)."""
     label_space: LabelSpace
     media_root: Path
-    """Folder the ``video`` column is relative to; absolute."""
+    """Folder the ``video`` column is relative to, absolute; ``video.media.resolve_media`` joins the two."""
     licence: str
     source: str
     counts: dict[str, int]
@@ -111,10 +111,6 @@ class Manifest:
     def _read_keyframes(self) -> pa.Table:
         path = self.root / "keyframes.parquet"
         return _read_table(path, KEYFRAMES_SCHEMA) if path.exists() else KEYFRAMES_SCHEMA.empty_table()
-
-    def video_path(self, video: str) -> Path:
-        """Return the file of a ``video`` cell that names one; ``video.media.resolve_media`` takes every kind."""
-        return self.media_root / video
 
 
 def write_manifest(

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from tubelet.data.manifest import Manifest
 from tubelet.playground.build import Playground
 from tubelet.video.decode import read_frames
+from tubelet.video.media import Media, resolve_media
 
 _TILE_WIDTH = 240
 _COLOURS = ((255, 214, 64), (90, 220, 255), (255, 120, 190), (150, 255, 120), (255, 160, 80))
@@ -63,7 +64,7 @@ def _manifest_strips(
         times, boxes = _times(manifest, clip["clip_id"], clip["end_seconds"], columns)
         labels = [manifest.label_space.names[k] for k in clip["labels"]]
         title = f"{name} {clip['clip_id']} {', '.join(labels)}"
-        strips.append(_strip(manifest.video_path(clip["video"]), times, boxes, title))
+        strips.append(_strip(resolve_media(manifest.media_root, clip["video"]), times, boxes, title))
     return strips
 
 
@@ -97,7 +98,7 @@ def _post_strips(
     return strips
 
 
-def _strip(video: Path, times: Sequence[float], boxes: Sequence[Sequence[str]], title: str) -> np.ndarray:
+def _strip(video: Media | Path, times: Sequence[float], boxes: Sequence[Sequence[str]], title: str) -> np.ndarray:
     """Draw one row of frames."""
     tiles = []
     for k, (time, lines) in enumerate(zip(times, boxes, strict=True)):
