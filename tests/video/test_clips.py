@@ -1,5 +1,6 @@
 """Clips read together, sizes and crops, and streams that are out of the ordinary."""
 
+import struct
 from pathlib import Path
 
 import av
@@ -161,6 +162,77 @@ def test_missing_timestamps_are_counted(folder: Path) -> None:
             box.mux(stream.encode(picture))
         box.mux(stream.encode(None))
     assert numbers(read_frames(path, [0.4, 0.8, 1.2])) == [10, 20, 30]
+
+
+def rewritten(source: Path, target: Path, *, missing: int = 0, as_decoded: bool = False) -> Path:
+    """Copy packets: each ``missing``-th without a time, or all with the time at which they are decoded."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        packets = [packet for packet in old.demux(video=0) if packet.dts is not None]
+        for number, packet in enumerate(packets):
+            packet.stream = stream
+            if missing and number % missing == 1:
+                packet.pts = None
+            if as_decoded:
+                packet.pts = packet.dts
+            new.mux(packet)
+    return target
+
+
+def test_a_transport_stream_with_missing_times(short_gop: Path, folder: Path) -> None:
+    path = rewritten(short_gop, folder / "missing.ts", missing=3)
+    assert [number_of(frame.transpose(2, 0, 1)) for _, frame in iter_frames(path)] == list(range(100))
+    assert numbers(read_frames(path, [0.0, 0.4, 0.8, 1.0, 3.0])) == [0, 10, 20, 25, 75]
+
+
+def test_an_mp4_whose_missing_times_were_guessed(short_gop: Path, folder: Path) -> None:
+    """An mp4 cannot leave a time out: the muxer writes that of decoding, and frames come beside their place."""
+    path = rewritten(short_gop, folder / "missing.mp4", missing=3)
+    found = np.array(numbers(read_frames(path, [0.0, 0.4, 0.8, 1.0, 2.0, 3.0])))
+    assert np.abs(found - [0, 10, 20, 25, 50, 75]).max() <= 1
+    with pytest.raises(VideoError, match="the times of its frames go backwards"):
+        list(iter_frames(path))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "flv"])
+def test_times_that_go_backwards_are_told(short_gop: Path, folder: Path, suffix: str) -> None:
+    path = rewritten(short_gop, folder / f"as_decoded.{suffix}", as_decoded=True)
+    with pytest.raises(VideoError, match="the times of its frames go backwards, from"):
+        list(iter_frames(path))
+
+
+def with_frame_ticks(source: Path, target: Path, ticks: int) -> Path:
+    """Copy an mp4 and write ``ticks`` of its clock as the length of every frame (box stts)."""
+    data = bytearray(source.read_bytes())
+    table = data.index(b"stts") + 8
+    (entries,) = struct.unpack(">I", data[table : table + 4])
+    for entry in range(entries):
+        place = table + 8 + 8 * entry
+        data[place : place + 4] = struct.pack(">I", ticks)
+    target.write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("ticks", "reason"),
+    [
+        (0, "cut short or damaged: the frames end at|the times of its frames go backwards"),
+        (0xFFFFFFFF, "claims 12800 frames per second, expected one in 3600 s up to 1000 in one"),
+        (0x7FFFFFFF, "claims 5.96046e-06 frames per second"),
+    ],
+)
+def test_frames_of_impossible_lengths_are_refused(short_gop: Path, folder: Path, ticks: int, reason: str) -> None:
+    path = with_frame_ticks(short_gop, folder / f"{ticks}.mp4", ticks)
+    for read in (lambda: read_frames(path, [1.0]), lambda: list(iter_frames(path))):
+        with pytest.raises(VideoError, match=reason):
+            read()
+
+
+def test_a_lost_table_of_shown_times_is_told(short_gop: Path, folder: Path) -> None:
+    path = folder / "no_ctts.mp4"
+    path.write_bytes(short_gop.read_bytes().replace(b"ctts", b"free"))
+    with pytest.raises(VideoError, match="the times of its frames go backwards"):
+        list(iter_frames(path))
 
 
 def test_a_cover_picture_is_no_video(folder: Path) -> None:

@@ -28,7 +28,8 @@ MAX_PIXELS = 8192 * 4320
 MAX_SECONDS = 24 * 3600.0
 """Videos that claim to be longer, or turn out to be, are refused."""
 MAX_FPS = 1000
-"""Rates above it are a mistake of the container; the number of frames a clip spans would be one too."""
+MIN_FPS = Fraction(1, 3600)
+"""Rates outside are a mistake of the container; the number of frames a clip spans would be one too."""
 
 # A text file must not become a playlist, nor a picture a video. Names are FFmpeg's.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,ogg"
@@ -180,8 +181,9 @@ def _first_video(path: str, container: InputContainer, max_pixels: int, lossy: b
     # No frame threads: they delay output, and workers already use every core.
     context.thread_type = "NONE"
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
-    if not rate or rate > MAX_FPS:
-        raise VideoError(path, f"claims {_number(rate)} frames per second, expected above 0 and up to {MAX_FPS}")
+    if not rate or not MIN_FPS <= rate <= MAX_FPS:
+        expected = f"one in {1 / MIN_FPS} s up to {MAX_FPS} in one"
+        raise VideoError(path, f"claims {_number(rate)} frames per second, expected {expected}")
     offset = max((container.start_time or 0) / av.time_base, 0.0)
     claimed = _claimed_seconds(container, stream, offset)
     video = OpenVideo(

@@ -97,7 +97,7 @@ def iter_frames(
     """Yield ``(pts_seconds, frame)`` in time order, frame uint8 (H, W, 3) RGB, in constant memory.
 
     Raises:
-        VideoError: The video cannot be read, or, after the last frame, that it was cut short.
+        VideoError: The video cannot be read, its times go backwards, or, after the last frame, it was cut short.
     """
     media = Media.of(media)
     size = FrameSize(long_side=long_side, short_side=short_side, exact_hw=exact_hw, shrink_only=shrink_only)
@@ -108,6 +108,10 @@ def iter_frames(
         last = None
         batch: FrameBatch | None = None
         for time, frame in _decoded_from(video, start_seconds):
+            # Decoders give frames in the order they are shown in. Times that disagree are wrong, as in a file that lost
+            # the table of its B-frames' times; a frame that has none may be guessed too late by less than one.
+            if last is not None and time < last - 1.5 / video.fps:
+                raise VideoError(media, f"the times of its frames go backwards, from {last:.3f} s", time)
             last = time
             video.check_duration(time)
             if time >= start_seconds - 1e-6:
