@@ -61,6 +61,21 @@ def test_every_source_explains_its_options(monkeypatch, capsys):
             assert f"--{name.replace('_', '-')} " in shown or f"--{name.replace('_', '-')}," in shown, (source, name)
 
 
+def test_an_import_shows_how_far_it_is_and_prints_nothing_by_itself(monkeypatch, capsys, squares, tmp_path):
+    videos = squares / "videos/kinetics"
+    number = len(list(videos.iterdir()))
+    table = tmp_path / "clips.csv"
+    table.write_text("path,label\n" + "".join(f"{video.name},a\n" for video in videos.iterdir()))
+    options = {"train": table, "media_root": videos, "out": tmp_path / "set"}
+    IMPORTERS["table"](**options)
+    assert capsys.readouterr() == ("", "")
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    assert call(monkeypatch, "data", "import", "table", *words) == 0
+    shown = capsys.readouterr()
+    assert f"{number}/{number}" in shown.err
+    assert shown.out.startswith("manifest: ")
+
+
 def test_a_detectors_boxes_join_a_manifest(monkeypatch, capsys, squares, tmp_path):
     row = read_manifest(squares / "manifests/localise").boxes.slice(0, 1).to_pylist()[0]
     found = tmp_path / "found.csv"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
+from tubelet.cli.progress import drawn
 from tubelet.cli.training import summary
 from tubelet.types import InputError, did_you_mean
 
@@ -22,6 +23,7 @@ def import_source(arguments: list[str]) -> None:
     The options are the parameters of the source's function in ``data.importers.IMPORTERS``.
     """
     from tubelet.data.importers import IMPORTERS
+    from tubelet.data.media_folder import opened
 
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: tubelet data import SOURCE [options]        (tubelet data import SOURCE --help lists them)\n")
@@ -36,7 +38,8 @@ def import_source(arguments: list[str]) -> None:
             f"tubelet data import has no source {name!r}{did_you_mean(name, IMPORTERS)}; "
             "tubelet data import --help lists them"
         )
-    manifest = tyro.cli(IMPORTERS[name], args=arguments[1:], prog=f"tubelet data import {name}")
+    with drawn(opened, "videos opened"):
+        manifest = tyro.cli(IMPORTERS[name], args=arguments[1:], prog=f"tubelet data import {name}")
     _print_manifest(manifest)
 
 
