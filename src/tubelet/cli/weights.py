@@ -76,6 +76,7 @@ def convert(
     *,
     out: Path,
     file: Path | None = None,
+    keep_grid: bool = False,
     num_frames: int | None = None,
     size: int | None = None,
     frame_stride: int = 2,
@@ -89,6 +90,8 @@ def convert(
         name: Of the weights; ``tubelet weights list`` has them.
         out: The new run folder.
         file: The published file; default: where ``tubelet weights fetch`` puts it.
+        keep_grid: Of a released Factorised Encoder: leave out its class tokens and heads, so that every place keeps its
+            token. The folder then starts runs, with boxes too, and classifies nothing itself.
         num_frames: Of image weights: inflate them to a video network over clips of this many frames.
         size: Side of that network's canvas in pixels, on which frames are letterboxed; default: the image's. This and
             the following options are for that network.
@@ -98,7 +101,7 @@ def convert(
         temporal_layers: Of its second encoder, if the aggregation has one; of a ViT.
     """
     from tubelet.models.convert import save_converted
-    from tubelet.models.convert_start import start_video, video_config
+    from tubelet.models import convert_start as start
     from tubelet.models.download import sha256_of
     from tubelet.models.weights import find_weights
 
@@ -106,10 +109,12 @@ def convert(
     path = FETCHED / name / entry.file_name if file is None else file
     converted = _read(entry, path)
     backbone, preprocess = entry.backbone, entry.preprocess
+    if keep_grid:
+        converted, backbone = start.keep_grid(converted, backbone)
     if num_frames is not None:
         if entry.heads or entry.backbone.num_frames != 1:
             raise InputError(f"{name}: --num-frames inflates image weights; these are a video network's")
-        backbone = video_config(
+        backbone = start.video_config(
             entry.backbone,
             num_frames=num_frames,
             size=size,
@@ -117,7 +122,7 @@ def convert(
             aggregation=aggregation,
             temporal_layers=temporal_layers,
         )
-        converted = start_video(converted, backbone)
+        converted = start.start_video(converted, backbone)
         preprocess = replace(
             preprocess,
             num_frames=num_frames,
@@ -132,7 +137,7 @@ def convert(
         name=name,
         backbone=backbone,
         preprocess=preprocess,
-        label_spaces=_label_spaces(entry, converted.num_classes),
+        label_spaces=_label_spaces(entry.heads, converted.num_classes),
         entry=entry,
         sha256=sha256_of(path),
         where=str(path),
@@ -173,8 +178,9 @@ def _read(entry: "Weights", path: Path) -> "Converted":
     return convert_file(path, entry.layout, entry.backbone, {head.task: head.num_classes for head in entry.heads})
 
 
-def _label_spaces(entry: "Weights", num_classes: tuple[int, ...]) -> dict[str, "LabelSpace"]:
-    return {head.task: _label_space(head, n) for head, n in zip(entry.heads, num_classes, strict=True)}
+def _label_spaces(heads: "tuple[PublishedHead, ...]", num_classes: tuple[int, ...]) -> dict[str, "LabelSpace"]:
+    """Return task name to classes; none when the heads were left out."""
+    return {head.task: _label_space(head, n) for head, n in zip(heads, num_classes)}
 
 
 def _label_space(head: "PublishedHead", num_classes: int) -> "LabelSpace":

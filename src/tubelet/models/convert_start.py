@@ -1,4 +1,7 @@
-"""Weights of an image network as the start of a video network: what fits is inflated, the rest begins from scratch."""
+"""Converted weights as the start of another network: an image network's of a video network, a released ViViT's of ours.
+
+What fits is taken or inflated, the rest begins from scratch, and both what is left out and what begins is listed.
+"""
 
 from dataclasses import replace
 
@@ -8,7 +11,8 @@ from tubelet.models.convert import Converted
 from tubelet.models.inflate import image_config, inflate
 from tubelet.models.model import BackboneConfig, build_backbone
 from tubelet.models.resnet3d import ResNet3DConfig
-from tubelet.models.vivit import Aggregation
+from tubelet.models.saved import HEADS
+from tubelet.models.vivit import Aggregation, ViViTConfig
 from tubelet.types import InputError
 
 BACKBONE = "backbone."
@@ -81,3 +85,24 @@ def start_video(converted: Converted, video: BackboneConfig) -> Converted:
         left_out=left_out,
         initialised=[BACKBONE + name for name in inflated.untouched],
     )
+
+
+def keep_grid(converted: Converted, released: BackboneConfig) -> tuple[Converted, BackboneConfig]:
+    """Return a released Factorised Encoder as one that keeps a token at every place, so that boxes can be scored.
+
+    Every weight fits but the two class tokens, which stood for a frame and for the clip. They are left out, and so are
+    the heads, which were trained on the second one.
+
+    Raises:
+        InputError: The network is another.
+    """
+    if not isinstance(released, ViViTConfig) or released.aggregation != "frame_token":
+        raise InputError("only a released Factorised Encoder (aggregation frame_token) has a grid to be kept")
+    gone = [
+        name
+        for name in converted.tensors
+        if name.startswith(HEADS) or name in (f"{BACKBONE}class_token", f"{BACKBONE}time_class_token")
+    ]
+    kept = {name: tensor for name, tensor in converted.tensors.items() if name not in gone}
+    start = replace(converted, tensors=kept, num_classes=(), left_out=[*converted.left_out, *gone])
+    return start, replace(released, aggregation="per_place")

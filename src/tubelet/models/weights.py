@@ -1,8 +1,8 @@
 """The published weights that can be loaded: where they are, what they hold, how their input is made, and their licence.
 
 An entry ties together what gets lost when weights are passed around as a file. What is not known is said: ``sha256`` is
-what the publisher put into the file's name (its first digits) or empty, ``label_space`` is empty where no list of
-classes was ever published. Addresses and licences are as the sources state them; see ``docs/weights.md``.
+empty where none was published, ``label_space`` where no list of classes was. Addresses and licences are as the sources
+state them; see ``docs/weights.md``.
 """
 
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class Weights:
     source: str
     """Who says all this."""
     sha256: str = ""
-    """Of the file, or its first digits, in hexadecimal; empty = not published."""
+    """Of the file, or the first digits, which some publish in its name; hexadecimal, empty = not known."""
     colour_order: Literal["RGB"] = "RGB"
     """All published here are; ``preprocess.mean`` and ``std`` are in this order."""
     note: str = ""
@@ -282,8 +282,12 @@ WEIGHTS: dict[str, Weights] = {
         preprocess=Preprocess(size=224, num_frames=32, frame_stride=2, fps=25.0, short_side=256),
         licence="MIT; of Scenic, its source: Apache-2.0",
         source=f"{HUGGING_FACE}google/vivit-b-16x2-kinetics400",
+        sha256="160c79526e796d6101c4d9d0fe4000e26a6098a4d8e97f4cb8935fa6deb060d0",
     ),
-    "videomae_b": _videomae("videomae-base", _videomae_size("base"), None, 4),
+    "videomae_b": replace(
+        _videomae("videomae-base", _videomae_size("base"), None, 4),
+        sha256="2e0c3f4bc73c6d287b96c30975b43d60c9fc004c548150f252278f1becd89a7d",
+    ),
     "videomae_l": _videomae("videomae-large", _videomae_size("large"), None, 4),
     "videomae_k400_s": _videomae(
         "videomae-small-finetuned-kinetics", replace(_videomae_size("small"), num_heads=16), KINETICS_400, 4
@@ -292,11 +296,14 @@ WEIGHTS: dict[str, Weights] = {
     "videomae_k400_l": _videomae("videomae-large-finetuned-kinetics", _videomae_size("large"), KINETICS_400, 4),
     "videomae_k400_h": _videomae("videomae-huge-finetuned-kinetics", _videomae_size("huge"), KINETICS_400, 4),
     "videomae_ssv2_b": _videomae("videomae-base-finetuned-ssv2", _videomae_size("base"), _SOMETHING, 2),
-    "hf_in21k_vit_b": _image_vit(
-        f"{HUGGING_FACE}google/vit-base-patch16-224-in21k/resolve/main/pytorch_model.bin",
-        "hf_vit",
-        replace(_image_size("base"), activation="gelu", norm_eps=1e-12),
-        f"{HUGGING_FACE}google/vit-base-patch16-224-in21k",
+    "hf_in21k_vit_b": replace(
+        _image_vit(
+            f"{HUGGING_FACE}google/vit-base-patch16-224-in21k/resolve/main/pytorch_model.bin",
+            "hf_vit",
+            replace(_image_size("base"), activation="gelu", norm_eps=1e-12),
+            f"{HUGGING_FACE}google/vit-base-patch16-224-in21k",
+        ),
+        sha256="84066da0f5d8ff1cc494c660d4693141fae2e356535bf18a14d9fc00a055a6a1",
     ),
     "hf_in21k_vit_l": _image_vit(
         f"{HUGGING_FACE}google/vit-large-patch16-224-in21k/resolve/main/pytorch_model.bin",
