@@ -10,16 +10,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class _Bar(logging.Handler):
-    """Draws records whose arguments are (things done, things in all)."""
+    """Draws records whose arguments are (things done, things in all), from the first on."""
 
-    def __init__(self, progress: Progress, what: str) -> None:
+    def __init__(self, what: str) -> None:
         super().__init__(logging.INFO)
-        self._progress = progress
-        self._bar = progress.add_task(what, total=None, visible=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=Console(stderr=True))
+        self._bar = self.progress.add_task(what)
 
     def emit(self, record: logging.LogRecord) -> None:
         done, total = cast(tuple[int, int], record.args)
-        self._progress.update(self._bar, completed=done, total=total, visible=True)
+        self.progress.start()  # Only now: a bar that never moved would leave an empty line. Again, it does nothing.
+        self.progress.update(self._bar, completed=done, total=total)
 
 
 @contextmanager
@@ -30,16 +32,16 @@ def drawn(source: logging.Logger, what: str) -> Iterator[None]:
         source: Logs (things done, things in all).
         what: Shown beside the bar.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = _Bar(what)
     before = source.level, source.propagate
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = _Bar(progress, what)
-        source.addHandler(bar)
-        source.setLevel(logging.INFO)
-        source.propagate = False
-        try:
-            yield
-        finally:
-            source.removeHandler(bar)
-            source.setLevel(before[0])
-            source.propagate = before[1]
+    source.addHandler(bar)
+    source.setLevel(logging.INFO)
+    source.propagate = False
+    try:
+        yield
+    finally:
+        source.removeHandler(bar)
+        source.setLevel(before[0])
+        source.propagate = before[1]
+        if bar.progress.live.is_started:
+            bar.progress.stop()
