@@ -111,6 +111,23 @@ def test_gradients() -> None:
     )
 
 
+def test_agrees_with_torchvision_where_it_loads() -> None:
+    try:
+        from torchvision.ops import roi_align as theirs
+    except (ImportError, RuntimeError):
+        pytest.skip("torchvision is not there, or does not load beside this build of torch")
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 3, 9, 12, generator=generator)
+    # At most a pixel of the map outside: beyond, its kernels count a sample as 0 and its Python fallback does not.
+    corners = torch.rand(20, 2, 2, generator=generator) * 170 - 15
+    boxes = torch.cat([corners.amin(dim=1), corners.amax(dim=1)], dim=1)
+    box_map = torch.arange(20) % 2
+    for aligned in (True, False):
+        expected = theirs(features, torch.cat([box_map[:, None].float(), boxes], dim=1), 7, 1 / 16, 2, aligned)
+        ours = roi_align(features, boxes, box_map, spatial_scale=1 / 16, aligned=aligned)
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_no_boxes_keep_the_graph() -> None:
     features = torch.randn(2, 3, 4, 4, requires_grad=True)
     pooled = roi_align(features, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), spatial_scale=0.25)
