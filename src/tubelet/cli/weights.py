@@ -1,8 +1,8 @@
 """Commands about published weights: what there is, fetching, converting, checking."""
 
 import json
+import re
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,8 +67,7 @@ def fetch(names: Positional[tuple[str, ...]], *, out: Path = FETCHED) -> None:
                 sha256=entry.sha256,
                 on_bytes=lambda done, total, p=progress, b=bar: p.update(b, completed=done, total=total),  # type: ignore[misc]
             )
-        known = f"begins as published, {entry.sha256}" if entry.sha256 else "none was published to compare with"
-        print(f"{path}\n  sha256 {digest} ({known})\n  licence: {entry.licence}")
+        print(f"{path}\n  {_about_hash(entry, digest)}\n  licence: {entry.licence}")
 
 
 def convert(
@@ -100,22 +99,20 @@ def convert(
         aggregation: How its time steps meet; of a ViT.
         temporal_layers: Of its second encoder, if the aggregation has one; of a ViT.
     """
-    from tubelet.models.convert import save_converted
     from tubelet.models import convert_start as start
+    from tubelet.models.convert import save_converted
     from tubelet.models.download import sha256_of
     from tubelet.models.weights import find_weights
 
     entry = find_weights(name)
     path = FETCHED / name / entry.file_name if file is None else file
-    converted = _read(entry, path)
+    converted, digest = _read(entry, path), sha256_of(path)
     backbone, preprocess = entry.backbone, entry.preprocess
     if keep_grid:
         converted, backbone = start.keep_grid(converted, backbone)
     if num_frames is not None:
-        if entry.heads or entry.backbone.num_frames != 1:
-            raise InputError(f"{name}: --num-frames inflates image weights; these are a video network's")
         backbone = start.video_config(
-            entry.backbone,
+            backbone,
             num_frames=num_frames,
             size=size,
             tubelet=tubelet,
@@ -123,14 +120,7 @@ def convert(
             temporal_layers=temporal_layers,
         )
         converted = start.start_video(converted, backbone)
-        preprocess = replace(
-            preprocess,
-            num_frames=num_frames,
-            size=backbone.size,
-            frame_stride=frame_stride,
-            exact_hw=None,
-            short_side=None,
-        )
+        preprocess = start.video_input(preprocess, backbone, frame_stride=frame_stride)
     save_converted(
         out,
         converted,
@@ -139,10 +129,10 @@ def convert(
         preprocess=preprocess,
         label_spaces=_label_spaces(entry.heads, converted.num_classes),
         entry=entry,
-        sha256=sha256_of(path),
+        sha256=digest,
         where=str(path),
     )
-    print(f"run folder: {out}")
+    print(f"run folder: {out}\n  {_about_hash(entry, digest)}")
     _print_counts(converted)
     print(f"  licence: {entry.licence}")
 
@@ -168,7 +158,7 @@ def check(name: Positional[str], file: Positional[Path]) -> None:
     heads = {head.task: HeadConfig(kind="classify", num_classes=n) for head, n in classes}
     load_all(VideoModel(entry.backbone, heads), converted.tensors, where=str(file))
     print(f"{file}: {len(converted.tensors)} tensors fit {name}")
-    print(f"  sha256 {digest} ({'as published' if entry.sha256 else 'none was published to compare with'})")
+    print(f"  {_about_hash(entry, digest)}")
     _print_counts(converted)
 
 
@@ -199,5 +189,13 @@ def _label_space(head: "PublishedHead", num_classes: int) -> "LabelSpace":
 def _print_counts(converted: "Converted") -> None:
     """Say what of the file was not used, and what the file did not have."""
     for what, names in (("left out", converted.left_out), ("begin from scratch", converted.initialised)):
-        for group, number in Counter(name.rsplit(".", 1)[0].rsplit("/", 1)[0] for name in names).items():
-            print(f"  {what}: {group} ({number})")
+        for group, number in Counter(re.sub(r"\d+", "*", name) for name in names).items():
+            print(f"  {what}: {number} {group}")
+
+
+def _about_hash(entry: "Weights", digest: str) -> str:
+    """Say a file's hash, and whether it is the published one."""
+    if not entry.sha256:
+        return f"sha256 {digest} (none was published to compare with)"
+    same = digest.startswith(entry.sha256)
+    return f"sha256 {digest} ({'as published' if same else f'NOT the published file, which has {entry.sha256}'})"

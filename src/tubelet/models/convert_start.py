@@ -13,7 +13,7 @@ from tubelet.models.model import BackboneConfig, build_backbone
 from tubelet.models.resnet3d import ResNet3DConfig
 from tubelet.models.saved import HEADS
 from tubelet.models.vivit import Aggregation, ViViTConfig
-from tubelet.types import InputError
+from tubelet.types import InputError, Preprocess
 
 BACKBONE = "backbone."
 
@@ -41,7 +41,9 @@ def video_config(
         InputError: ``image`` is a video network already.
     """
     if image.num_frames != 1:
-        raise InputError("these are weights of a video network; expected an image network to begin from")
+        raise InputError(
+            "num_frames: these are the weights of a video network; image weights are inflated to any number"
+        )
     side = image.size if size is None else size
     if isinstance(image, ResNet3DConfig):
         return replace(image, convolution="3d", num_frames=num_frames, size=side)
@@ -54,6 +56,24 @@ def video_config(
         aggregation=aggregation,
         pooling="mean" if has_second else "class_token",
         temporal_layers=temporal_layers if has_second else 0,
+    )
+
+
+def video_input(image: Preprocess, video: BackboneConfig, *, frame_stride: int) -> Preprocess:
+    """Return how a video becomes input of an inflated network: letterboxed, with the image's mean and deviation.
+
+    Args:
+        image: Of the image network.
+        video: What ``video_config`` returned.
+        frame_stride: From one frame to the next, at 25 a second.
+    """
+    return replace(
+        image,
+        size=video.size,
+        num_frames=video.num_frames,
+        frame_stride=frame_stride,
+        exact_hw=None,
+        short_side=None,
     )
 
 
