@@ -222,6 +222,27 @@ def test_image_weights_start_a_video_network(tmp_path: Path, capsys: pytest.Capt
     assert all(torch.equal(value, same[key]) for key, value in found.items())  # also what begins from scratch
 
 
+@pytest.mark.parametrize("short_side", [None, 26])  # letterboxed, and a square cut out as for most published weights
+def test_a_run_on_own_data_starts_from_converted_weights(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_side: int | None
+) -> None:
+    video = replace(IMAGE, num_frames=8, tubelet=2, temporal_layers=3, aggregation="frame_token", pooling="mean")
+    entry = replace(
+        WEIGHTS["scenic_k400_vivit_b_fe"],
+        backbone=video,
+        heads=(PublishedHead(task="x", num_classes=0),),
+        preprocess=replace(replace_input(24, 8), short_side=short_side),
+    )
+    monkeypatch.setitem(WEIGHTS, "small_video", entry)
+    file, start = FOLDER / "scenic_fe.msgpack", tmp_path / "start"
+    run(["weights", "convert", "small_video", "--file", str(file), "--out", str(start), "--keep-grid"])
+    command = ["train", "finetune", "--manifests", str(squares / "manifests" / "localise"), "--init-from", str(start)]
+    run([*command, "--out", str(tmp_path / "run"), "--num-epochs", "0.5", "--batch-size", "2", "--num-workers", "0"])
+    trained = load_model(tmp_path / "run")
+    assert trained.preprocess == entry.preprocess
+    assert trained.meta["backbone"]["aggregation"] == "per_place"
+
+
 @pytest.mark.usefixtures("small")
 def test_only_image_weights_are_inflated(tmp_path: Path) -> None:
     file = str(FOLDER / "scenic_fe.msgpack")

@@ -6,6 +6,7 @@ Hardware: 2 CPU cores for the small models. Duration: minutes for a few hundred 
 Expected: no published number; ``tubelet evaluate`` scores the run, and chance is the share of boxes a class has.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from tubelet.data.dataset import Augment
@@ -51,14 +52,17 @@ def finetune(
         seed: Decides order and augmentation.
         num_workers: Processes that prepare batches.
     """
-    augment = Augment(flip=flip, batch=batch_augment)
     meta = read_meta(init_from)
     where = str(init_from / "meta.json")
+    preprocess = from_json(Preprocess, meta["preprocess"], where=where)
+    augment = Augment(flip=flip, batch=batch_augment)
+    if not preprocess.fit.is_letterbox:
+        augment = replace(augment, scale_range=(1.0, 1.0))  # paper B, 3.2: the square is cut out at one scale
     return RunConfig(
         name="finetune",
         backbone=read_backbone_config(meta["backbone"], where=where),
         tasks=tuple(task_config(folder, augment=augment, eval_split=eval_split) for folder in manifests),
-        preprocess=from_json(Preprocess, meta["preprocess"], where=where),
+        preprocess=preprocess,
         optim=OptimConfig(
             learning_rate=learning_rate, optimizer="muon", weight_decay=0.05, warmup_epochs=num_epochs / 6
         ),
