@@ -156,7 +156,7 @@ class TubeletEmbedding(nn.Module):
             raise ValueError(f"video has shape {tuple(video.shape)}, expected (B, 3, T, H, W)")
         b, _, frames, height, width = video.shape
         if frames % self.tubelet or height % p or width % p or 0 in (frames, height, width):
-            raise ValueError(
+            raise InputError(
                 f"video has shape {tuple(video.shape)}, expected T a multiple of {self.tubelet}, H and W of {p}"
             )
         t, h, w = frames // self.tubelet, height // p, width // p
