@@ -1,5 +1,7 @@
 """Published transformers: outputs of Scenic, timm and transformers themselves on the same random weights."""
 
+import gzip
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,12 @@ import pytest
 import torch
 from golden_weights import FOLDER, outputs, script
 
-from tubelet.models.convert import LayoutName, convert_file
+from tubelet.models.convert import LAYOUTS, LayoutName, convert_file
+from tubelet.models.convert_rules import apply_rules
+from tubelet.models.convert_vit import hugging_face_name
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.vivit import ViViTConfig
+from tubelet.models.weights import WEIGHTS
 from tubelet.types import InputError
 
 SCENIC = script("scenic_vivit")
@@ -70,6 +75,23 @@ def test_another_number_of_heads_is_refused() -> None:
         load(FOLDER / "original_vit.npz", "original_vit", config(**vars_of(PICTURE, num_heads=4)), 0)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [name for name in WEIGHTS if name.startswith("scenic_")],
+)
+def test_the_tables_entries_are_scenics_published_configurations(name: str) -> None:
+    """Names and shapes that Scenic's own configuration files give, at full size."""
+    shapes = json.loads(gzip.decompress((FOLDER / "scenic_layouts.json.gz").read_bytes()))[name]
+    entry, layout = WEIGHTS[name], LAYOUTS["scenic"]
+    with torch.device("meta"):
+        given = {key: torch.empty(shape) for key, shape in shapes.items()}
+        made, left_out = apply_rules(layout.rules(entry.backbone), given, ignored=(layout.head_names,), where=name)
+        wanted = VideoModel(entry.backbone, {}).state_dict()
+    assert {key: tensor.shape for key, tensor in made.items()} == {key: t.shape for key, t in wanted.items()}
+    assert shapes["output_projection/bias"] == [sum(head.num_classes for head in entry.heads)]
+    assert sorted(left_out) == ["output_projection/bias", "output_projection/kernel"]
+
+
 def vars_of(backbone: ViViTConfig, **changes: Any) -> dict[str, Any]:
     return {name: getattr(backbone, name) for name in ViViTConfig.__slots__} | changes
 
@@ -109,7 +131,6 @@ def published_name(name: str) -> str:
         (r"layers\.(\d+)\.mlp\.fc1", r"encoder.layer.\1.intermediate.dense"),
         (r"layers\.(\d+)\.mlp\.fc2", r"encoder.layer.\1.output.dense"),
         (r"layers\.(\d+)\.layernorm", r"encoder.layer.\1.layernorm"),
-        (r"attention\.attention\.query\.bias(?=$)", "attention.attention.query.bias"),
     ):
         name = re.sub(pattern, old, name)
     return name
@@ -195,3 +216,35 @@ def test_agrees_with_transformers_vit(tmp_path: Path, names: str) -> None:
         token, grid = ours.backbone.clip_tokens(images[:, :, None]), ours.backbone(images[:, :, None])
     found = torch.cat([token.flatten(1, 3), grid.flatten(1, 3)], dim=1)
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "config_name", "options"),
+    [
+        ("hf_k400_vivit_b", "VivitForVideoClassification", "VivitConfig", {}),
+        ("videomae_k400_b", "VideoMAEForVideoClassification", "VideoMAEConfig", {}),
+        ("videomae_b", "VideoMAEForPreTraining", "VideoMAEConfig", {"use_mean_pooling": False}),
+        ("hf_in21k_vit_b", "ViTModel", "ViTConfig", {}),
+    ],
+)
+def test_the_tables_entries_are_transformers_defaults(
+    name: str, model: str, config_name: str, options: dict[str, Any]
+) -> None:
+    """The published base models have the defaults of transformers' configs: every size, name and shape."""
+    transformers = pytest.importorskip("transformers")
+    entry = WEIGHTS[name]
+    backbone = entry.backbone
+    assert isinstance(backbone, ViViTConfig)
+    theirs = getattr(transformers, config_name)(**options)
+    assert backbone.activation == {"gelu_fast": "gelu_tanh", "gelu": "gelu"}[theirs.hidden_act]
+    assert (backbone.norm_eps, backbone.num_heads) == (theirs.layer_norm_eps, theirs.num_attention_heads)
+    assert backbone.num_frames == getattr(theirs, "num_frames", 1)
+    layout = LAYOUTS[entry.layout]
+    with torch.device("meta"):
+        given = {
+            hugging_face_name(published_name(key)): tensor
+            for key, tensor in getattr(transformers, model)(theirs).state_dict().items()
+        }
+        made, _ = apply_rules(layout.rules(backbone), given, ignored=(*layout.ignored, layout.head_names), where=name)
+        wanted = VideoModel(backbone, {}).state_dict()
+    assert {key: tensor.shape for key, tensor in made.items()} == {key: t.shape for key, t in wanted.items()}

@@ -1,4 +1,4 @@
-"""Make scenic_fe.msgpack, scenic_joint.msgpack and scenic_outputs.npz: Scenic's own ViViT on random weights.
+"""Make scenic_{fe,joint}.msgpack, scenic_outputs.npz and scenic_layouts.json.gz: Scenic's own ViViT on random weights.
 
     python tests/golden/weights/scenic_vivit.py FOLDER_WITH_SCENIC
 
@@ -6,12 +6,16 @@ Needs jax, flax, ml_collections, immutabledict, clu and a checkout of github.com
 ``tensorflow.io`` import is replaced by nothing: only file access uses it). The models are the released configurations
 with smaller widths; the checkpoints are written by Flax, the Factorised Encoder's in the older layout
 (``optimizer/target``, with momentum beside it), the joint model's in the newer (``params``). Made with jax 0.10.2 and
-flax 0.12 on a CPU.
+flax 0.12 on a CPU. The last file has names and shapes of the parameters that Scenic's configuration files give, at full
+size and without values.
 """
 
+import gzip
+import json
 import sys
 import types
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +66,35 @@ def build(name: str):
     )
 
 
+PUBLISHED = {  # our name: configuration file, classes
+    "scenic_k400_vivit_b": ("kinetics400.vivit_base_k400", 400),
+    "scenic_k400_vivit_b_fe": ("kinetics400.vivit_base_factorised_encoder", 400),
+    "scenic_k400_vivit_l_fe": ("kinetics400.vivit_large_factorised_encoder", 400),
+    "scenic_k600_vivit_l_fe": ("kinetics600.vivit_large_factorised_encoder", 600),
+    # EPIC-KITCHENS' own file is no valid Python; by its text it is this one with 4 temporal layers.
+    "scenic_epic_vivit_l_fe": ("kinetics600.vivit_large_factorised_encoder", 397),
+}
+
+
+def published_layouts() -> dict[str, dict[str, list[int]]]:
+    """Return names, joined with slashes, and shapes of every parameter of the published configurations."""
+    import flax
+    import jax
+    from scenic.projects.vivit.model import ViViTClassificationModel
+
+    layouts = {}
+    for name, (path, classes) in PUBLISHED.items():
+        config = import_module(f"scenic.projects.vivit.configs.{path}").get_config()
+        if "epic" in name:
+            config.model.temporal_transformer.num_layers = 4
+        model = ViViTClassificationModel(config, {"num_classes": classes, "target_is_onehot": True}).flax_model
+        video = jax.ShapeDtypeStruct((1, 32, 224, 224, 3), np.float32)
+        made = jax.eval_shape(partial(model.init, train=False), jax.random.PRNGKey(0), video)
+        flat = flax.traverse_util.flatten_dict(flax.core.unfreeze(made["params"]), sep="/")
+        layouts[name] = {key: list(value.shape) for key, value in flat.items()}
+    return layouts
+
+
 def main() -> None:
     sys.path.insert(0, sys.argv[1])
     for name in ("tensorflow", "tensorflow.io"):
@@ -86,6 +119,8 @@ def main() -> None:
             state = {"params": params, "opt_state": {"0": {}}, "metadata": {"name": "x", "rate": 0.5}, **rest}
         (HERE / f"scenic_{name}.msgpack").write_bytes(flax.serialization.msgpack_serialize(state))
     np.savez(HERE / "scenic_outputs.npz", **outputs)
+    text = json.dumps(published_layouts(), separators=(",", ":"))
+    (HERE / "scenic_layouts.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 if __name__ == "__main__":
