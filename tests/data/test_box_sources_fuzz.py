@@ -26,9 +26,7 @@ NUM_TRIES = 60
 AVA = (
     "film,0002,0.077,0.151,0.283,0.811,80,1\nfilm,0002,0.077,0.151,0.283,0.811,9,1\nfilm,0005\nfilm,0003,0,0,1,1,12,2\n"
 )
-ACTIONS = (
-    'item {\n  name: "stand"\n  id: 12\n}\nitem {\n  name: "watch"\n  id: 80\n}\nitem {\n  name: "a"\n  id: 9}\n'
-)
+ACTIONS = 'item {\n  name: "stand"\n  id: 12\n}\nitem {\n  name: "watch"\n  id: 80\n}\nitem {\n  name: "a"\n  id: 9}\n'
 FOUND = "film,0002,0.077,0.151,0.283,0.811,,0.97\nfilm,0003,0.1,0.1,0.9,0.9,-1,0.5\nfilm,0003,0.1,0.1,0.9,0.9,1,0.5\n"
 
 Maker = Callable[[Path], Manifest]
