@@ -118,7 +118,8 @@ def test_agrees_with_torchvision_where_it_loads() -> None:
         pytest.skip("torchvision is not there, or does not load beside this build of torch")
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(2, 3, 9, 12, generator=generator)
-    # At most half a pixel of the map outside: beyond a whole one its kernels count a sample as 0 and its Python fallback does not.
+    # At most half a pixel of the map outside: beyond a whole one its kernels count a sample as 0, its fallback in
+    # Python does not.
     corners = torch.rand(20, 2, 2, generator=generator) * 150 - 7
     boxes = torch.cat([corners.amin(dim=1), corners.amax(dim=1)], dim=1)
     box_map = torch.arange(20) % 2
