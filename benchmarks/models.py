@@ -229,7 +229,7 @@ def roi_rows(device: torch.device, *, rounds: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Time the cases of this kind of device and write ``benchmarks/results/models_<device>.json``."""
+    """Time the cases of this kind of device and write ``benchmarks/results/models_<device>[_<only>].json``."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5)
@@ -250,7 +250,8 @@ def main() -> None:
         row["fraction"] = row["tflops"] / row["peak_tflops"]
     if options.only is None or "roi_align" in options.only:
         rows += roi_rows(device, rounds=options.rounds)
-    write_result(f"models_{device.type}", rows)
+    # A file per choice of models: ratios hold within a run, so runs are not mixed.
+    write_result("_".join([f"models_{device.type}", *(options.only or ())]), rows)
 
 
 if __name__ == "__main__":
