@@ -9,6 +9,8 @@ features and in the boxes, and it needs no compiled operator. Exported to ONNX i
 Shape letters: M feature maps, R boxes, C channels, H x W pixels of a map, O bins per side.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -63,31 +65,11 @@ def roi_align(
     Raises:
         ValueError: A shape or an option is not as above.
     """
-    if features.ndim != 4:
-        raise ValueError(f"features has shape {tuple(features.shape)}, expected (M, C, H, W)")
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or tuple(box_map.shape) != (boxes.shape[0],):
-        raise ValueError(
-            f"boxes has shape {tuple(boxes.shape)} and box_map {tuple(box_map.shape)}, expected (R, 4) and (R,)"
-        )
-    if sampling_ratio < 1 or output_size < 1:
-        raise ValueError(f"sampling_ratio is {sampling_ratio}, output_size {output_size}, expected at least 1")
+    _check(features, boxes, box_map, output_size, sampling_ratio)
     dtype = torch.promote_types(torch.promote_types(features.dtype, boxes.dtype), torch.float32)
     if torch.onnx.is_in_onnx_export():
-        return torch.onnx.ops.symbolic(
-            "RoiAlign",
-            (features.to(dtype), boxes.to(dtype), box_map),
-            attrs={
-                "output_height": output_size,
-                "output_width": output_size,
-                "sampling_ratio": sampling_ratio,
-                "spatial_scale": spatial_scale,
-                "mode": "avg",
-                "coordinate_transformation_mode": "half_pixel" if aligned else "output_half_pixel",
-            },
-            dtype=dtype,
-            shape=(boxes.shape[0], features.shape[1], output_size, output_size),
-            version=16,  # the first with half_pixel
-        ).to(features.dtype)
+        args = (features.to(dtype), boxes.to(dtype), box_map)
+        return _onnx_roi_align(*args, output_size, spatial_scale, sampling_ratio, aligned).to(features.dtype)
     with torch.autocast(features.device.type, enabled=False):
         corners = boxes.to(dtype) * spatial_scale - (0.5 if aligned else 0.0)
         start, extent = corners[:, :2], corners[:, 2:] - corners[:, :2]
@@ -105,3 +87,39 @@ def roi_align(
         )
         pooled = torch.einsum("rcyx,rjx->rcyj", features.to(dtype)[box_map], columns)
         return torch.einsum("riy,rcyj->rcij", rows, pooled).to(features.dtype)
+
+
+def _check(features: Tensor, boxes: Tensor, box_map: Tensor, output_size: int, sampling_ratio: int) -> None:
+    if features.ndim != 4:
+        raise ValueError(f"features has shape {tuple(features.shape)}, expected (M, C, H, W)")
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or tuple(box_map.shape) != (boxes.shape[0],):
+        raise ValueError(
+            f"boxes has shape {tuple(boxes.shape)} and box_map {tuple(box_map.shape)}, expected (R, 4) and (R,)"
+        )
+    if sampling_ratio < 1 or output_size < 1:
+        raise ValueError(f"sampling_ratio is {sampling_ratio}, output_size {output_size}, expected at least 1")
+
+
+def _onnx_roi_align(
+    features: Tensor,
+    boxes: Tensor,
+    box_map: Tensor,
+    output_size: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    """Return the node that stands for all of it in an exported graph."""
+    attributes: dict[str, Any] = {
+        "output_height": output_size,
+        "output_width": output_size,
+        "sampling_ratio": sampling_ratio,
+        "spatial_scale": spatial_scale,
+        "mode": "avg",
+        "coordinate_transformation_mode": "half_pixel" if aligned else "output_half_pixel",
+    }
+    shape = (boxes.shape[0], features.shape[1], output_size, output_size)
+    # Version 16 of the operators is the first with half_pixel.
+    return torch.onnx.ops.symbolic(
+        "RoiAlign", (features, boxes, box_map), attributes, dtype=features.dtype, shape=shape, version=16
+    )
