@@ -27,7 +27,8 @@ from tubelet.inference.people import NanoDetDetector
 from tubelet.inference.tubes import NOT_FOLLOWED, LinkConfig, TubeLinker
 from tubelet.labels import LabelSpace
 from tubelet.types import PersonBoxes
-from tubelet.video.decode import iter_frames, probe
+from tubelet.video.container import probe
+from tubelet.video.decode import iter_frames
 
 DEBIAN_VIDEO = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
 PERSON = LabelSpace(name="people", names=("person",), ids=(1,))

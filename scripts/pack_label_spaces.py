@@ -11,8 +11,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tubelet.data.ava_lists import TABLE_9, read_label_map
-from tubelet.data.something_something import NOT_DIRECTIONS
+from tubelet.data.sources.ava_lists import TABLE_9, read_label_map
+from tubelet.data.sources.something_something import NOT_DIRECTIONS
 from tubelet.labels import LabelSpace, buckets_by_count, swap_sides
 
 ASSETS = Path(__file__).parents[1] / "src" / "tubelet" / "data" / "assets"

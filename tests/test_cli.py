@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tubelet.cli import COMMANDS, main
-from tubelet.data.importers import IMPORTERS
 from tubelet.data.manifest import read_manifest
+from tubelet.data.sources.importers import IMPORTERS
 from tubelet.train.evaluate import run_config
 
 VIDEO = "videos/localise/test-0.mp4"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from published_layouts import LAYOUTS, Builder, Layout, write_video
 
-from tubelet.data.importers import IMPORTERS
+from tubelet.data.sources.importers import IMPORTERS
 from tubelet.types import InputError
 
 NUM_TRIES = 60

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from published_layouts import LAYOUTS, Builder, write_video
 
-from tubelet.data.importers import IMPORTERS
+from tubelet.data.sources.importers import IMPORTERS
 from tubelet.types import InputError
 
 

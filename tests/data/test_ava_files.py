@@ -9,17 +9,17 @@ import pytest
 from numbered_video import write_numbered
 from still_pictures import write_pictures
 
-from tubelet.data.ava import (
-    AvaTable,
-    format_seconds,
-    import_ava,
-    read_ava_csv,
+from tubelet.data.ava_csv import format_seconds, read_ava_csv, write_ava_csv
+from tubelet.data.ava_table import AvaTable
+from tubelet.data.sources.ava import import_ava
+from tubelet.data.sources.ava_lists import (
+    TABLE_9,
+    ava_label_space,
+    frequency_differences,
     read_excluded,
     read_label_map,
-    write_ava_csv,
     write_label_map,
 )
-from tubelet.data.ava_lists import TABLE_9, ava_label_space, frequency_differences
 from tubelet.labels import LabelSpace, buckets_by_count
 from tubelet.types import InputError
 

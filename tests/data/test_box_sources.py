@@ -10,14 +10,14 @@ import pytest
 from numbered_video import write_numbered
 from still_pictures import write_pictures
 
-from tubelet.data.ava_kinetics import import_ava_kinetics
-from tubelet.data.coco_video import import_coco_video
-from tubelet.data.cvat import import_cvat
-from tubelet.data.importers import IMPORTERS
-from tubelet.data.jhmdb import import_jhmdb
 from tubelet.data.manifest import Manifest, validate_manifest
-from tubelet.data.multisports import import_multisports
-from tubelet.data.ucf24 import import_ucf24
+from tubelet.data.sources.ava_kinetics import import_ava_kinetics
+from tubelet.data.sources.coco_video import import_coco_video
+from tubelet.data.sources.cvat import import_cvat
+from tubelet.data.sources.importers import IMPORTERS
+from tubelet.data.sources.jhmdb import import_jhmdb
+from tubelet.data.sources.multisports import import_multisports
+from tubelet.data.sources.ucf24 import import_ucf24
 from tubelet.types import InputError
 
 

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 from published_layouts import LAYOUTS, SECONDS, Builder, write_video
 
-from tubelet.data.annotation_files import PACKAGED, packaged_label_space, read_classes
-from tubelet.data.importers import IMPORTERS
 from tubelet.data.manifest import Manifest
-from tubelet.data.media_folder import MediaFolder
+from tubelet.data.sources.annotation_files import PACKAGED, packaged_label_space, read_classes
+from tubelet.data.sources.importers import IMPORTERS
+from tubelet.data.sources.media_folder import MediaFolder
 from tubelet.labels import mirror_columns
 from tubelet.types import InputError
 

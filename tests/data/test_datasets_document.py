@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tubelet.data.importers import IMPORTERS
+from tubelet.data.sources.importers import IMPORTERS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
 COMMANDS = [line.split() for line in DOCUMENT.splitlines() if re.match(r"tubelet data import [a-z]", line)]

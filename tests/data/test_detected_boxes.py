@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tubelet.data.dataset import ClipDataset
-from tubelet.data.detected_boxes import add_detected_boxes
 from tubelet.data.manifest import Manifest, read_manifest, write_manifest
-from tubelet.data.proposals import read_proposals
+from tubelet.data.sources.detected_boxes import add_detected_boxes
+from tubelet.data.sources.proposals import read_proposals
 from tubelet.foreign_pickle import read_foreign_pickle
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError, Preprocess

@@ -13,7 +13,7 @@ from golden_weights import FOLDER, script
 from rich.console import Console
 
 from tubelet.cli.dispatch import run
-from tubelet.data.annotation_files import packaged_label_space
+from tubelet.data.sources.annotation_files import packaged_label_space
 from tubelet.describe import describe_thing
 from tubelet.models.convert import LAYOUTS, convert_file
 from tubelet.models.model import HeadConfig, VideoModel

@@ -11,16 +11,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tubelet.data.ava import read_excluded, read_label_map
-from tubelet.data.ava_csv import keyframe_of, read_ava_csv
+from tubelet.data.ava_csv import read_ava_csv
+from tubelet.data.ava_table import keyframe_of
 from tubelet.data.manifest import validate_manifest
+from tubelet.data.sources.ava_lists import read_excluded, read_label_map
 from tubelet.playground import actions, sets
 from tubelet.playground.build import Playground, build_playground, open_playground
 from tubelet.playground.jobs import Job, make_video
 from tubelet.playground.sets import SetSize
 from tubelet.playground.sheet import contact_sheet
 from tubelet.types import InputError
-from tubelet.video.decode import probe
+from tubelet.video.container import probe
 
 SECONDS = (0.9, 1.1)
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def import_source(arguments: list[str]) -> None:
     """Turn a published data set, or your own, into a manifest: ``tubelet data import SOURCE [options]``.
 
-    The options are the parameters of the source's function in ``data.importers.IMPORTERS``.
+    The options are the parameters of the source's function in ``data.sources.importers.IMPORTERS``.
     """
-    from tubelet.data.importers import IMPORTERS
-    from tubelet.data.media_folder import opened
+    from tubelet.data.sources.importers import IMPORTERS
+    from tubelet.data.sources.media_folder import opened
 
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: tubelet data import SOURCE [options]        (tubelet data import SOURCE --help lists them)\n")
@@ -68,7 +68,7 @@ def add_boxes(
             clip's name meets most keyframes.
         only_keyframes: Leave out boxes where nobody annotated.
     """
-    from tubelet.data.detected_boxes import add_detected_boxes
+    from tubelet.data.sources.detected_boxes import add_detected_boxes
 
     made = add_detected_boxes(manifest, boxes, out=out, video_starts_at=video_starts_at, only_keyframes=only_keyframes)
     _print_manifest(made)
@@ -87,7 +87,8 @@ def explain(
         detections: AVA csv with scores.
         labels: The action list (pbtxt) of the evaluated classes.
     """
-    from tubelet.data.ava import read_ava_csv, read_label_map
+    from tubelet.data.ava_csv import read_ava_csv
+    from tubelet.data.sources.ava_lists import read_label_map
     from tubelet.evals.explain import explain as complaints_about
 
     complaints = complaints_about(

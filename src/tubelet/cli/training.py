@@ -148,7 +148,7 @@ def evaluate(
         json: Write every number here.
         device: cpu, cuda; default: a GPU if there is one.
     """
-    from tubelet.data.ava import write_ava_csv
+    from tubelet.data.ava_csv import write_ava_csv
     from tubelet.evals.breakdown import by_bucket, by_group
     from tubelet.records import write_json
     from tubelet.train.evaluate import evaluate_run, run_config

@@ -65,7 +65,7 @@ def classify(
         top: How many classes to print.
         device: cpu, cuda; default: a GPU if there is one.
     """
-    from tubelet.inference.pipeline import classify as classify_video
+    from tubelet.inference.classify import classify as classify_video
     from tubelet.models.precision import pick_device
     from tubelet.models.saved import load_model
 

@@ -174,7 +174,7 @@ def _label_spaces(heads: "tuple[PublishedHead, ...]", num_classes: tuple[int, ..
 
 
 def _label_space(head: "PublishedHead", num_classes: int) -> "LabelSpace":
-    from tubelet.data.annotation_files import packaged_label_space
+    from tubelet.data.sources.annotation_files import packaged_label_space
     from tubelet.labels import LabelSpace
 
     if not head.label_space:

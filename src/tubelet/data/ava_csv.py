@@ -19,19 +19,6 @@ from tubelet.data.ava_table import AvaTable, Keyframe, keyframe_of
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
-__all__ = [
-    "AvaTable",
-    "Keyframe",
-    "ava_rows",
-    "format_seconds",
-    "keyframe_of",
-    "parse_keyframe",
-    "read_ava_csv",
-    "read_bytes",
-    "write_ava_csv",
-    "write_text",
-]
-
 COLUMNS = ("video", "seconds", "x1", "y1", "x2", "y2", "action id")
 BOX_TOLERANCE = 1e-6
 LONGEST_SECONDS = 1e6  # 12 days; a number beyond is no time

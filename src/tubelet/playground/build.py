@@ -19,6 +19,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.executor_workers import follow_parent
 from tubelet.playground import duplicates, render
 from tubelet.playground.jobs import Job, make_video, read_truth
 from tubelet.playground.plan import plan_duplicates, plan_jobs
@@ -26,7 +27,6 @@ from tubelet.playground.publish import Truth, count_labels, publish
 from tubelet.playground.sets import SIZES
 from tubelet.records import write_json
 from tubelet.types import InputError
-from tubelet.workers import follow_parent
 
 VERSION = 3
 """Raised when the same seed would give other videos or labels."""

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tubelet.data.ava import write_label_map
-from tubelet.data.ava_csv import AvaTable, format_seconds, keyframe_of, write_ava_csv, write_text
+from tubelet.data.ava_csv import format_seconds, write_ava_csv, write_text
+from tubelet.data.ava_table import AvaTable, keyframe_of
 from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.sources.ava_lists import write_label_map
 from tubelet.labels import LabelSpace
 from tubelet.playground import posts
 from tubelet.playground.actions import LOCALISE_GROUPS, LOCALISE_NAMES, VERBS

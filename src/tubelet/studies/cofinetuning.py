@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from tubelet.executor_workers import follow_parent
 from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, manifest_of, pretrain_posts
 from tubelet.records import first_difference, from_json, read_json, to_json, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm, run_arm
@@ -29,7 +30,6 @@ from tubelet.train.folder import data_hash
 from tubelet.train.log import StepReport
 from tubelet.train.loop import NonFiniteLossError
 from tubelet.types import InputError
-from tubelet.workers import follow_parent
 
 PLAN_FILE = "study.json"
 CHANCE_FILE = "chance.json"

@@ -12,9 +12,9 @@ Expected: train / test 9,537 / 3,783 (split 1), 9,586 / 3,734 (2), 9,624 / 3,696
 from pathlib import Path
 from typing import Literal
 
-from tubelet.data.annotation_files import ClassNames, packaged_label_space, plain_lines
 from tubelet.data.manifest import Manifest
-from tubelet.data.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
+from tubelet.data.sources.annotation_files import ClassNames, packaged_label_space, plain_lines
+from tubelet.data.sources.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
 from tubelet.types import InputError
 
 

@@ -20,23 +20,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tubelet.data.ava_csv import (
-    AvaTable,
-    Keyframe,
-    format_seconds,
-    keyframe_of,
-    read_ava_csv,
-    write_ava_csv,
-)
-from tubelet.data.ava_lists import (
+from tubelet.data.ava_csv import read_ava_csv
+from tubelet.data.ava_table import AvaTable, Keyframe
+from tubelet.data.manifest import BOXES_SCHEMA, KEYFRAMES_SCHEMA, Manifest, write_manifest
+from tubelet.data.sources.ava_lists import (
     ava_label_space,
     frequency_differences,
     read_excluded,
-    read_label_map,
     read_video_list,
-    write_label_map,
 )
-from tubelet.data.boxed_videos import (
+from tubelet.data.sources.boxed_videos import (
     NO_LABEL,
     BoxedVideo,
     clips_table,
@@ -47,23 +40,9 @@ from tubelet.data.boxed_videos import (
     leave_out_of_unknown_videos,
     rows_table,
 )
-from tubelet.data.manifest import BOXES_SCHEMA, KEYFRAMES_SCHEMA, Manifest, write_manifest
-from tubelet.data.media_folder import MediaFolder
+from tubelet.data.sources.media_folder import MediaFolder
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
-
-__all__ = [
-    "AvaTable",
-    "Keyframe",
-    "format_seconds",
-    "import_ava",
-    "keyframe_of",
-    "read_ava_csv",
-    "read_excluded",
-    "read_label_map",
-    "write_ava_csv",
-    "write_label_map",
-]
 
 logger = logging.getLogger(__name__)
 

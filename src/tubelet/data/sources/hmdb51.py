@@ -11,9 +11,9 @@ Expected: 3,570 train and 1,530 test in each split.
 from pathlib import Path
 from typing import Literal
 
-from tubelet.data.annotation_files import ClassNames, packaged_label_space, plain_lines
 from tubelet.data.manifest import Manifest
-from tubelet.data.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
+from tubelet.data.sources.annotation_files import ClassNames, packaged_label_space, plain_lines
+from tubelet.data.sources.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
 from tubelet.types import InputError
 
 SPLITS = {"1": "train", "2": "test"}

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tubelet.data.annotation_files import read_classes, read_text
-from tubelet.data.frame_boxes import FrameBox, write_frame_boxes
 from tubelet.data.manifest import Manifest
+from tubelet.data.sources.annotation_files import read_classes, read_text
+from tubelet.data.sources.frame_boxes import FrameBox, write_frame_boxes
 from tubelet.types import InputError
 
 NO_VALUE = ("", "false", "none", "__undefined__")

@@ -18,7 +18,8 @@ Expected: v1 86,017 train, 11,522 validation, 10,960 test; v2 168,913, 24,777, 2
 from collections.abc import Iterator
 from pathlib import Path
 
-from tubelet.data.annotation_files import (
+from tubelet.data.manifest import Manifest
+from tubelet.data.sources.annotation_files import (
     ClassNames,
     given,
     packaged_label_space,
@@ -27,8 +28,7 @@ from tubelet.data.annotation_files import (
     read_json,
     whole_number,
 )
-from tubelet.data.manifest import Manifest
-from tubelet.data.media_folder import ClipRow, MediaFolder, write_clips
+from tubelet.data.sources.media_folder import ClipRow, MediaFolder, write_clips
 from tubelet.labels import LabelSpace, swap_sides
 from tubelet.types import InputError
 

@@ -21,9 +21,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from tubelet.data.annotation_files import given, table_rows, whole_number
 from tubelet.data.manifest import Manifest
-from tubelet.data.media_folder import ClipRow, MediaFolder, write_clips
+from tubelet.data.sources.annotation_files import given, table_rows, whole_number
+from tubelet.data.sources.media_folder import ClipRow, MediaFolder, write_clips
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tubelet.data.boxed_videos import (
+from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.sources.boxed_videos import (
     NO_LABEL,
     BoxedVideo,
     clips_table,
@@ -16,8 +17,7 @@ from tubelet.data.boxed_videos import (
     leave_out_of_place,
     rows_table,
 )
-from tubelet.data.manifest import Manifest, write_manifest
-from tubelet.data.media_folder import MediaFolder, is_frames
+from tubelet.data.sources.media_folder import MediaFolder, is_frames
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 from tubelet.video.container import probe

@@ -15,9 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tubelet.data.annotation_files import ClassNames, given, plain_rows, read_classes, table_rows
 from tubelet.data.manifest import Manifest
-from tubelet.data.media_folder import ClipRow, MediaFolder, share_of, without_suffix, write_clips
+from tubelet.data.sources.annotation_files import ClassNames, given, plain_rows, read_classes, table_rows
+from tubelet.data.sources.media_folder import ClipRow, MediaFolder, share_of, without_suffix, write_clips
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError, did_you_mean
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tubelet.data.ava_csv import AvaTable
+from tubelet.data.ava_table import AvaTable
 from tubelet.foreign_pickle import read_foreign_pickle
 from tubelet.types import InputError
 

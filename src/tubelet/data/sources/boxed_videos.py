@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tubelet.data.media_folder import MediaFolder, durations, is_frames
+from tubelet.data.sources.media_folder import MediaFolder, durations, is_frames
 from tubelet.types import InputError
 
 CORNERS = ("x1", "y1", "x2", "y2")

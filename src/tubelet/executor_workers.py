@@ -1,4 +1,4 @@
-"""What every worker process does first."""
+"""What processes of a ``ProcessPoolExecutor`` do first; those of ``worker_pool.py`` have a start of their own."""
 
 import multiprocessing
 import multiprocessing.connection

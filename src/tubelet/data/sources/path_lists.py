@@ -8,9 +8,9 @@ Quirks: paths may be absolute, below ``DATA.PATH_PREFIX`` or with blanks in them
 
 from pathlib import Path
 
-from tubelet.data.annotation_files import given, plain_lines, read_classes, whole_number
 from tubelet.data.manifest import Manifest
-from tubelet.data.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
+from tubelet.data.sources.annotation_files import given, plain_lines, read_classes, whole_number
+from tubelet.data.sources.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

@@ -12,7 +12,7 @@ Expected: 1,574 training and 555 validation videos, 66 classes.
 from pathlib import Path
 
 from tubelet.data.manifest import Manifest
-from tubelet.data.tubes import read_tubes, write_tubes
+from tubelet.data.sources.act_tubes import read_tubes, write_tubes
 
 
 def import_multisports(

@@ -21,12 +21,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tubelet.data.ava import BoxedClips, boxes_of, known_actions, read_ava
-from tubelet.data.ava_csv import AvaTable, keyframe_of, read_ava_csv
-from tubelet.data.ava_lists import ava_label_space
-from tubelet.data.boxed_videos import BoxedVideo, clips_table
+from tubelet.data.ava_csv import read_ava_csv
+from tubelet.data.ava_table import AvaTable, keyframe_of
 from tubelet.data.manifest import BOXES_SCHEMA, CLIPS_SCHEMA, KEYFRAMES_SCHEMA, Manifest, write_manifest
-from tubelet.data.media_folder import MediaFolder, is_frames, without_suffix
+from tubelet.data.sources.ava import BoxedClips, boxes_of, known_actions, read_ava
+from tubelet.data.sources.ava_lists import ava_label_space
+from tubelet.data.sources.boxed_videos import BoxedVideo, clips_table
+from tubelet.data.sources.media_folder import MediaFolder, is_frames, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

@@ -12,9 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from tubelet.data.boxed_videos import BoxedVideo, clips_table, find_videos, join_actions, leave_out_of_place, rows_table
 from tubelet.data.manifest import Manifest, write_manifest
-from tubelet.data.media_folder import MediaFolder, is_frames
+from tubelet.data.sources.boxed_videos import (
+    BoxedVideo,
+    clips_table,
+    find_videos,
+    join_actions,
+    leave_out_of_place,
+    rows_table,
+)
+from tubelet.data.sources.media_folder import MediaFolder, is_frames
 from tubelet.foreign_pickle import read_foreign_pickle
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from tubelet.data.annotation_files import ClassNames, packaged_label_space, table_rows, whole_number
 from tubelet.data.manifest import Manifest
-from tubelet.data.media_folder import ClipRow, MediaFolder, write_clips
+from tubelet.data.sources.annotation_files import ClassNames, packaged_label_space, table_rows, whole_number
+from tubelet.data.sources.media_folder import ClipRow, MediaFolder, write_clips
 from tubelet.types import InputError
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")

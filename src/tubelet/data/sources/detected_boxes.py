@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tubelet.data.ava_csv import AvaTable, read_ava_csv
-from tubelet.data.boxed_videos import CORNERS, NO_LABEL, join_actions, leave_out, rows_table
+from tubelet.data.ava_csv import read_ava_csv
+from tubelet.data.ava_table import AvaTable
 from tubelet.data.manifest import BOXES_SCHEMA, Manifest, read_manifest, write_manifest
-from tubelet.data.media_folder import without_suffix
-from tubelet.data.proposals import read_proposals
+from tubelet.data.sources.boxed_videos import CORNERS, NO_LABEL, join_actions, leave_out, rows_table
+from tubelet.data.sources.media_folder import without_suffix
+from tubelet.data.sources.proposals import read_proposals
 from tubelet.types import InputError
 
 SNAP = 1_000

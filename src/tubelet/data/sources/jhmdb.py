@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from tubelet.data.manifest import Manifest
-from tubelet.data.tubes import read_tubes, write_tubes
+from tubelet.data.sources.act_tubes import read_tubes, write_tubes
 
 
 def import_jhmdb(

@@ -2,24 +2,24 @@
 
 from collections.abc import Callable, Mapping
 
-from tubelet.data.ava import import_ava
-from tubelet.data.ava_kinetics import import_ava_kinetics
-from tubelet.data.class_folders import import_class_folders
-from tubelet.data.coco_video import import_coco_video
-from tubelet.data.cvat import import_cvat
-from tubelet.data.epic_kitchens import import_epic55, import_epic100
-from tubelet.data.hmdb51 import import_hmdb51
-from tubelet.data.jhmdb import import_jhmdb
-from tubelet.data.kinetics import import_kinetics
 from tubelet.data.manifest import Manifest
-from tubelet.data.moments import import_moments, import_multi_moments
-from tubelet.data.multisports import import_multisports
-from tubelet.data.path_lists import import_path_lists
-from tubelet.data.something_something import import_something_v1, import_something_v2
-from tubelet.data.sports1m import import_sports1m
-from tubelet.data.ucf24 import import_ucf24
-from tubelet.data.ucf101 import import_ucf101
-from tubelet.data.video_table import import_video_table
+from tubelet.data.sources.ava import import_ava
+from tubelet.data.sources.ava_kinetics import import_ava_kinetics
+from tubelet.data.sources.class_folders import import_class_folders
+from tubelet.data.sources.coco_video import import_coco_video
+from tubelet.data.sources.cvat import import_cvat
+from tubelet.data.sources.epic_kitchens import import_epic55, import_epic100
+from tubelet.data.sources.hmdb51 import import_hmdb51
+from tubelet.data.sources.jhmdb import import_jhmdb
+from tubelet.data.sources.kinetics import import_kinetics
+from tubelet.data.sources.moments import import_moments, import_multi_moments
+from tubelet.data.sources.multisports import import_multisports
+from tubelet.data.sources.path_lists import import_path_lists
+from tubelet.data.sources.something_something import import_something_v1, import_something_v2
+from tubelet.data.sources.sports1m import import_sports1m
+from tubelet.data.sources.ucf24 import import_ucf24
+from tubelet.data.sources.ucf101 import import_ucf101
+from tubelet.data.sources.video_table import import_video_table
 
 IMPORTERS: Mapping[str, Callable[..., Manifest]] = {
     "ava": import_ava,

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tubelet.data.annotation_files import read_json
-from tubelet.data.frame_boxes import FrameBox, write_frame_boxes
 from tubelet.data.manifest import Manifest
+from tubelet.data.sources.annotation_files import read_json
+from tubelet.data.sources.frame_boxes import FrameBox, write_frame_boxes
 from tubelet.types import InputError
 
 FRAME_KEYS = ("pts_seconds", "frame_index", "frame_id")

@@ -12,7 +12,7 @@ Expected: 3,207 videos, 2,293 training and 914 test, 320x240.
 from pathlib import Path
 
 from tubelet.data.manifest import Manifest
-from tubelet.data.tubes import read_tubes, write_tubes
+from tubelet.data.sources.act_tubes import read_tubes, write_tubes
 
 
 def import_ucf24(

@@ -6,9 +6,9 @@ columns are the published ones.
 
 from pathlib import Path
 
-from tubelet.data.annotation_files import ClassNames, read_classes
 from tubelet.data.manifest import Manifest
-from tubelet.data.media_folder import ClipRow, MediaFolder, share_of, without_suffix, write_clips
+from tubelet.data.sources.annotation_files import ClassNames, read_classes
+from tubelet.data.sources.media_folder import ClipRow, MediaFolder, share_of, without_suffix, write_clips
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

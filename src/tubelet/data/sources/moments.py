@@ -11,7 +11,8 @@ Multi-Moments 1.02 million clips with 2.01 million labels, 313 classes (292 in v
 
 from pathlib import Path
 
-from tubelet.data.annotation_files import (
+from tubelet.data.manifest import Manifest
+from tubelet.data.sources.annotation_files import (
     ClassNames,
     column_of_id,
     given,
@@ -20,8 +21,7 @@ from tubelet.data.annotation_files import (
     plain_rows,
     whole_number,
 )
-from tubelet.data.manifest import Manifest
-from tubelet.data.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
+from tubelet.data.sources.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
