@@ -315,16 +315,17 @@ def test_skipped_samples_leave_the_others_as_they_are(tmp_path: Path, caplog: py
 
 def test_a_batch_with_nothing_left_is_an_error(tmp_path: Path) -> None:
     sets = deadly_sets(tmp_path, broken=("a.mp4", "b.mp4"))
-    with pytest.raises(VideoError, match=r"[ab]\.mp4: step 0 has no sample left; the last: sample \S+: broken for"):
+    with pytest.raises(VideoError, match=r"[ab]\.mp4: step 1 has no sample left; the last: sample \S+: broken for"):
         next(batches(sets, mixture(sets), seed=9, on_error="skip"))
 
 
-def test_skipping_stops_above_a_share() -> None:
+def test_skipping_stops_above_a_share(caplog: pytest.LogCaptureFixture) -> None:
     """11 of the first 1000 or fewer are more than 1 %; later it is 1 % of all."""
     bad = [("x", VideoError("x.mp4", "broken"))]
     skips = Skips(on_error="skip")
     for step in range(10):
         skips.check(step, bad, 4)
+    assert [message.split(":")[0] for message in caplog.messages] == [f"step {number}" for number in range(1, 11)]
     with pytest.raises(
         VideoError, match=r"x\.mp4: 11 of 44 samples could not be read, more than 1%; the last: sample x"
     ):

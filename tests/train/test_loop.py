@@ -241,9 +241,11 @@ def test_loss_that_is_not_finite_names_step_task_and_samples(
     run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = session.open_session
+    opened = []
 
     def poisoned(*args: object, **kwargs: object) -> object:
         session = original(*args, **kwargs)
+        opened.append(session)
         with torch.no_grad():
             session.model.heads["moments"].linear.weight.fill_(torch.nan)
         return session
@@ -251,6 +253,8 @@ def test_loss_that_is_not_finite_names_step_task_and_samples(
     monkeypatch.setattr("tubelet.train.fit.open_session", poisoned)
     with pytest.raises(NonFiniteLossError, match=r"^step \d+, task moments: loss nan, .*moments/train-") as caught:
         fit(run, tmp_path, progress=False)
+    first = next(step for step in range(opened[0].num_steps) if opened[0].mixture.task_at(step) == "moments")
+    assert str(caught.value).startswith(f"step {first + 1}, ")  # counted from 1, as in metrics.jsonl
     assert "\n" not in str(caught.value)
     assert not read_json(tmp_path / "meta.json")["finished"]
 

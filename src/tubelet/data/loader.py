@@ -146,18 +146,19 @@ class Skips:
     num_skipped: int = 0
 
     def check(self, step: int, errors: Sequence[tuple[str, InputError]], num_wanted: int) -> None:
-        """Note a batch; raise for the first of its ``errors`` (sample id, error) unless they may be skipped."""
+        """Note a step's batch; raise for the first of its ``errors`` (sample id, error) unless they may be skipped."""
+        number = step + 1  # of the step in messages, as in ``metrics.jsonl``
         self.num_seen += num_wanted
         self.num_skipped += len(errors)
         for sample_id, error in errors:
             if self.on_error == "raise":
                 raise _named(error, sample_id)
-            logger.warning("step %d: left out: %s", step, _named(error, sample_id))
+            logger.warning("step %d: left out: %s", number, _named(error, sample_id))
         if not errors:
             return
         sample_id, error = errors[-1]
         if len(errors) == num_wanted:
-            raise _named(error, sample_id, f"step {step} has no sample left; the last: ")
+            raise _named(error, sample_id, f"step {number} has no sample left; the last: ")
         if self.num_skipped > MAX_SKIPPED_SHARE * max(self.num_seen, SHARE_FLOOR):
             share = (
                 f"{self.num_skipped} of {self.num_seen} samples could not be read, more than {MAX_SKIPPED_SHARE:.0%}"

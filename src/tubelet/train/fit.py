@@ -53,7 +53,7 @@ def fit(
             )
             train_steps(session, log, score=partial(score, session, log), on_step=on_step)
             log.table("What the model has seen", session.seen_table())
-            log.say(session.losses_of_data())
+            log.say(session.data_left_out())
             metrics = score(session, log)
             session.describe(metrics=metrics)
     return RunResult(out=out, metrics=metrics)

@@ -59,7 +59,7 @@ def train_steps(
             )
             batch = session.tasks[batch.task].augmented(batch.to(session.device))
             loss, norm = train_step(session, batch, step=step, learning_rate=rate)
-            session.count(batch)
+            session.finish_step(batch)
             report = log.step(session.step, task=batch.task, loss=loss, gradient_norm=norm, learning_rate=rate)
             if on_step is not None:
                 on_step(report)
@@ -67,7 +67,10 @@ def train_steps(
 
 
 def train_step(session: Session, batch: ClipBatch, *, step: int, learning_rate: float) -> tuple[float, float]:
-    """Move the weights once; return the loss and the gradient's norm before clipping."""
+    """Move the weights once; return the loss and the gradient's norm before clipping.
+
+    ``step`` is the number of steps done before; messages and ``metrics.jsonl`` count steps from 1.
+    """
     run, model, task = session.run, session.model, session.tasks[batch.task]
     model.train()
     # Stochastic depth draws from torch's generator: one slot after those of the batch's samples.
@@ -82,7 +85,7 @@ def train_step(session: Session, batch: ClipBatch, *, step: int, learning_rate: 
     if not (math.isfinite(loss) and math.isfinite(norm)):
         samples = ", ".join(batch.sample_ids)
         raise NonFiniteLossError(
-            f"step {step}, task {batch.task}: loss {loss}, gradient norm {norm}; samples: {samples}"
+            f"step {step + 1}, task {batch.task}: loss {loss}, gradient norm {norm}; samples: {samples}"
         )
     set_learning_rate(session.optimizer, learning_rate)
     session.optimizer.step()

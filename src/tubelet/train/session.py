@@ -46,8 +46,8 @@ class Session:
         """Training examples per task: clips, or keyframes for localisation."""
         return {name: len(dataset) for name, dataset in self.datasets.items()}
 
-    def count(self, batch: ClipBatch) -> None:
-        """Note that a step was done."""
+    def finish_step(self, batch: ClipBatch) -> None:
+        """Note that a step was done, and what its batch has met."""
         self.step += 1
         met = {
             f"clips/{batch.task}": len(batch.sample_ids),
@@ -86,7 +86,7 @@ class Session:
             for name, n in seen.items()
         ]
 
-    def losses_of_data(self) -> str:
+    def data_left_out(self) -> str:
         """Return in one line what was not used as it was asked for, so that nothing is dropped in silence."""
         skipped = sum(dataset.num_skipped_keyframes for dataset in self.datasets.values())
         unlabelled = sum(dataset.num_unlabelled_boxes for dataset in self.datasets.values())
