@@ -22,7 +22,7 @@ from rich.table import Table
 from tubelet import __version__
 from tubelet.corpus.build import build_corpus, read_seed_labels
 from tubelet.data.manifest import Manifest, read_manifest
-from tubelet.inference.export import read_json
+from tubelet.inference.export import read_detections
 from tubelet.inference.outputs import LocalisedVideo, localise_video, results_of
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.samples import real_video
@@ -34,7 +34,7 @@ from tubelet.studies.arms import ARMS
 from tubelet.studies.arms_report import arms_of, chance_arm, class_facts, loss_chart, video_stills
 from tubelet.studies.cofinetuning import ArmsOutcome, run_arms, run_start
 from tubelet.studies.report import Arm, Report, percent, write_report
-from tubelet.video.decode import probe
+from tubelet.video.container import probe
 
 # Playground videos are short and posts few: paper B's least number of videos a label needs (50) scales down with them.
 MIN_VIDEOS = {"tiny": 2, "small": 4}
@@ -144,7 +144,7 @@ def _advance(progress: Progress, bar: TaskID, pts_seconds: float) -> None:
 
 def num_followed(found: LocalisedVideo) -> int:
     """Return how many different identities were followed."""
-    moments = read_json(found.json).moments
+    moments = read_detections(found.json).moments
     return len({int(person) for moment in moments for person in moment.person_ids if person != NOT_FOLLOWED})
 
 

@@ -21,7 +21,7 @@ from tubelet.models.vivit import ViViTConfig
 from tubelet.tasks import build_task
 from tubelet.train.config import RunConfig
 from tubelet.types import InputError
-from tubelet.video.decode import probe
+from tubelet.video.container import probe
 
 
 def describe_installation(console: Console) -> None:

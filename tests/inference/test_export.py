@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tubelet.data.ava import read_ava_csv
-from tubelet.inference.export import SCHEMA, ava_writer, json_schema, json_writer, read_json
+from tubelet.data.ava_csv import read_ava_csv
+from tubelet.inference.export import SCHEMA, ava_writer, json_schema, json_writer, read_detections
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
 
@@ -98,7 +98,7 @@ def test_the_json_follows_its_schema_and_comes_back_the_same(tmp_path: Path) -> 
     }
     assert data["moments"][0]["people"][1]["person_id"] is None
     assert data["moments"][1] == {"pts_seconds": 1.0, "people": []}
-    back = read_json(path)
+    back = read_detections(path)
     assert (back.video, back.task, back.label_space) == (VIDEO, "ava", SPACE)
     for read, written in zip(back.moments, moments(), strict=True):
         for name in ("pts_seconds", "boxes_norm", "scores", "box_scores", "person_ids"):
@@ -153,7 +153,7 @@ def test_a_foreign_json_is_one_clear_line(tmp_path: Path, text: str, message: st
     path = tmp_path / "d.json"
     path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:
-        read_json(path)
+        read_detections(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -163,7 +163,7 @@ def test_a_cut_entry_is_one_clear_line(tmp_path: Path) -> None:
     write_json(path, moments())
     path.write_text(path.read_text(encoding="utf-8").replace('"box_norm"', '"box"'), encoding="utf-8")
     with pytest.raises(InputError, match="box_norm"):
-        read_json(path)
+        read_detections(path)
 
 
 def test_ava_rows_by_threshold_with_published_ids(tmp_path: Path) -> None:

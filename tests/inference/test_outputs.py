@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from inference_fakes import RED, PaintDetector, untrained, write_video
 
-from tubelet.data.ava import read_ava_csv
+from tubelet.data.ava_csv import read_ava_csv
 from tubelet.inference import outputs
-from tubelet.inference.export import read_json
+from tubelet.inference.export import read_detections
 from tubelet.inference.outputs import localise_video, results_of
 from tubelet.inference.pipeline import Localiser
 from tubelet.types import ActionDetections, InputError, VideoError
@@ -35,7 +35,7 @@ def test_three_files_that_agree(video: Path, tmp_path: Path) -> None:
     found = localise_video(localiser, video, out)
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert found == results_of(video, out)
-    moments = read_json(found.json).moments
+    moments = read_detections(found.json).moments
     assert [m.pts_seconds for m in moments] == [0.0, 0.5, 1.0, 1.5]
     table = read_ava_csv(found.ava_csv, detections=True)
     assert sorted(set(table.pts_seconds.tolist())) == [0.0, 0.5, 1.0, 1.5]
@@ -69,7 +69,7 @@ def test_memory_does_not_grow_with_the_video(video: Path, tmp_path: Path, monkey
     monkeypatch.setattr(Localiser, "__call__", lambda self, video: many(video))
     found = localise_video(localiser, video, tmp_path / "out")
     assert most < 10
-    assert len(read_json(found.json).moments) == 5000
+    assert len(read_detections(found.json).moments) == 5000
     assert len(found.ava_csv.read_text().splitlines()) == 5000 * 3 * 4
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,14 @@ from inference_fakes import BLUE, RED, PaintDetector, untrained, write_video
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import write_manifest
-from tubelet.inference.pipeline import FrameRing, Localiser, classify, decode_side, mark_nearest
+from tubelet.inference.classify import classify
+from tubelet.inference.people import PersonBoxes
+from tubelet.inference.pipeline import Localiser
+from tubelet.inference.ring import FrameRing, mark_nearest
 from tubelet.inference.tubes import LinkConfig
 from tubelet.labels import LabelSpace
 from tubelet.models.precision import default_autocast
-from tubelet.types import Crops, Fit, InputError, Preprocess, VideoError, VideoMeta
+from tubelet.types import Crops, Fit, InputError, Preprocess, VideoError
 from tubelet.video.decode import read_frames
 from tubelet.video.sampling import keyframe_times
 from tubelet.video.transforms import canvas_boxes, normalise, placement, to_canvas
@@ -228,6 +232,18 @@ def test_boxes_follow_the_square_that_the_model_sees(street: Path) -> None:
     assert len(list(localiser(street))) > 2
 
 
-def test_small_videos_are_not_enlarged() -> None:
-    meta = VideoMeta(path="v", width=320, height=240, fps=25.0, duration_seconds=1.0)
-    assert decode_side(meta) is None
+def test_frames_are_read_no_larger_than_they_are(street: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sizes() -> set[tuple[int, ...]]:
+        seen = set()
+
+        class Watching(PaintDetector):
+            def __call__(self, frames: Sequence[np.ndarray]) -> list[PersonBoxes]:
+                seen.update(frame.shape for frame in frames)
+                return super().__call__(frames)
+
+        list(Localiser(untrained(), people=Watching())(street))
+        return seen
+
+    assert sizes() == {(96, 160, 3)}
+    monkeypatch.setattr("tubelet.inference.pipeline.DECODE_SIDE", 80)
+    assert sizes() == {(48, 80, 3)}

@@ -14,7 +14,8 @@ from tubelet.inference.drawing import PALETTE, UNKNOWN_COLOUR, DrawnPerson, draw
 from tubelet.inference.render import Labelling, _Timeline, drawn_size, render, stills
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
-from tubelet.video.decode import iter_frames, probe
+from tubelet.video.container import probe
+from tubelet.video.decode import iter_frames
 
 SPACE = LabelSpace(name="s", names=("walk", "carry / hold", "fight"))
 LABELLING = Labelling(label_space=SPACE, top=2, threshold=0.2)

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from tubelet.data.dataset import Augment
 from tubelet.data.manifest import read_manifest
-from tubelet.inference.pipeline import Localiser, classify
+from tubelet.inference.classify import classify
+from tubelet.inference.pipeline import Localiser
 from tubelet.models.saved import load_model
 from tubelet.recipes.playground import cofinetune
 from tubelet.records import read_json, write_json

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from tubelet.types import VideoError
-from tubelet.video.decode import iter_frames, probe, read_clips, read_frames
+from tubelet.video.container import probe
+from tubelet.video.decode import iter_frames, read_clips, read_frames
 
 
 def mutated(data: bytes, rng: np.random.Generator, attempt: int) -> bytes:

@@ -11,8 +11,9 @@ from numbered_video import faststart, number_of, painted, write_at, write_number
 
 from tubelet.types import InputError, VideoError
 from tubelet.video import decode, plan
-from tubelet.video.container import open_video
-from tubelet.video.decode import iter_frames, probe, read_frames, scaled_size
+from tubelet.video.container import open_video, probe
+from tubelet.video.convert import FrameSize
+from tubelet.video.decode import iter_frames, read_frames
 
 
 @pytest.fixture(scope="module")
@@ -174,11 +175,11 @@ def test_long_side_scales_in_the_decoder(short_gop: Path) -> None:
     assert numbers(read_frames(short_gop, [1.0], long_side=80)) == [25]
 
 
-def test_scaled_size_rounds_halves_up() -> None:
-    assert scaled_size(320, 240, 128) == (128, 96)
-    assert scaled_size(240, 320, 50) == (38, 50)  # 37.5
-    assert scaled_size(1000, 1, 10) == (10, 1)  # never below one pixel
-    assert scaled_size(7, 5, None) == (7, 5)
+def test_scaled_sizes_round_halves_up() -> None:
+    assert FrameSize(long_side=128).scaled(320, 240) == (128, 96)
+    assert FrameSize(long_side=50).scaled(240, 320) == (38, 50)  # 37.5
+    assert FrameSize(long_side=10).scaled(1000, 1) == (10, 1)  # never below one pixel
+    assert FrameSize(long_side=None).scaled(7, 5) == (7, 5)
 
 
 def test_a_file_without_end_of_the_index_serves_what_is_there(short_gop: Path, tmp_path: Path) -> None:

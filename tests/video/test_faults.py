@@ -13,7 +13,8 @@ from make_damaged import CUTS, make_damaged
 from numbered_video import faststart, number_of, write_at, write_numbered
 
 from tubelet.types import VideoError
-from tubelet.video.decode import iter_frames, probe, read_frames
+from tubelet.video.container import probe
+from tubelet.video.decode import iter_frames, read_frames
 from tubelet.video.media import resolve_media
 
 EARLY = [0.2]

@@ -17,8 +17,9 @@ from PIL import Image
 
 from tubelet.types import InputError, VideoError
 from tubelet.video.cache import FrameCache
+from tubelet.video.container import probe
 from tubelet.video.convert import FrameSize
-from tubelet.video.decode import iter_frames, probe, read_frames
+from tubelet.video.decode import iter_frames, read_frames
 from tubelet.video.media import Media, members, resolve_media
 
 TIMES = [0.0, 0.4, 1.2]

@@ -106,7 +106,7 @@ def ava_writer(
         yield write
 
 
-def read_json(path: Path | str) -> DetectionsFile:
+def read_detections(path: Path | str) -> DetectionsFile:
     """Read a detections JSON back.
 
     Raises:

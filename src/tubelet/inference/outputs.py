@@ -9,7 +9,7 @@ from tubelet.inference.export import ava_writer, json_writer
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.render import Labelling, render
 from tubelet.types import ActionDetections, InputError
-from tubelet.video.decode import probe
+from tubelet.video.container import probe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,6 @@ A frame goes through, in this order: cut rule, ring of canvases, person detector
 keyframe is answered once the frames after it that its clip and its bridges need have been read.
 """
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,30 +17,19 @@ from torch import Tensor
 
 from tubelet.inference.cuts import CutFinder
 from tubelet.inference.people import NanoDetDetector, PersonDetector
+from tubelet.inference.ring import FrameRing, mark_nearest
 from tubelet.inference.tubes import LinkConfig, TubeBoxes, TubeLinker, smooth_scores
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import default_autocast
 from tubelet.models.saved import LoadedModel, load_model, probabilities
-from tubelet.types import ActionDetections, Crops, InputError, Preprocess, VideoMeta
-from tubelet.video.decode import iter_frames, probe, read_clips
-from tubelet.video.sampling import keyframe_times, view_times
-from tubelet.video.transforms import (
-    canvas_boxes,
-    check_crops,
-    crop_offsets,
-    normalise,
-    placement,
-    read_size,
-    shown_boxes,
-    to_canvas,
-)
+from tubelet.types import ActionDetections, InputError, Preprocess
+from tubelet.video.container import probe
+from tubelet.video.decode import iter_frames
+from tubelet.video.transforms import canvas_boxes, normalise, placement, shown_boxes
 
-# Longer side of the frames that detector and canvases are made from; NanoDet looks at 416 pixels.
+# Longer side, at most, of the frames that detector and canvases are made from; NanoDet looks at 416 pixels.
 DECODE_SIDE = 640
-# The ring keeps at most this many frames for each frame of a clip: from a fast camera, a clip's frames are at most an
-# eighth of its step away from the wanted times, and memory does not grow.
-RING_FRAMES_PER_STEP = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +81,7 @@ class Localiser:
         self.preprocess: Preprocess = loaded.preprocess
         self.every_seconds = every_seconds
         self._score_kind = loaded.score_kinds[self.task]
-        self._model, self._device = _placed(loaded, device)
+        self._model, self._device = placed_model(loaded, device)
         self._people = people or NanoDetDetector(threshold=self.link.keep_score, device=self._device)
         self._smooth, self._batch_size = smooth, batch_size
         self._detect_every = detect_every
@@ -134,7 +122,7 @@ class Localiser:
         pending: deque[tuple[float, float, int]] = deque()  # keyframe, time of the frame nearest to it, its shot
         cuts: list[float] = []  # where shots 1, 2, ... begin: halfway between the last and the first frame
         before = 0.0
-        frames = iter_frames(video, long_side=decode_side(meta))
+        frames = iter_frames(video, long_side=DECODE_SIDE, shrink_only=True)
         for pts, frame, ticks in mark_nearest(frames, spacing):
             if starts_shot(frame):
                 cuts.append((before + pts) / 2)
@@ -159,7 +147,7 @@ class Localiser:
         return replace(self.link, max_gap_seconds=max(self.link.max_gap_seconds, 2.5 * spacing))
 
     def _keyframe(
-        self, place: tuple[float, float, int], ring: "FrameRing", linker: TubeLinker, cuts: Sequence[float]
+        self, place: tuple[float, float, int], ring: FrameRing, linker: TubeLinker, cuts: Sequence[float]
     ) -> _Keyframe:
         keyframe, at, shot = place
         span = (cuts[shot - 1] if shot else -inf, cuts[shot] if shot < len(cuts) else inf)
@@ -216,148 +204,13 @@ class Localiser:
         return boxes if fit.is_letterbox else shown_boxes(boxes, place.canvas_hw)[0]
 
 
-class FrameRing:
-    """The canvases of the last seconds of a video, found again by time.
-
-    Args:
-        preprocess: Of the model.
-        fps: Of the video.
-    """
-
-    def __init__(self, preprocess: Preprocess, fps: float) -> None:
-        self._fit, self._sampling = preprocess.fit, preprocess.sampling(fps)
-        self._least_apart = preprocess.step_seconds(fps) / RING_FRAMES_PER_STEP
-        self._times: deque[float] = deque()
-        self._canvases: deque[Tensor] = deque()
-        self._shots: deque[int] = deque()
-        self.frame_hw = (0, 0)
-        """Height and width of the frames added, in pixels."""
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    def add(self, pts_seconds: float, frame: np.ndarray, shot: int) -> None:
-        """Add a frame, uint8 (H, W, 3), later than all before; frames closer together than needed are left out."""
-        self.frame_hw = (frame.shape[0], frame.shape[1])
-        if self._times and shot == self._shots[-1] and pts_seconds - self._times[-1] < self._least_apart - 1e-6:
-            return
-        picture = torch.from_numpy(frame).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        canvas, _ = to_canvas(picture, None, fit=self._fit)
-        self._times.append(pts_seconds)
-        self._canvases.append(canvas[0])
-        self._shots.append(shot)
-
-    def clip(self, center_seconds: float, shot: int) -> Tensor:
-        """Return uint8 (3, T, S, S): the frames of this shot nearest to the clip's times.
-
-        Where the clip reaches over the ends of the shot, the shot's first or last frame is repeated: no clip in
-        training shows two scenes.
-        """
-        kept = [i for i, s in enumerate(self._shots) if s == shot]
-        times = [self._times[i] for i in kept]
-        wanted = keyframe_times(center_seconds, **self._sampling)
-        return torch.stack([self._canvases[kept[_nearest(times, t)]] for t in wanted], dim=1)
-
-    def forget_before(self, pts_seconds: float) -> None:
-        """Release frames from before this time."""
-        while self._times and self._times[0] < pts_seconds:
-            self._times.popleft(), self._canvases.popleft(), self._shots.popleft()
-
-
-def mark_nearest(
-    frames: Iterable[tuple[float, np.ndarray]], spacing: float
-) -> Iterator[tuple[float, np.ndarray, list[int]]]:
-    """Tell for each frame which multiples of ``spacing`` seconds it is the nearest frame of; runs one frame behind.
-
-    Multiples before the first or after the last frame belong to no frame; of two equally near frames the earlier wins.
-
-    Args:
-        frames: (pts_seconds, uint8 (H, W, 3)) in order of time.
-        spacing: Seconds.
-
-    Yields:
-        (pts_seconds, frame, [k, ...]) where k * spacing is nearest to this frame.
-    """
-    slack = 1e-6  # times are sums of fractions
-    held: tuple[float, np.ndarray] | None = None
-    low = 0.0
-    for pts, frame in frames:
-        if held is None:
-            low = pts - 2 * slack  # the first frame answers its own time too
-        else:
-            middle = (held[0] + pts) / 2
-            yield *held, _multiples(low, middle + slack, spacing)
-            low = middle + slack
-        held = (pts, frame)
-    if held is not None:
-        yield *held, _multiples(low, held[0] + slack, spacing)
-
-
-def _multiples(low: float, high: float, spacing: float) -> list[int]:
-    """Return all k with low < k * spacing <= high."""
-    return list(range(int(np.floor(low / spacing)) + 1, int(np.floor(high / spacing)) + 1))
-
-
-def _nearest(times: Sequence[float], wanted: float) -> int:
-    after = min(bisect_left(times, wanted), len(times) - 1)
-    return after - 1 if after and wanted - times[after - 1] <= times[after] - wanted else after
-
-
 def _normalised(boxes: np.ndarray, frame_hw: tuple[int, int]) -> np.ndarray:
     height, width = frame_hw
     scale = np.array([width, height, width, height], dtype=np.float32)
     return np.clip(boxes / scale, 0, 1).astype(np.float32)
 
 
-def decode_side(meta: VideoMeta) -> int | None:
-    """Return the longer side to decode at: never larger than the video is."""
-    return DECODE_SIDE if max(meta.width, meta.height) > DECODE_SIDE else None
-
-
-@torch.inference_mode()
-def classify(
-    video: Path | str,
-    loaded: LoadedModel,
-    *,
-    task: str | None = None,
-    num_views: int = 1,
-    crops: Crops = "centre",
-    device: torch.device | str | None = None,
-) -> np.ndarray:
-    """Score a whole video with a classification head, as evaluation scores a clip that is all of it.
-
-    Args:
-        video: A video file.
-        loaded: A trained model with a classification head.
-        task: Name of the head; None = the model's first classification head.
-        num_views: Clips spread evenly over the video whose scores are averaged; 1 = the middle.
-        crops: What is shown of frames larger than the canvas; the scores of three are averaged.
-        device: Where the model is moved to; None = it stays where it is.
-
-    Returns:
-        float32 (K,) in [0, 1], one score for each class of the head's label space.
-    """
-    name = loaded.task_of_kind("classify", task)
-    p = loaded.preprocess
-    check_crops(p.fit, crops)
-    meta = probe(video)
-    views = view_times(0.0, meta.duration_seconds, num_views=num_views, **p.sampling(meta.fps))
-    model, place = _placed(loaded, device)
-    shown: list[Tensor] = []
-    for clip in read_clips(video, views, **read_size(p.fit).sides):
-        height, width = clip.frames.shape[-2:]
-        for offset in crop_offsets(height, width, crops):
-            canvas, _ = to_canvas(clip.frames, None, fit=p.fit, offset=offset, whole=crops == "whole")
-            shown.append(canvas.transpose(0, 1)[None])  # (1, 3, T, S, S)
-    total = torch.zeros(len(loaded.label_spaces[name]))
-    for batch in shown:
-        with default_autocast(place):
-            logits = model(normalise(batch.to(place), p), name)
-        total += probabilities(logits, loaded.score_kinds[name])[0].cpu()
-    return np.asarray(total / len(shown))
-
-
-def _placed(loaded: LoadedModel, device: torch.device | str | None) -> tuple[VideoModel, torch.device]:
+def placed_model(loaded: LoadedModel, device: torch.device | str | None) -> tuple[VideoModel, torch.device]:
     """Return the model in evaluation mode and the device it is on."""
     place = next(loaded.model.parameters()).device if device is None else torch.device(device)
     return loaded.model.to(place).eval(), place

@@ -14,7 +14,8 @@ from tubelet.inference.drawing import DrawnPerson, draw_people
 from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
-from tubelet.video.decode import iter_frames, probe, read_frames
+from tubelet.video.container import probe
+from tubelet.video.decode import iter_frames, read_frames
 from tubelet.video.sound import open_sound
 from tubelet.video.write import VideoWriter
 

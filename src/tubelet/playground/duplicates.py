@@ -6,7 +6,8 @@ from typing import Any
 
 from tubelet.data.ava_csv import write_text
 from tubelet.playground.jobs import Job, truth_path
-from tubelet.video.decode import iter_frames, probe
+from tubelet.video.container import probe
+from tubelet.video.decode import iter_frames
 from tubelet.video.write import VideoWriter
 
 _LONGEST = 160

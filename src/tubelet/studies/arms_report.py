@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tubelet.data.manifest import Manifest
-from tubelet.inference.export import read_json
+from tubelet.inference.export import read_detections
 from tubelet.inference.outputs import LocalisedVideo
 from tubelet.inference.render import Labelling, stills
 from tubelet.labels import LabelSpace
@@ -125,7 +125,7 @@ def video_stills(
     found: LocalisedVideo, label_space: LabelSpace, *, threshold: float, count: int = 3
 ) -> tuple[Still, ...]:
     """Return pictures of the moments with most people, spread over the video."""
-    chosen = busiest(read_json(found.json).moments, count)
+    chosen = busiest(read_detections(found.json).moments, count)
     labelling = Labelling(label_space=label_space, threshold=threshold)
     images = stills(found.video, chosen, labelling=labelling, max_side=720)
     return tuple(

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from tubelet.types import Clip, VideoError
+from tubelet.video.container import probe
 from tubelet.video.convert import FrameSize
-from tubelet.video.decode import WantedTimes, iter_frames, probe, wanted_times
+from tubelet.video.decode import WantedTimes, iter_frames, wanted_times
 from tubelet.video.media import Media
 
 VERSION = 3

@@ -110,11 +110,6 @@ class FrameSize:
         return width, height
 
 
-def scaled_size(width: int, height: int, long_side: int | None) -> tuple[int, int]:
-    """Return (width, height) with the longer side scaled to ``long_side`` pixels; sides are at least 1."""
-    return FrameSize(long_side=long_side).scaled(width, height)
-
-
 def _scaled(width: int, height: int, side: int, wanted: int, shrink_only: bool) -> tuple[int, int]:
     if shrink_only and side < wanted:
         return width, height

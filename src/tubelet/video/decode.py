@@ -13,13 +13,11 @@ import torch
 from av.video.frame import VideoFrame
 
 from tubelet.types import Clip, VideoError
-from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video, probe
-from tubelet.video.convert import Crop, FrameBatch, FrameSize, scaled_size
+from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video
+from tubelet.video.convert import Crop, FrameBatch, FrameSize
 from tubelet.video.media import Media
 from tubelet.video.pictures import Pictures, nearest, open_pictures, resize_picture
 from tubelet.video.plan import Group, Picked, plan, read_planned
-
-__all__ = ["Crop", "WantedTimes", "iter_frames", "probe", "read_clips", "read_frames", "scaled_size"]
 
 WantedTimes = Sequence[float] | Callable[[float], Sequence[float]]
 """Times in seconds, or a function from the file's frame rate to them: a stride in frames of the file itself."""

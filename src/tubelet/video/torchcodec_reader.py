@@ -4,7 +4,6 @@ Never imported with the package. The frames are chosen by the same rule, from th
 bit at full size; a picture that changes size is scaled by torch and differs as ``convert.py`` says.
 """
 
-import importlib.util
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,11 +17,6 @@ from tubelet.video.convert import Crop, FrameSize
 from tubelet.video.decode import WantedTimes, wanted_times
 from tubelet.video.media import Media
 from tubelet.video.pictures import nearest
-
-
-def available() -> bool:
-    """Return whether torchcodec is installed; whether its libraries load is known when it is used."""
-    return importlib.util.find_spec("torchcodec") is not None
 
 
 def read_frames(
