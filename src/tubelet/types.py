@@ -195,7 +195,7 @@ class Preprocess:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipSample:
-    """One training or evaluation example: a clip with its targets, already on the model's canvas."""
+    """The tensors made of one example: a clip with its targets, already on the model's canvas."""
 
     frames: Tensor
     """uint8 (T, 3, S, S)."""

@@ -134,7 +134,7 @@ class ClipDataset:
 
     @property
     def preprocess(self) -> Preprocess:
-        """Canvas, frames and rate of the examples."""
+        """Canvas, frames and rate of the samples."""
         return self._preprocess
 
     def sample_id(self, index: int) -> str:
@@ -161,7 +161,7 @@ class ClipDataset:
         return float(self._examples.pts_seconds[index])
 
     def targets(self, index: int) -> Tensor:
-        """Return the multi-hot targets, float32 (1, K) for a clip, (N, K) for the N boxes of a keyframe."""
+        """Return an example's multi-hot targets, float32 (1, K) for a clip, (N, K) for the N boxes of a keyframe."""
         lists = self._examples.label_lists(index)
         targets = torch.zeros((len(lists), len(self.label_space)))
         for row, labels in enumerate(lists):
@@ -169,7 +169,7 @@ class ClipDataset:
         return targets
 
     def sample(self, index: int, seed: int) -> ClipSample:
-        """Return a training example: random clip of the segment (or the keyframe's), augmented.
+        """Return a training sample of an example: random clip of the segment (or the keyframe's), augmented.
 
         A clip whose boxes all left the canvas is drawn again, at most seven times, then shown whole; the boxes dropped
         on the way are counted.
@@ -184,7 +184,7 @@ class ClipDataset:
         return replace(self._changed(index, clip, generator), seed=seed)
 
     def _changed(self, index: int, clip: Clip, generator: torch.Generator) -> ClipSample:
-        """Return a training example of the frames read."""
+        """Return a training sample of the frames read."""
         if self._augment is None:
             return self._finish(index, clip)
         if self.kind == "classify":
@@ -202,7 +202,7 @@ class ClipDataset:
     def view(
         self, index: int, *, view: int = 0, num_views: int = 1, crop: int = 0, crops: Crops = "centre"
     ) -> ClipSample:
-        """Return an evaluation example, nothing random.
+        """Return an evaluation sample of an example, nothing random.
 
         Args:
             index: Of the example.

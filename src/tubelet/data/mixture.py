@@ -2,7 +2,7 @@
 
 There is no sampler state: resuming needs the step alone, and any number of workers or machines agrees without talking.
 Shuffling is a keyed bijection of 0..n-1 (a Feistel network with cycle walking), so no permutation is stored and every
-sample comes exactly once per pass of its set. Batches are homogeneous and may span two passes.
+example comes exactly once per pass of its set. Batches are homogeneous and may span two passes.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ class MixtureRow:
 
     task: str
     size: int
-    """Samples in the set."""
+    """Examples in the set."""
     weight: float
     """Expected share of the steps, 0..1."""
     expected_passes: float
-    """Expected number of times each sample is seen in the whole run."""
+    """Expected number of times each example is seen in the whole run."""
 
 
 class Mixture:
     """The order of training.
 
     Args:
-        sizes: Samples of each task's set, in the order of the tasks.
+        sizes: Examples of each task's set, in the order of the tasks.
         strategy: ``weighted``: each step draws a task with a probability proportional to its weight (paper A's
             choice); ``alternating``: tasks take turns; ``sequential``: one task after the other, each with its share.
         batch_size: Samples in a step.
@@ -90,7 +90,7 @@ class Mixture:
         return self._names[int(self._tasks[self._inside(step)])]
 
     def indices(self, step: int) -> list[int]:
-        """Return the ``batch_size`` sample numbers of a step, inside its task's set."""
+        """Return the numbers of a step's ``batch_size`` examples, inside its task's set."""
         task = self.task_at(step)
         size = self.sizes[task]
         first = int(self._earlier[step]) * self.batch_size
@@ -168,7 +168,7 @@ def _check(
         raise InputError("a mixture needs at least one task")
     for task, size in sizes.items():
         if size < 1:
-            raise InputError(f"task {task!r}: its training set has {size} samples, expected at least 1")
+            raise InputError(f"task {task!r}: its training set has {size} examples, expected at least 1")
     if strategy not in STRATEGIES:
         hint = did_you_mean(strategy, STRATEGIES)
         raise InputError(f"mixture {strategy!r} is not one of {', '.join(STRATEGIES)}{hint}")
