@@ -8,12 +8,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tubelet.cli import COMMANDS, main
+from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.manifest import read_manifest
 from tubelet.data.sources.importers import IMPORTERS
-from tubelet.train.evaluate import run_config
+from tubelet.train.evaluate import evaluate_run, run_config
 
 VIDEO = "videos/localise/test-0.mp4"
 
@@ -114,8 +116,36 @@ def test_evaluate_writes_numbers_and_detections(monkeypatch, run_folder, tmp_pat
     measured = json.loads(numbers.read_text())
     assert measured["localise/ava"]["protocol"] == "official"
     assert {c["name"] for c in measured["localise/ava"]["per_class"]} == {"red", "green", "blue", "left", "right"}
-    # 6 test videos x 2 keyframes x 1 box x 5 classes.
-    assert len(detections.read_text().splitlines()) == 60
+    # 6 test videos x 2 keyframes x 1 box x 5 classes; the file scores as the run does.
+    found = read_ava_csv(detections, detections=True)
+    scored = evaluate_run(run_folder, split="test", tasks=("localise",), device="cpu")["localise"].detections
+    np.testing.assert_array_equal(np.argsort(found.scores, kind="stable"), np.argsort(scored.scores, kind="stable"))
+    np.testing.assert_allclose(found.scores, scored.scores, atol=1e-11)
+    assert len(found) == 60
+
+
+def test_nothing_is_replaced_and_what_cannot_be_written_is_one_line(monkeypatch, capsys, squares, tmp_path):
+    videos = squares / "videos/kinetics"
+    made = tmp_path / "made"
+    table = tmp_path / "t.csv"
+    table.write_text("".join(f"train-{i}.mp4,{'ab'[i % 2]}\n" for i in range(4)))
+    arguments = ("data", "import", "table", "--train", table, "--media-root", videos)
+    assert call(monkeypatch, *arguments, "--out", made) == 0
+    before = (made / "clips.parquet").read_bytes()
+    capsys.readouterr()
+    for command in (
+        (*arguments, "--out", made),
+        ("data", "verify", made, "--report", tmp_path / "r.json", "--write-clean", made),
+        (*arguments, "--out", table),
+        ("data", "add-boxes", squares / "manifests/localise"),
+        ("data", "shard", made, tmp_path / "s", "--shard-mib", 0),
+        ("data", "detect", squares / "manifests/localise", "--out", tmp_path / "d.csv", "--threshold", 2),
+    ):
+        assert call(monkeypatch, *command) == 2, command
+        said = capsys.readouterr().err.strip().splitlines()
+        assert sum(line.startswith("tubelet: ") for line in said) == 1, said
+        assert "Traceback" not in "".join(said)
+    assert (made / "clips.parquet").read_bytes() == before
 
 
 def test_evaluate_says_the_views_that_were_averaged(monkeypatch, capsys, run_folder, tmp_path):

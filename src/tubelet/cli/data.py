@@ -1,8 +1,10 @@
 """Commands about data sets."""
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 from rich.console import Console
@@ -39,8 +41,24 @@ def import_source(arguments: list[str]) -> None:
             "tubelet data import --help lists them"
         )
     with drawn(opened, "videos opened"):
-        manifest = tyro.cli(IMPORTERS[name], args=arguments[1:], prog=f"tubelet data import {name}")
+        manifest = tyro.cli(_into_new(IMPORTERS[name]), args=arguments[1:], prog=f"tubelet data import {name}")
     _print_manifest(manifest)
+
+
+def _into_new(importer: Callable[..., "Manifest"]) -> Callable[..., "Manifest"]:
+    """Return the importer refusing to replace a manifest: whose boxes that one held is not known here."""
+
+    @functools.wraps(importer)
+    def guarded(*args: Any, out: Path, **options: Any) -> "Manifest":
+        _check_new(out)
+        return importer(*args, out=out, **options)
+
+    return guarded
+
+
+def _check_new(out: Path) -> None:
+    if (out / "manifest.json").exists():
+        raise InputError(f"{out}: holds a manifest already; give a new folder, or remove it first")
 
 
 def _print_manifest(manifest: "Manifest") -> None:
@@ -70,6 +88,10 @@ def add_boxes(
     """
     from tubelet.data.sources.detected_boxes import add_detected_boxes
 
+    if not boxes:
+        raise InputError("tubelet data add-boxes needs at least one file of boxes after the manifest")
+    if out is not None and out != manifest:
+        _check_new(out)
     made = add_detected_boxes(manifest, boxes, out=out, video_starts_at=video_starts_at, only_keyframes=only_keyframes)
     _print_manifest(made)
 
@@ -99,7 +121,7 @@ def explain(
     for number, complaint in enumerate(complaints, start=1):
         print(f"{number}. {complaint.text}")
     if not complaints:
-        print("Nothing is wrong with the files: keyframes meet, boxes overlap, classes fit.")
+        print("No cause found: keyframes meet, boxes overlap, classes fit.")
 
 
 def verify(
@@ -122,6 +144,8 @@ def verify(
     from tubelet.data import verify as check
     from tubelet.data.manifest import read_manifest
 
+    if write_clean is not None:
+        _check_new(write_clean)
     opened = read_manifest(manifest)
     path = manifest / "verify.json" if report is None else report
     columns = (TextColumn("videos decoded"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -156,6 +180,8 @@ def shard(manifest: Positional[Path], out: Positional[Path], *, shard_mib: int =
     from tubelet.data.manifest import read_manifest
     from tubelet.data.shard import shard_manifest
 
+    if shard_mib < 1:
+        raise InputError(f"--shard-mib is {shard_mib}, expected at least 1")
     made = shard_manifest(read_manifest(manifest), out, shard_bytes=shard_mib * 2**20)
     print(f"manifest: {made.root} ({made.counts['videos']} videos in {made.counts['shards']} shards)")
 

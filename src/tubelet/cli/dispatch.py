@@ -74,6 +74,12 @@ def main() -> None:
     except BrokenPipeError:
         # `tubelet info ... | head` is no error; the interpreter must not flush into the closed pipe when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # A folder that cannot be written, a full disk: whatever was being written has a temporary name.
+        if error.filename is None:
+            raise
+        print(f"tubelet: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
     except FloatingPointError as error:
         print(f"tubelet: {error}", file=sys.stderr)
         sys.exit(1)

@@ -177,7 +177,8 @@ def evaluate(
             for part in (by_bucket(result.ava, result.label_space), by_group(result.ava, result.label_space)):
                 numbers |= {f"{name}/{key}": value for key, value in part.items()}
         if result.detections is not None and detections is not None:
-            write_ava_csv(detections, result.detections)
+            # So many digits that scoring the file gives the printed number: rounding makes ties.
+            write_ava_csv(detections, result.detections, box_decimals=9, score_decimals=12)
     table = Table("metric", "value")
     for metric, value in numbers.items():
         if isinstance(value, float | str):

@@ -94,6 +94,8 @@ def detect(manifest: Positional[Path], *, out: Path, split: tuple[str, ...] = ()
     from tubelet.inference.keyframes import detect_keyframes
     from tubelet.inference.people import NanoDetDetector
 
+    if not 0 <= threshold <= 1:
+        raise InputError(f"--threshold is {threshold}, expected 0 to 1")
     with Progress() as progress:
         bar = progress.add_task("people")
         found = detect_keyframes(

@@ -61,7 +61,8 @@ def read_ava_csv(
     try:
         table = csv.read_csv(
             pa.BufferReader(rows or b"," * (width - 1) + b"\n"),  # an empty file is an error to the reader
-            read_options=csv.ReadOptions(column_names=names),
+            # No threads: those of Arrow may end a process that stops on the next line's mistake with an abort.
+            read_options=csv.ReadOptions(column_names=names, use_threads=False),
             convert_options=csv.ConvertOptions(column_types=types, null_values=nulls, strings_can_be_null=False),
         )
     except pa.ArrowInvalid as error:
