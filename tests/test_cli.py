@@ -71,6 +71,7 @@ def test_an_import_shows_how_far_it_is_and_prints_nothing_by_itself(monkeypatch,
     options = {"train": table, "media_root": videos, "out": tmp_path / "set"}
     IMPORTERS["table"](**options)
     assert capsys.readouterr() == ("", "")
+    options["out"] = tmp_path / "again"
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     assert call(monkeypatch, "data", "import", "table", *words) == 0
     shown = capsys.readouterr()
@@ -82,11 +83,11 @@ def test_a_detectors_boxes_join_a_manifest(monkeypatch, capsys, squares, tmp_pat
     row = read_manifest(squares / "manifests/localise").boxes.slice(0, 1).to_pylist()[0]
     found = tmp_path / "found.csv"
     found.write_text(f"{row['clip_id']},{row['pts_seconds']},0.1,0.1,0.5,0.5,,0.9\n")
-    call_it = ["data", "add-boxes", squares / "manifests/localise", found, "--out", tmp_path / "with_boxes"]
-    assert call(monkeypatch, *call_it) == 0
+    call_it = ["data", "add-boxes", squares / "manifests/localise", found, "--out"]
+    assert call(monkeypatch, *call_it, tmp_path / "with_boxes") == 0
     assert " 1  boxes detected" in capsys.readouterr().out
     found.write_text("a,1\n")
-    assert call(monkeypatch, *call_it) == 2
+    assert call(monkeypatch, *call_it, tmp_path / "more") == 2
     assert "no box lies on a keyframe" in capsys.readouterr().err
 
 

@@ -227,7 +227,7 @@ def test_interrupt_ends_the_workers_without_noise(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: parent and workers alike
-    out, errors = process.communicate(timeout=20)
+    out, errors = process.communicate(timeout=120)
     assert (process.returncode, out, errors) == (130, "stopped\n", "")
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and _alive(process.pid):

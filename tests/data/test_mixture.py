@@ -130,7 +130,7 @@ def test_sample_seeds_differ_everywhere() -> None:
     ("sizes", "changes", "message"),
     [
         ({}, {}, "at least one task"),
-        ({"a": 0}, {}, "'a': its training set has 0 samples"),
+        ({"a": 0}, {}, "'a': its training set has 0 examples"),
         ({"a": 1}, {"strategy": "wieghted"}, "did you mean 'weighted'"),
         ({"a": 1}, {"batch_size": 0}, "batch_size=0"),
         ({"a": 1}, {"weights": {"b": 1.0}}, r"weights are for \['b'\], the tasks are \['a'\]"),

@@ -186,7 +186,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         return capsys.readouterr().out
 
     assert call("found.csv").startswith("1. The boxes of the detections are in pixels (the largest number is 5")
-    assert "Nothing is wrong" in call("clean.csv")
+    assert "No cause found" in call("clean.csv")
     case = make_case(0)
     for name in ("ground_truth", "detections"):
         (tmp_path / f"{name}.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in case[name]))
