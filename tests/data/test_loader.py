@@ -195,8 +195,9 @@ def test_the_global_generator_is_left_alone(sets: dict[str, ClipDataset]) -> Non
 
 
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits that it is ignored
 sys.path[:0] = [{tests!r}, {here!r}]
 from test_loader import make_sets, mixture
 from tubelet.data.loader import batches
