@@ -2,7 +2,7 @@
 
 import pickle
 import random
-from contextlib import suppress
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -63,12 +63,22 @@ def test_a_cut_file_is_one_line(tmp_path: Path, kind: str) -> None:
 def test_a_changed_byte_gives_tensors_or_one_line(tmp_path: Path, kind: str) -> None:
     path, read_as = make(kind, tmp_path / "x")
     whole, draw = path.read_bytes(), random.Random(0)
+    names = set(read_file(path, read_as))
+    outcomes = Counter[str]()
     for _ in range(150):
         changed = bytearray(whole)
         changed[draw.randrange(len(whole))] = draw.randrange(256)
         path.write_bytes(changed)
-        with suppress(InputError):
-            read_file(path, read_as)
+        try:
+            found = read_file(path, read_as)
+        except InputError as error:
+            one_line = "\n" not in str(error) and path.name in str(error)
+            outcomes["refused" if one_line else f"unclear: {error}"] += 1
+        else:
+            outcomes["same names" if set(found) == names else "other names"] += 1
+    assert set(outcomes) <= {"refused", "same names", "other names"}
+    assert outcomes["refused"] > 0
+    assert outcomes["same names"] > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
