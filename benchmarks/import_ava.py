@@ -21,7 +21,8 @@ import pyarrow as pa
 from machine import write_result
 
 from tubelet.data.ava_csv import read_ava_csv
-from tubelet.data.manifest import read_manifest, write_manifest
+from tubelet.data.manifest import read_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava import import_ava
 from tubelet.labels import LabelSpace
 from tubelet.video.write import VideoWriter

@@ -29,7 +29,8 @@ from videos import make_videos
 
 from tubelet.data.dataset import Augment, ClipDataset
 from tubelet.data.loader import batches
-from tubelet.data.manifest import Manifest, read_manifest, write_manifest
+from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.mixture import Mixture
 from tubelet.labels import LabelSpace
 from tubelet.types import Preprocess

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tubelet.data.manifest import write_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.labels import LabelSpace
 from tubelet.video.write import VideoWriter
 

@@ -12,7 +12,8 @@ from still_pictures import write_pictures
 from test_annotation_fuzz import damaged
 from test_box_sources import CVAT, KINETICS, coco, write_tubes
 
-from tubelet.data.manifest import Manifest, validate_manifest, write_manifest
+from tubelet.data.manifest import Manifest, validate_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava import import_ava
 from tubelet.data.sources.ava_kinetics import import_ava_kinetics
 from tubelet.data.sources.coco_video import import_coco_video

@@ -10,7 +10,8 @@ from numbered_video import number_of, painted, write_numbered
 from PIL import Image
 
 from tubelet.data.dataset import Augment, ClipDataset
-from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.manifest import Manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.labels import LabelSpace
 from tubelet.types import ClipSample, InputError, Preprocess, VideoError
 from tubelet.video.cache import FrameCache

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tubelet.data.dataset import ClipDataset
-from tubelet.data.manifest import Manifest, read_manifest, write_manifest
+from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.detected_boxes import add_detected_boxes
 from tubelet.data.sources.proposals import read_proposals
 from tubelet.foreign_pickle import read_foreign_pickle

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tubelet.data.dataset import Augment, ClipDataset
-from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.manifest import Manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.labels import LabelSpace, mirror_columns
 from tubelet.playground.sets import CLIP_SETS
 from tubelet.recipes.ava import cofinetune_ava

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from tubelet.cli import main
 from tubelet.data.info import describe, draw_classes, manifest_facts
-from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.manifest import Manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.labels import LabelSpace
 
 SPACE = LabelSpace(name="toy", names=("walk", "run", "jump", "never"))

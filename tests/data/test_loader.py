@@ -17,7 +17,7 @@ from numbered_video import write_numbered
 
 from tubelet.data.dataset import Augment, ClipDataset
 from tubelet.data.loader import Skips, batches, collate, evaluation_batches
-from tubelet.data.manifest import write_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.mixture import Mixture, sample_seed
 from tubelet.labels import LabelSpace
 from tubelet.types import ClipBatch, InputError, Preprocess, VideoError

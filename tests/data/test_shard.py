@@ -8,7 +8,8 @@ from numbered_video import number_of, write_numbered
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import batches
-from tubelet.data.manifest import Manifest, read_manifest, write_manifest
+from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.mixture import Mixture
 from tubelet.data.shard import shard_manifest
 from tubelet.labels import LabelSpace

@@ -16,7 +16,8 @@ from numbered_video import faststart, write_numbered
 
 from tubelet.cli import main
 from tubelet.data import verify
-from tubelet.data.manifest import Manifest, read_manifest, write_manifest
+from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.verify import check_video, verify_manifest, write_clean
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError

@@ -10,7 +10,8 @@ from tubelet.data.ava_csv import read_ava_csv, write_ava_csv
 from tubelet.data.ava_table import AvaTable
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import evaluation_batches
-from tubelet.data.manifest import Manifest, read_manifest, write_manifest
+from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.detected_boxes import add_detected_boxes
 from tubelet.evals.ava import frame_map
 from tubelet.evals.run import chance_map, detections_table, evaluate_task, ground_truth_table

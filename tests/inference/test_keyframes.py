@@ -8,7 +8,8 @@ import pytest
 
 from tubelet.data.ava_csv import write_ava_csv
 from tubelet.data.dataset import ClipDataset
-from tubelet.data.manifest import read_manifest, write_manifest
+from tubelet.data.manifest import read_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.detected_boxes import add_detected_boxes
 from tubelet.inference.keyframes import detect_keyframes
 from tubelet.types import InputError, PersonBoxes, Preprocess

@@ -8,7 +8,7 @@ import torch
 from inference_fakes import BLUE, RED, PaintDetector, untrained, write_video
 
 from tubelet.data.dataset import ClipDataset
-from tubelet.data.manifest import write_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.inference.classify import classify
 from tubelet.inference.people import PersonBoxes
 from tubelet.inference.pipeline import Localiser

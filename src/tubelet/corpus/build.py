@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from tubelet.corpus.match import Matches, match_posts
-from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.manifest import Manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.labels import LabelSpace
 from tubelet.records import write_json
 from tubelet.types import InputError

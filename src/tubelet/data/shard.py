@@ -13,7 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.manifest import Manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.records import write_json
 from tubelet.types import InputError
 from tubelet.video.media import Media, resolve_media

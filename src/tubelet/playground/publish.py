@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from tubelet.data.ava_csv import format_seconds, write_ava_csv, write_text
 from tubelet.data.ava_table import AvaTable, keyframe_of
-from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.manifest import Manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava_lists import write_label_map
 from tubelet.labels import LabelSpace
 from tubelet.playground import posts

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.manifest import Manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.boxed_videos import (
     BoxedVideo,
     clips_table,

@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.ava_table import AvaTable, Keyframe
-from tubelet.data.manifest import BOXES_SCHEMA, KEYFRAMES_SCHEMA, Manifest, write_manifest
+from tubelet.data.manifest import BOXES_SCHEMA, KEYFRAMES_SCHEMA, Manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava_lists import (
     ava_label_space,
     frequency_differences,

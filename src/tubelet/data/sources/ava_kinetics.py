@@ -23,7 +23,8 @@ import pyarrow as pa
 
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.ava_table import AvaTable, keyframe_of
-from tubelet.data.manifest import BOXES_SCHEMA, CLIPS_SCHEMA, KEYFRAMES_SCHEMA, Manifest, write_manifest
+from tubelet.data.manifest import BOXES_SCHEMA, CLIPS_SCHEMA, KEYFRAMES_SCHEMA, Manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava import BoxedClips, boxes_of, known_actions, read_ava
 from tubelet.data.sources.ava_lists import ava_label_space
 from tubelet.data.sources.boxed_videos import BoxedVideo, clips_table

@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.ava_table import AvaTable
-from tubelet.data.manifest import BOXES_SCHEMA, Manifest, read_manifest, write_manifest
+from tubelet.data.manifest import BOXES_SCHEMA, Manifest, read_manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.boxed_videos import CORNERS, NO_LABEL, join_actions, leave_out, rows_table
 from tubelet.data.sources.media_folder import without_suffix
 from tubelet.data.sources.proposals import read_proposals

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tubelet.data.manifest import Manifest, write_manifest
+from tubelet.data.manifest import Manifest
+from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.boxed_videos import (
     NO_LABEL,
     BoxedVideo,
