@@ -104,7 +104,7 @@ def calls(
 
     def training() -> None:
         with context():
-            loss = softmax_cross_entropy(logits_of(video), targets)
+            loss = softmax_cross_entropy(logits_of(video), targets).mean()
         torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()

@@ -43,7 +43,7 @@ def training_step(name: str, size: int, num_frames: int, patch: int, dtype: torc
 
     def step() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            loss = softmax_cross_entropy(model(video, "task"), targets)
+            loss = softmax_cross_entropy(model(video, "task"), targets).mean()
         torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()

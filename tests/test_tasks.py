@@ -47,7 +47,7 @@ def test_softmax_loss_and_scores_by_hand(squares: Path, model: VideoModel) -> No
     assert torch.allclose(task.scores(model, batch), raw.exp() / raw.exp().sum(1, keepdim=True), atol=1e-6)
     targets = batch.targets * 0.9 + 0.1 / 3
     expected = -(targets * (raw - raw.logsumexp(1, keepdim=True))).sum(1).mean()
-    assert task.loss(model, batch).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert task.losses(model, batch).mean().item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_sigmoid_loss_and_scores_by_hand(squares: Path, model: VideoModel) -> None:
@@ -58,13 +58,13 @@ def test_sigmoid_loss_and_scores_by_hand(squares: Path, model: VideoModel) -> No
     assert torch.allclose(scores, 1 / (1 + (-logits(model, batch)).exp()), atol=1e-6)
     targets = batch.targets * 0.8 + 0.1
     expected = -(targets * scores.log() + (1 - targets) * (1 - scores).log()).sum(1).mean()
-    assert task.loss(model, batch).item() == pytest.approx(expected.item(), rel=1e-4)
+    assert task.losses(model, batch).mean().item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_each_task_has_its_own_head(squares: Path, model: VideoModel) -> None:
     task = build_task(playground_task(squares, "moments"), preprocess=PREPROCESS)
     model.zero_grad()
-    torch.autograd.backward(task.loss(model, batch_of(squares, "moments", [0, 1])))
+    torch.autograd.backward(task.losses(model, batch_of(squares, "moments", [0, 1])).sum())
     touched = {name for name, p in model.named_parameters() if name.startswith("heads.") and p.grad is not None}
     assert touched == {"heads.moments.linear.weight", "heads.moments.linear.bias"}
 
@@ -100,7 +100,7 @@ def test_mixed_clips_have_soft_targets_that_reach_the_loss(squares: Path, model:
     assert (share < 1).all()
     raw = logits(model, mixed)
     expected = -(mixed.targets * (raw - raw.logsumexp(1, keepdim=True))).sum(1).mean()
-    assert task.loss(model, mixed).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert task.losses(model, mixed).mean().item() == pytest.approx(expected.item(), rel=1e-5)
     plain = build_task(config, preprocess=PREPROCESS).augmented(batch)
     assert torch.equal(plain.video, batch.video)
 

@@ -1,5 +1,6 @@
 """A task: one data set, one head, one loss. The training loop and the evaluation know nothing more about a data set."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -115,10 +116,10 @@ class Task:
         video, targets = augment_batch(batch.video, batch.targets, settings, batch.seeds, has_boxes=has_boxes)
         return replace(batch, video=video, targets=targets)
 
-    def loss(self, model: VideoModel, batch: ClipBatch) -> Tensor:
-        """Return the loss of a batch: the mean over its clips or boxes, float32 scalar whatever the autocast type.
+    def losses(self, model: Callable[..., Tensor], batch: ClipBatch) -> Tensor:
+        """Return the loss of each clip (B,) or box (N,), float32 whatever the autocast type.
 
-        It is not yet multiplied by ``loss_weight``.
+        They are not yet multiplied by ``loss_weight``. A batch of keyframes has as many as it has boxes.
         """
         loss_function = softmax_cross_entropy if self.config.loss == "softmax" else sigmoid_cross_entropy
         return loss_function(self._logits(model, batch), batch.targets, label_smoothing=self.config.label_smoothing)
@@ -128,7 +129,7 @@ class Task:
         """Return probabilities, float32: (B, K) per clip or (N, K) per box."""
         return probabilities(self._logits(model, batch), self.config.loss)
 
-    def _logits(self, model: VideoModel, batch: ClipBatch) -> Tensor:
+    def _logits(self, model: Callable[..., Tensor], batch: ClipBatch) -> Tensor:
         video = normalise(batch.video, self.preprocess)
         logits: Tensor = model(video, self.name, boxes=batch.boxes, box_clip=batch.box_clip)
         return logits

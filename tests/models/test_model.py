@@ -194,9 +194,9 @@ def test_both_heads_learn_through_one_backbone() -> None:
             video[k, :, :, y : y + 16, x : x + 16] += 2.0
         if step % 2:
             scores = model(video, "where")
-            loss = softmax_cross_entropy(scores, torch.eye(4))
+            loss = softmax_cross_entropy(scores, torch.eye(4)).mean()
         else:
-            loss = sigmoid_cross_entropy(model(video, "here", boxes, box_clip), torch.eye(4).reshape(16, 1))
+            loss = sigmoid_cross_entropy(model(video, "here", boxes, box_clip), torch.eye(4).reshape(16, 1)).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -209,7 +209,7 @@ def test_one_network_serves_both_heads_and_learns() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
     losses = []
     for _ in range(8):
-        loss = softmax_cross_entropy(model(video, "what"), torch.eye(2))
+        loss = softmax_cross_entropy(model(video, "what"), torch.eye(2)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -76,7 +76,7 @@ def train_step(session: Session, batch: ClipBatch, *, step: int, learning_rate: 
     # Stochastic depth draws from torch's generator: one slot after those of the batch's samples.
     torch.manual_seed(sample_seed(run.seed, step, run.batch_size))
     with default_autocast(session.device):
-        mean_loss = task.loss(model, batch)
+        mean_loss = task.losses(model, batch).mean()
     loss = mean_loss.item()
     session.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(mean_loss * task.config.loss_weight)
