@@ -204,3 +204,43 @@ def test_both_heads_learn_through_one_backbone() -> None:
     model.eval()
     assert torch.equal(model(video, "where").argmax(dim=1), torch.arange(4))
     assert torch.equal(model(video, "here", boxes, box_clip).reshape(4, 4).argmax(dim=1), torch.arange(4))
+
+
+def test_stochastic_depth_is_an_input_of_training_and_nothing_to_scoring() -> None:
+    model = VideoModel(dataclasses.replace(CONFIG, spatial_layers=3, stochastic_depth=0.5), HEADS)
+    for head in model.heads.values():
+        torch.nn.init.normal_(head.linear.weight)
+    video = torch.randn(3, 3, 4, 32, 32)
+    with pytest.raises(ValueError, match="training mode with stochastic depth takes residual_scales"):
+        model(video, "kinetics")
+    scales = model.residual_scales([1, 2, 3])
+    assert scales is not None
+    assert scales.shape == (8, 3)
+    trained = model(video, "kinetics", residual_scales=scales)
+    # A clip by itself, in another process say, loses the same layers.
+    alone = model(video[1:2], "kinetics", residual_scales=model.residual_scales([2]))
+    torch.testing.assert_close(alone, trained[1:2])
+    box, of_clip = torch.tensor([[0.0, 0.0, 32.0, 32.0]]), torch.tensor([1])
+    where = model(video, "ava", box, of_clip, residual_scales=scales)
+    assert not torch.allclose(where, model(video, "ava", box, of_clip, residual_scales=torch.ones(8, 3)))
+    model.eval()
+    assert model.residual_scales([1, 2, 3]) is None
+    torch.testing.assert_close(model(video, "kinetics"), model(video, "kinetics", residual_scales=torch.ones(8, 3)))
+    assert VideoModel(CONFIG, HEADS).residual_scales([1]) is None
+
+
+def test_other_depths_need_no_other_graph() -> None:
+    model = VideoModel(dataclasses.replace(CONFIG, spatial_layers=2, stochastic_depth=0.5), HEADS)
+    video = torch.randn(2, 3, 4, 32, 32)
+    graphs = []
+
+    def count(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(model, backend=count, fullgraph=True)
+    for seeds in ((1, 2), (3, 4)):
+        scales = model.residual_scales(seeds)
+        found = compiled(video, "kinetics", residual_scales=scales)
+        torch.testing.assert_close(found, model(video, "kinetics", residual_scales=scales))
+    assert len(graphs) == 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tubelet.models.encoder import attend, drop_path
+from tubelet.models.encoder import attend, drop_path, residual_scales
 from tubelet.models.model import measure_cost
 from tubelet.models.vivit import (
     VIVIT_SIZES,
@@ -247,28 +247,54 @@ def test_wrong_configs_are_named(change: dict, message: str) -> None:
         small(**change)
 
 
-def test_drop_path_is_per_clip_and_unbiased() -> None:
-    torch.manual_seed(0)
+def test_residuals_are_dropped_per_clip_and_unbiased() -> None:
+    scales = residual_scales(range(4000), [0.0, 0.25, 0.5])
+    assert scales.shape == (3, 4000)
+    for row, rate in zip(scales, [0.0, 0.25, 0.5], strict=True):
+        assert set(row.tolist()) == ({1.0} if rate == 0 else {0.0, torch.tensor(1 / (1 - rate)).item()})
+        assert row.mean().item() == pytest.approx(1.0, abs=0.05)
+    # Both residuals of a block and neighbouring layers are independent draws: kept together 0.75 * 0.5 of the time.
+    assert ((scales[1] > 0) & (scales[2] > 0)).float().mean().item() == pytest.approx(0.375, abs=0.03)
     residual = torch.ones(4000, 3, 2, 5)
-    dropped = drop_path(residual, rate=0.25, training=True)
-    per_clip = dropped.flatten(1)
-    assert torch.equal(per_clip.amin(1), per_clip.amax(1))  # a clip is kept or dropped as a whole
-    assert sorted(set(per_clip[:, 0].tolist())) == pytest.approx([0.0, 4 / 3])
-    assert dropped.mean().item() == pytest.approx(1.0, abs=0.03)
-    assert drop_path(residual, rate=0.25, training=False) is residual
+    per_clip = drop_path(residual, scales[1]).flatten(1)
+    assert torch.equal(per_clip, scales[1][:, None].expand(-1, 30))  # a clip is kept or dropped as a whole
+    assert drop_path(residual, None) is residual
 
 
-def test_drop_path_rates_rise_linearly_and_repeat_with_the_seed() -> None:
+def test_a_clips_depth_follows_from_its_seed_alone() -> None:
+    torch.manual_seed(1)
+    one = residual_scales([5, 6, 7], [0.3] * 6)
+    torch.manual_seed(2)
+    assert torch.equal(residual_scales([7, 5], [0.3] * 6), one[:, [2, 0]])
+    assert torch.equal(residual_scales([5], [0.3] * 4), one[:4, :1])  # a deeper network keeps what a shallow one drew
+    assert residual_scales([], [0.3] * 6).shape == (6, 0)
+
+
+def test_drop_rates_rise_linearly_and_dropped_residuals_are_skipped() -> None:
     model = ViViT(small(spatial_layers=3, temporal_layers=2, stochastic_depth=0.4)).train()
     assert [block.drop_rate for block in model.spatial.blocks] == pytest.approx([0.0, 0.2, 0.4])
     assert [block.drop_rate for block in model.temporal.blocks] == pytest.approx([0.0, 0.4])
-    video = torch.randn(4, 3, 8, 32, 32)
-    outputs = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        outputs.append(model(video))
-    assert torch.equal(outputs[0], outputs[1])
-    assert not torch.allclose(outputs[0], outputs[2])
+    assert model.drop_rates == pytest.approx((0.0, 0.0, 0.2, 0.2, 0.4, 0.4, 0.0, 0.0, 0.4, 0.4))
+    video = torch.randn(2, 3, 8, 32, 32)
+    scales = torch.ones(10, 2)
+    torch.testing.assert_close(model(video, scales), model(video))
+    scales[2:6, 1] = scales[8:, 1] = 0.0  # of the second clip, everything that may be dropped
+    dropped = model(video, scales)
+    torch.testing.assert_close(dropped[0], model(video)[0])
+    shallow = ViViT(small(spatial_layers=1, temporal_layers=1)).train()
+    ours = {name: t for name, t in model.state_dict().items() if name in shallow.state_dict()}
+    shallow.load_state_dict(ours)
+    torch.testing.assert_close(dropped[1], shallow(video)[1])
+
+
+@pytest.mark.parametrize("aggregation", ["per_place", "joint", "broadcast_temporal", "frame_token", "spatial_only"])
+def test_every_aggregation_takes_its_own_rates(aggregation: str) -> None:
+    model = ViViT(small(aggregation=aggregation, stochastic_depth=0.5)).train()
+    video = torch.randn(2, 3, 8, 32, 32)
+    kept = torch.ones(len(model.drop_rates), 2)
+    torch.testing.assert_close(model.clip_tokens(video, kept), model.clip_tokens(video))
+    kept[-2:] = 0
+    assert not torch.allclose(model.clip_tokens(video, kept), model.clip_tokens(video))
 
 
 def test_published_parameter_counts() -> None:

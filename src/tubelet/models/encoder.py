@@ -2,11 +2,13 @@
 
 Paper: Dosovitskiy et al., "An Image is Worth 16x16 Words" (ICLR 2021). Public code: Scenic, ``projects/vivit``
 (Apache-2.0): GELU, a final LayerNorm, drop-path growing linearly from 0 to its rate, drawn per clip and separately for
-both residuals of a block.
+both residuals of a block. What is dropped comes in as an input (``residual_scales``), never from a generator of torch:
+a clip loses the same residuals whichever process it is trained in, and whatever else is in its batch.
 
 Shape letters: B clips, R independent rows of N tokens that attend to each other, D width, A attention heads.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -16,23 +18,32 @@ from torch import Tensor, nn
 Activation = Literal["gelu_tanh", "gelu"]
 """Flax's gelu is the tanh approximation by default, so Scenic's weights were trained with it; others with the exact."""
 PLAIN_ATTENTION_TOKENS = 256
+STREAM = 0x2545F4914F6CDD1D
+"""Changes a sample's seed, so that its depth does not follow from its place, time and colours."""
 
 
-def drop_path(residual: Tensor, *, rate: float, training: bool) -> Tensor:
-    """Zero the residual of whole clips with probability ``rate`` and scale the others by 1 / (1 - rate).
-
-    Draws B numbers from torch's global CPU generator whatever the device, so a loop that seeds it from (seed, step)
-    before each step gets the same depths again after a restart, on any machine.
+def residual_scales(seeds: Sequence[int], rates: Sequence[float]) -> Tensor:
+    """Draw which residuals of which clips are dropped (stochastic depth).
 
     Args:
-        residual: (B, ...), one row per clip.
-        rate: Probability in [0, 1).
-        training: False returns the residual unchanged and draws nothing.
+        seeds: Of the B samples, functions of (run seed, step, slot) (``data.mixture.sample_seed``).
+        rates: Of the L residuals in the order they are computed: the probability of being dropped, in [0, 1).
+
+    Returns:
+        float32 (L, B) on the CPU, what each residual of each clip is multiplied by: 0, or 1 / (1 - rate).
     """
-    if not training or rate == 0.0:
+    limits = torch.tensor(rates, dtype=torch.float64)
+    generators = [torch.Generator().manual_seed(seed ^ STREAM) for seed in seeds]
+    draws = [torch.rand(len(rates), generator=generator, dtype=torch.float64) for generator in generators]
+    kept = [(draw >= limits) / (1 - limits) for draw in draws]
+    return torch.stack(kept, dim=1).float() if kept else torch.empty(len(rates), 0)
+
+
+def drop_path(residual: Tensor, scale: Tensor | None) -> Tensor:
+    """Multiply the residual (B, ...) of each clip by its number of ``scale`` (B,); None leaves it as it is."""
+    if scale is None:
         return residual
-    kept = (torch.rand(residual.shape[0]) >= rate).to(residual.device, residual.dtype) / (1.0 - rate)
-    return residual * kept.view(-1, *([1] * (residual.ndim - 1)))
+    return residual * scale.to(residual.dtype).view(-1, *([1] * (residual.ndim - 1)))
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -83,12 +94,13 @@ class EncoderBlock(nn.Module):
         self.mlp_in = nn.Linear(dim, int(dim * mlp_ratio))
         self.mlp_out = nn.Linear(int(dim * mlp_ratio), dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map (B, R, N, D) to (B, R, N, D)."""
+    def forward(self, tokens: Tensor, scales: Tensor | None = None) -> Tensor:
+        """Map (B, R, N, D) to (B, R, N, D); ``scales`` (2, B) are those of its two residuals."""
+        first, second = (None, None) if scales is None or self.drop_rate == 0.0 else (scales[0], scales[1])
         residual = self.attention(self.norm1(tokens))
-        tokens = tokens + drop_path(residual, rate=self.drop_rate, training=self.training)
+        tokens = tokens + drop_path(residual, first)
         residual = self.mlp_out(F.gelu(self.mlp_in(self.norm2(tokens)), approximate=self.approximate))
-        return tokens + drop_path(residual, rate=self.drop_rate, training=self.training)
+        return tokens + drop_path(residual, second)
 
 
 class Encoder(nn.Module):
@@ -107,22 +119,30 @@ class Encoder(nn.Module):
         final_norm: bool = True,
     ) -> None:
         super().__init__()
+        drop_rates = [stochastic_depth * i / max(depth - 1, 1) for i in range(depth)]
         self.blocks = nn.ModuleList(
             EncoderBlock(
                 dim,
                 num_heads,
                 mlp_ratio=mlp_ratio,
-                drop_rate=stochastic_depth * i / max(depth - 1, 1),
+                drop_rate=rate,
                 activation=activation,
                 norm_eps=norm_eps,
             )
-            for i in range(depth)
+            for rate in drop_rates
         )
         self.norm = nn.LayerNorm(dim, eps=norm_eps) if final_norm else nn.Identity()
+        self.drop_rates = tuple(rate for rate in drop_rates for _ in range(2))
+        """Of every residual, two for each block."""
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map (B, R, N, D) to (B, R, N, D); only tokens of one row attend to each other."""
-        for block in self.blocks:
-            tokens = block(tokens)
+    def forward(self, tokens: Tensor, scales: Tensor | None = None) -> Tensor:
+        """Map (B, R, N, D) to (B, R, N, D); only tokens of one row attend to each other.
+
+        Args:
+            tokens: R rows of N tokens for each clip.
+            scales: ``residual_scales`` of ``drop_rates`` (2 * depth, B); None = every residual is kept.
+        """
+        for number, block in enumerate(self.blocks):
+            tokens = block(tokens, None if scales is None else scales[2 * number : 2 * number + 2])
         result: Tensor = self.norm(tokens)
         return result

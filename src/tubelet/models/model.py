@@ -1,6 +1,6 @@
 """A backbone with one head per task (paper A, Fig. 2), and what it costs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tubelet.models.encoder import residual_scales
 from tubelet.models.heads import ActionHead, ClassificationHead
 from tubelet.models.resnet3d import ResNet3D, ResNet3DConfig
 from tubelet.models.vivit import ViViT, ViViTConfig
@@ -66,7 +67,24 @@ class VideoModel(nn.Module):
         self.backbone = build_backbone(backbone_config)
         self.heads = nn.ModuleDict({task: _build_head(self.backbone.dim, config) for task, config in heads.items()})
 
-    def forward(self, video: Tensor, task: str, boxes: Tensor | None = None, box_clip: Tensor | None = None) -> Tensor:
+    def residual_scales(self, seeds: Sequence[int]) -> Tensor | None:
+        """Return what ``forward`` takes under this name for samples with these seeds: (L, B) on the model's device.
+
+        None where nothing is dropped: the backbone has no stochastic depth, or the model is not in training mode.
+        """
+        if not self.training or not any(self.backbone.drop_rates):
+            return None
+        scales = residual_scales(seeds, self.backbone.drop_rates)
+        return scales.to(next(self.parameters()).device, non_blocking=True)
+
+    def forward(
+        self,
+        video: Tensor,
+        task: str,
+        boxes: Tensor | None = None,
+        box_clip: Tensor | None = None,
+        residual_scales: Tensor | None = None,
+    ) -> Tensor:
         """Return the logits of one task, float32.
 
         Args:
@@ -74,6 +92,7 @@ class VideoModel(nn.Module):
             task: Name of a head.
             boxes: float (N, 4) xyxy in pixels of the canvas; for ``localise`` only.
             box_clip: int64 (N,) in [0, B), the clip of each box; for ``localise`` only.
+            residual_scales: Stochastic depth, from the method of this name; None = every residual is kept.
 
         Returns:
             (B, K) for ``classify``, (N, K) for ``localise``.
@@ -83,11 +102,14 @@ class VideoModel(nn.Module):
         """
         if task not in self.head_configs:
             raise ValueError(f"unknown task {task!r}, this model has {sorted(self.head_configs)}")
+        if residual_scales is None and self.training and any(self.backbone.drop_rates):
+            raise ValueError("a model in training mode with stochastic depth takes residual_scales, found None")
+        dropped = () if residual_scales is None else (residual_scales,)
         kind = self.head_configs[task].kind
         if kind == "classify":
             if boxes is not None or box_clip is not None:
                 raise ValueError(f"task {task!r} classifies whole clips, expected no boxes")
-            logits: Tensor = self.heads[task](self.backbone.clip_tokens(video))
+            logits: Tensor = self.heads[task](self.backbone.clip_tokens(video, *dropped))
             return logits
         if boxes is None or box_clip is None:
             raise ValueError(f"task {task!r} localises, expected boxes (N, 4) and box_clip (N,)")
@@ -96,7 +118,7 @@ class VideoModel(nn.Module):
                 f"task {task!r}: boxes has shape {tuple(boxes.shape)}, box_clip {tuple(box_clip.shape)}, "
                 "expected (N, 4) and (N,)"
             )
-        logits = self.heads[task](self.backbone(video), boxes, box_clip, self.backbone.stride)
+        logits = self.heads[task](self.backbone(video, *dropped), boxes, box_clip, self.backbone.stride)
         return logits
 
     def forward_dense(self, video: Tensor, task: str) -> Tensor:
@@ -129,7 +151,8 @@ def build_backbone(config: BackboneConfig) -> Backbone:
     """Return the backbone of a config, with the random weights that training from scratch begins with.
 
     Every backbone maps video (B, 3, T, H, W) to a grid of features (B, t, h, w, D), which ``clip_tokens`` reduces to
-    those that a clip is classified on; it has its width D as ``dim`` and the pixels per cell of the grid as ``stride``.
+    those that a clip is classified on. It has its width D as ``dim``, the pixels per cell of the grid as ``stride`` and
+    the rate of stochastic depth of each of its residuals as ``drop_rates``; with any, both take ``residual_scales``.
     """
     return ViViT(config) if isinstance(config, ViViTConfig) else ResNet3D(config)
 

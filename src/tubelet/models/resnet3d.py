@@ -212,6 +212,9 @@ class BottleneckBlock(nn.Module):
 class ResNet3D(nn.Module):
     """Video to a grid of features: stem and four stages; each later stage halves the sides, and the time unless 2D."""
 
+    drop_rates: tuple[float, ...] = ()
+    """No residual is dropped (paper B trains all of them)."""
+
     def __init__(self, config: ResNet3DConfig) -> None:
         super().__init__()
         self.config = config

@@ -191,6 +191,8 @@ class ViViT(nn.Module):
         if config.aggregation not in ("spatial_only", "joint"):
             self.time_positions = nn.Parameter(torch.zeros(steps, dim))
             self.temporal = self._build_encoder(config.temporal_layers)
+        self.drop_rates = self.spatial.drop_rates + (self.temporal.drop_rates if self.temporal is not None else ())
+        """Stochastic depth of every residual, in the order they are computed."""
         self.time_class_token = nn.Parameter(torch.zeros(dim)) if config.aggregation == "frame_token" else None
         self.reset_parameters()
 
@@ -235,12 +237,13 @@ class ViViT(nn.Module):
         """Return t, h and w of the tokens of a clip."""
         return num_frames // self.config.tubelet, height // self.config.patch, width // self.config.patch
 
-    def forward(self, video: Tensor) -> Tensor:
+    def forward(self, video: Tensor, residual_scales: Tensor | None = None) -> Tensor:
         """Encode a batch of clips.
 
         Args:
             video: float (B, 3, T, H, W), normalised. T, H and W may differ from the config's (also non-square): the
                 position embeddings are then interpolated.
+            residual_scales: float (L, B), ``encoder.residual_scales`` of ``drop_rates``; None = nothing is dropped.
 
         Returns:
             Tokens z^L (B, t, h, w, D); with ``frame_token`` one for the whole clip, (B, 1, 1, 1, D).
@@ -248,15 +251,15 @@ class ViViT(nn.Module):
         Raises:
             ValueError: The shape is another, or not whole tubelets.
         """
-        return self._encode(video)[0]
+        return self._encode(video, residual_scales)[0]
 
-    def clip_tokens(self, video: Tensor) -> Tensor:
+    def clip_tokens(self, video: Tensor, residual_scales: Tensor | None = None) -> Tensor:
         """Encode a batch of clips into the tokens whose mean they are classified on (``pooling``): (B, t, h, w, D).
 
         With a class token these are the class tokens, (B, t, 1, 1, D), one for each row of the encoder; with
         ``normalised_mean`` the one normalised mean.
         """
-        grid, class_tokens = self._encode(video)
+        grid, class_tokens = self._encode(video, residual_scales)
         if class_tokens is not None:
             return class_tokens[:, :, None, None]
         if self.mean_norm is not None:
@@ -264,8 +267,10 @@ class ViViT(nn.Module):
             return normalised
         return grid
 
-    def _encode(self, video: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _encode(self, video: Tensor, scales: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the grid, and the class tokens (B, R, D) that it leaves beside it, R rows of the encoder."""
+        num_spatial = len(self.spatial.drop_rates)
+        spatial, temporal = (None, None) if scales is None else (scales[:num_spatial], scales[num_spatial:])
         grid: Tensor = self.embedding(video)
         b, t, h, w, d = grid.shape
         if self.config.aggregation == "joint":
@@ -275,7 +280,7 @@ class ViViT(nn.Module):
         class_tokens = None
         if self.class_token is not None:
             tokens = torch.cat([self.class_token.to(tokens.dtype).expand(b, tokens.shape[1], 1, d), tokens], dim=2)
-        tokens = self.spatial(tokens)  # rows are time steps, attention within a frame; or one row, the clip
+        tokens = self.spatial(tokens, spatial)  # rows are time steps, attention within a frame; or one row, the clip
         if self.class_token is not None:
             class_tokens, tokens = tokens[:, :, 0], tokens[:, :, 1:]
         if self.temporal is None:
@@ -284,13 +289,13 @@ class ViViT(nn.Module):
         if class_tokens is not None and self.time_class_token is not None:
             frames = (class_tokens + positions)[:, None]  # (B, 1, t, D): one row per clip
             first = self.time_class_token.to(frames.dtype).expand(b, 1, 1, d)
-            return self.temporal(torch.cat([first, frames], dim=2))[:, :, :1, None], None
+            return self.temporal(torch.cat([first, frames], dim=2), temporal)[:, :, :1, None], None
         if self.config.aggregation == "per_place":
             tokens = tokens.transpose(1, 2) + positions  # (B, P, t, D): rows are places
-            tokens = self.temporal(tokens).transpose(1, 2)
+            tokens = self.temporal(tokens, temporal).transpose(1, 2)
         else:
             frames = tokens.mean(dim=2)[:, None] + positions
-            tokens = tokens + self.temporal(frames).transpose(1, 2)
+            tokens = tokens + self.temporal(frames, temporal).transpose(1, 2)
         return tokens.reshape(b, t, h, w, d), None
 
 

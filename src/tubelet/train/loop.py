@@ -6,12 +6,12 @@ follow from (seed, k) alone. So a run that was killed goes on from its newest ch
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn.utils import clip_grad_norm_
 
 from tubelet.data.loader import batches
-from tubelet.data.mixture import sample_seed
 from tubelet.models.precision import default_autocast
 from tubelet.train.interrupt import RunInterruptedError, StopRequest, deferred_signals
 from tubelet.train.log import RunLog, StepReport
@@ -73,10 +73,10 @@ def train_step(session: Session, batch: ClipBatch, *, step: int, learning_rate: 
     """
     run, model, task = session.run, session.model, session.tasks[batch.task]
     model.train()
-    # Stochastic depth draws from torch's generator: one slot after those of the batch's samples.
-    torch.manual_seed(sample_seed(run.seed, step, run.batch_size))
+    network = partial(model, residual_scales=model.residual_scales(batch.seeds))
     with default_autocast(session.device):
-        mean_loss = task.losses(model, batch).mean()
+        losses = task.losses(network, batch)
+        mean_loss = losses.sum() / max(1, len(losses))
     loss = mean_loss.item()
     session.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(mean_loss * task.config.loss_weight)
