@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tubelet.data.dataset import ClipDataset
@@ -15,6 +16,8 @@ from tubelet.data.sources.detected_boxes import add_detected_boxes
 from tubelet.data.sources.proposals import read_proposals
 from tubelet.foreign_pickle import read_foreign_pickle
 from tubelet.labels import LabelSpace
+from tubelet.tasks import TaskConfig
+from tubelet.train.folder import data_hash, task_data_hash
 from tubelet.types import InputError, Preprocess
 
 SPACE = LabelSpace(name="two", names=("stand", "wave"), ids=(12, 69))
@@ -118,6 +121,34 @@ def test_a_second_time_replaces_the_first_and_another_folder_leaves_it(manifest:
     assert add_detected_boxes(manifest.root, [one]).counts["boxes_detected"] == 1
     everywhere = add_detected_boxes(manifest.root, [tmp_path / "found.csv"], only_keyframes=False)
     assert (everywhere.counts["boxes_detected"], "detected_off_keyframes" in everywhere.counts) == (7, False)
+
+
+def test_what_is_read_without_them_stays_byte_for_byte(manifest: Manifest, tmp_path: Path) -> None:
+    tables = [manifest.root / name for name in ("clips.parquet", "boxes.parquet", "keyframes.parquet")]
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tables}
+    assert manifest.boxes is not None
+    own, with_them = data_hash(manifest.root), data_hash(manifest.root, detected=True)
+    again = add_detected_boxes(manifest.root, [put(tmp_path / "found.csv", FOUND)])
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tables} == before
+    assert (data_hash(manifest.root), data_hash(manifest.root, detected=True) == with_them) == (own, False)
+    on_truth, on_found = (
+        TaskConfig(name="m", manifest=str(manifest.root), kind="localise", loss="sigmoid", eval_boxes=boxes)
+        for boxes in ("annotated", "detected")
+    )
+    assert (task_data_hash(on_truth), task_data_hash(on_found)) == (own, data_hash(manifest.root, detected=True))
+    assert again.read_tables(detected=False).boxes == manifest.boxes
+
+
+def test_a_manifest_of_version_2_has_them_among_the_annotated(manifest: Manifest, tmp_path: Path) -> None:
+    again = add_detected_boxes(manifest.root, [put(tmp_path / "found.csv", FOUND)])
+    rows = again.boxes
+    pq.write_table(rows, again.root / "boxes.parquet")
+    (again.root / "detected.parquet").unlink()
+    old = read_manifest(again.root)
+    assert old.boxes == rows
+    one = put(tmp_path / "one.csv", "a,0004,0.1,0.2,0.5,0.9,0.75\n")
+    new = add_detected_boxes(old.root, [one])
+    assert (new.boxes.num_rows, pq.read_table(new.root / "boxes.parquet").num_rows) == (4, 3)  # type: ignore[union-attr]
 
 
 def test_a_task_trains_on_them_with_the_labels_of_the_annotation(manifest: Manifest, tmp_path: Path) -> None:

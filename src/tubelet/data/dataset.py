@@ -92,12 +92,12 @@ class ClipDataset:
         label_iou: float = 0.9,
         cache: FrameCache | None = None,
     ) -> None:
-        tables = manifest.read_tables()
-        validate_manifest(manifest, tables)
         if boxes not in BOX_CHOICES:
             raise InputError(f"boxes={boxes!r} is not one of {', '.join(BOX_CHOICES)}")
         if not 0 < label_iou <= 1:
             raise InputError(f"label_iou must be in (0, 1], got {label_iou}")
+        tables = manifest.read_tables(detected=boxes != "annotated")
+        validate_manifest(manifest, tables)
         clips = clip_examples(tables.clips, split, where=manifest.root)
         self.name, self.split, self.kind = manifest.name, split, manifest.kind
         self.label_space, self.multi_label = manifest.label_space, manifest.multi_label
@@ -136,6 +136,12 @@ class ClipDataset:
     def preprocess(self) -> Preprocess:
         """Canvas, frames and rate of the samples."""
         return self._preprocess
+
+    @property
+    def mixes_clips(self) -> bool:
+        """Whether training mixes pairs of clips (mixup, CutMix)."""
+        batch = None if self._augment is None else self._augment.batch
+        return batch is not None and (batch.mixup > 0 or batch.cutmix > 0)
 
     def sample_id(self, index: int) -> str:
         """Return ``clip_id`` or ``video,pts_seconds``, the name of an example in messages and results."""

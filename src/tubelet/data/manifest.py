@@ -1,4 +1,4 @@
-"""The manifest: a folder with ``clips.parquet``, maybe ``boxes.parquet`` and ``keyframes.parquet``, ``manifest.json``.
+"""The manifest: a folder with ``clips.parquet``, ``manifest.json``, and for boxes up to three tables more.
 
 Every published format is converted to it once (``manifest_writer``); nothing after that knows the source. Messages
 count rows from 0.
@@ -17,8 +17,8 @@ from tubelet.data.validate import validate_tables
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
-VERSION = 2  # 2: clips have ``fps`` and no ``weight``; keyframes.parquet
-READABLE = (1, 2)
+VERSION = 3  # 2: clips have ``fps`` and no ``weight``; keyframes.parquet. 3: detected.parquet
+READABLE = (1, 2, 3)
 KINDS = ("classify", "localise")
 
 CLIPS_SCHEMA = pa.schema(
@@ -49,6 +49,9 @@ BOXES_SCHEMA = pa.schema(
 KEYFRAMES_SCHEMA = pa.schema([("clip_id", pa.string()), ("pts_seconds", pa.float64())])
 """Annotated instants at which nobody has a box: a model that finds somebody there is wrong."""
 DEFAULTS: dict[str, object] = {"fps": 0.0, "person_id": -1, "score": 1.0, "origin": "annotated"}
+DETECTED_TABLE = "detected.parquet"
+"""The rows of origin ``detected``, columns as in ``BOXES_SCHEMA``: a table of their own, so that what is trained on
+annotated boxes stays the same when a detector's are added. Up to version 2 they stood in boxes.parquet."""
 ADDED_LATER = ("fps",)
 """Columns that a manifest of an older version may lack."""
 
@@ -59,7 +62,7 @@ class Tables(NamedTuple):
     clips: pa.Table
     """Columns as in ``CLIPS_SCHEMA``."""
     boxes: pa.Table | None
-    """Columns as in ``BOXES_SCHEMA``; None where the manifest has none."""
+    """Annotated, then detected; columns as in ``BOXES_SCHEMA``; None where the manifest has none."""
     keyframes: pa.Table
     """Columns as in ``KEYFRAMES_SCHEMA``."""
 
@@ -90,22 +93,28 @@ class Manifest:
 
     @cached_property
     def boxes(self) -> pa.Table | None:
-        """The table of boxes, columns as in ``BOXES_SCHEMA``; None where the manifest has none."""
-        path = self.root / "boxes.parquet"
-        return _read_table(path, BOXES_SCHEMA) if self.kind == "localise" else None
+        """The table of boxes, annotated and then detected, as in ``BOXES_SCHEMA``; None where the manifest has none."""
+        return None if self.kind == "classify" else self._read_boxes(detected=True)
 
     @cached_property
     def keyframes(self) -> pa.Table:
         """The annotated keyframes without a box, columns as in ``KEYFRAMES_SCHEMA``; most sets have none."""
         return self._read_keyframes()
 
-    def read_tables(self) -> "Tables":
-        """Read the tables without keeping them: a data set needs them once, and 10^6 rows take 150 MB."""
-        return Tables(
-            _read_table(self.root / "clips.parquet", CLIPS_SCHEMA),
-            None if self.kind == "classify" else _read_table(self.root / "boxes.parquet", BOXES_SCHEMA),
-            self._read_keyframes(),
-        )
+    def read_tables(self, *, detected: bool = True) -> "Tables":
+        """Read the tables without keeping them: a data set needs them once, and 10^6 rows take 150 MB.
+
+        Args:
+            detected: Read detected boxes too.
+        """
+        boxes = None if self.kind == "classify" else self._read_boxes(detected=detected)
+        return Tables(_read_table(self.root / "clips.parquet", CLIPS_SCHEMA), boxes, self._read_keyframes())
+
+    def _read_boxes(self, *, detected: bool) -> pa.Table:
+        annotated = _read_table(self.root / "boxes.parquet", BOXES_SCHEMA)
+        if not detected or not (self.root / DETECTED_TABLE).exists():
+            return annotated
+        return pa.concat_tables([annotated, _read_table(self.root / DETECTED_TABLE, BOXES_SCHEMA)])
 
     def _read_keyframes(self) -> pa.Table:
         path = self.root / "keyframes.parquet"
@@ -147,6 +156,8 @@ def read_manifest(folder: str | Path) -> Manifest:
     _check_columns(folder / "clips.parquet", CLIPS_SCHEMA)
     if manifest.kind == "localise":
         _check_columns(folder / "boxes.parquet", BOXES_SCHEMA)
+        if (folder / DETECTED_TABLE).exists():
+            _check_columns(folder / DETECTED_TABLE, BOXES_SCHEMA)
     return manifest
 
 

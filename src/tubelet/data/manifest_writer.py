@@ -3,21 +3,25 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tubelet.data.manifest import (
     BOXES_SCHEMA,
     CLIPS_SCHEMA,
     DEFAULTS,
+    DETECTED_TABLE,
     KEYFRAMES_SCHEMA,
     KINDS,
     VERSION,
     Manifest,
     read_manifest,
+    validate_manifest,
 )
 from tubelet.data.validate import validate_tables
 from tubelet.labels import LabelSpace
@@ -77,6 +81,12 @@ def write_manifest(
         multi_label=multi_label,
         label_space=label_space,
     )
+    counts = _count(tables["clips"], tables.get("boxes"))
+    if boxes is not None:
+        found = pc.equal(tables["boxes"].column("origin"), "detected")
+        if pc.any(found).as_py():
+            tables["detected"] = tables["boxes"].filter(found)
+            tables["boxes"] = tables["boxes"].filter(pc.invert(found))
     header = {
         "version": VERSION,
         "name": name,
@@ -86,22 +96,101 @@ def write_manifest(
         "media_root": str(media_root),
         "licence": licence,
         "source": source,
-        "counts": dict(extra_counts or {}) | _count(tables["clips"], tables.get("boxes")),
+        "counts": dict(extra_counts or {}) | counts,
     }
     _publish(folder, header, tables)
     return read_manifest(folder)
 
 
-def _publish(folder: Path, header: dict[str, Any], tables: dict[str, pa.Table]) -> None:
-    """Write everything under temporary names, then rename; the header last."""
+def rewrite_manifest(
+    old: Manifest,
+    out: Path,
+    *,
+    clips: pa.Table | None = None,
+    boxes: pa.Table | None = None,
+    keyframes: pa.Table | None = None,
+    media_root: str | None = None,
+    extra_counts: Mapping[str, int],
+) -> Manifest:
+    """Write a manifest anew with other tables; what is not given stays as it is, ``counts`` too.
+
+    Args:
+        old: The manifest.
+        out: Folder of the new one; may be the same.
+        clips: Other clips.
+        boxes: Other boxes.
+        keyframes: Other keyframes without a box.
+        media_root: Another folder of videos, relative to ``out``.
+        extra_counts: Added to the old one's counts.
+
+    Raises:
+        InputError: As ``write_manifest``.
+    """
+    splits = {f"clips_{split}" for split in old.clips.column("split").unique().to_pylist()}  # counted anew
+    counts = {key: number for key, number in old.counts.items() if key not in splits}
+    stored = str(json.loads((old.root / "manifest.json").read_text())["media_root"])
+    return write_manifest(
+        out,
+        name=old.name,
+        kind=old.kind,
+        multi_label=old.multi_label,
+        label_space=old.label_space,
+        media_root=media_root or (stored if Path(out).absolute() == old.root else old.media_root),
+        licence=old.licence,
+        source=old.source,
+        clips=old.clips if clips is None else clips,
+        boxes=old.boxes if boxes is None else boxes,
+        keyframes=old.keyframes if keyframes is None and old.kind == "localise" else keyframes,
+        extra_counts=counts | dict(extra_counts),
+    )
+
+
+def replace_detected(
+    old: Manifest, detected: pa.Table, *, out: Path | None, extra_counts: Mapping[str, int]
+) -> Manifest:
+    """Give a manifest other detected boxes; its other tables stay as they are, in place byte for byte.
+
+    Args:
+        old: A manifest with boxes.
+        detected: Rows as in ``BOXES_SCHEMA``, of origin ``detected``.
+        out: Folder of the new manifest; None = the same folder.
+        extra_counts: Take the place of the counts about earlier ones.
+
+    Raises:
+        InputError: As ``write_manifest``; nothing is changed then.
+    """
+    stale = [key for key in old.counts if key.startswith("detected_")]
+    old = replace(old, counts={key: number for key, number in old.counts.items() if key not in stale})
+    there = old.read_tables(detected=False)
+    assert there.boxes is not None
+    annotated = there.boxes.filter(pc.equal(there.boxes.column("origin"), "annotated"))
+    every = pa.concat_tables([annotated, detected.select(BOXES_SCHEMA.names).cast(BOXES_SCHEMA)])
+    mixed = annotated.num_rows != there.boxes.num_rows  # as up to version 2
+    if mixed or not (out is None or Path(out).absolute() == old.root):
+        return rewrite_manifest(old, out or old.root, boxes=every, extra_counts=extra_counts)
+    validate_manifest(old, there._replace(boxes=every))
+    header = json.loads((old.root / "manifest.json").read_text())
+    header |= {"version": VERSION, "counts": old.counts | dict(extra_counts) | _count(there.clips, every)}
+    _publish(old.root, header, {"detected": every.slice(annotated.num_rows)}, replaced=())
+    return read_manifest(old.root)
+
+
+def _publish(
+    folder: Path,
+    header: dict[str, Any],
+    tables: dict[str, pa.Table],
+    *,
+    replaced: Sequence[str] = ("manifest.json", "boxes.parquet", "keyframes.parquet", DETECTED_TABLE),
+) -> None:
+    """Write everything under temporary names, then rename, the header last; what is ``replaced`` goes before."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = {key: folder / f".{key}.{os.getpid()}.tmp" for key in (*tables, "manifest")}
     try:
         for key, table in tables.items():
             pq.write_table(table, temporary[key], compression="zstd")
         temporary["manifest"].write_text(json.dumps(header, indent=1) + "\n")
-        for stale in ("manifest.json", "boxes.parquet", "keyframes.parquet"):
-            (folder / stale).unlink(missing_ok=True)
+        for name in replaced:
+            (folder / name).unlink(missing_ok=True)
         for key in tables:
             temporary[key].replace(folder / f"{key}.parquet")
         temporary["manifest"].replace(folder / "manifest.json")

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from tubelet.data.manifest import Manifest
-from tubelet.data.manifest_writer import write_manifest
+from tubelet.data.manifest_writer import rewrite_manifest
 from tubelet.records import write_json
 from tubelet.types import InputError
 from tubelet.video.media import Media, resolve_media
@@ -58,20 +58,7 @@ def shard_manifest(manifest: Manifest, out: Path, *, shard_bytes: int = 2**30) -
         number, first = number + 1, last
     column = pa.array([cells[video] for video in manifest.clips.column("video").to_pylist()], type=pa.string())
     clips = manifest.clips.set_column(manifest.clips.schema.get_field_index("video"), "video", column)
-    return write_manifest(
-        out,
-        name=manifest.name,
-        kind=manifest.kind,
-        multi_label=manifest.multi_label,
-        label_space=manifest.label_space,
-        media_root=SHARDS,
-        licence=manifest.licence,
-        source=manifest.source,
-        clips=clips,
-        boxes=manifest.boxes,
-        keyframes=manifest.keyframes if manifest.kind == "localise" else None,
-        extra_counts=manifest.counts | {"shards": number},
-    )
+    return rewrite_manifest(manifest, out, clips=clips, media_root=SHARDS, extra_counts={"shards": number})
 
 
 def _whole_file(manifest: Manifest, video: str) -> Media:

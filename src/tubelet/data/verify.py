@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tubelet.data.manifest import Manifest
-from tubelet.data.manifest_writer import write_manifest
+from tubelet.data.manifest_writer import rewrite_manifest
 from tubelet.records import write_json
 from tubelet.types import InputError, VideoError
 from tubelet.video.decode import iter_frames
@@ -161,22 +161,13 @@ def write_clean(manifest: Manifest, report: Report, out: Path) -> Manifest:
         return table.filter(pc.invert(pc.is_in(table.column("clip_id"), value_set=bad)))
 
     removed = {f"clips_{problem}_removed": number for problem, number in report.counts.items()}
-    clips = kept(manifest.clips)
-    splits = {f"clips_{split}" for split in manifest.clips.column("split").unique().to_pylist()}
-    recounted = {"clips", "videos", "boxes", "keyframes"} | splits
-    return write_manifest(
+    return rewrite_manifest(
+        manifest,
         out,
-        name=manifest.name,
-        kind=manifest.kind,
-        multi_label=manifest.multi_label,
-        label_space=manifest.label_space,
-        media_root=manifest.media_root,
-        licence=manifest.licence,
-        source=manifest.source,
-        clips=clips,
+        clips=kept(manifest.clips),
         boxes=None if manifest.boxes is None else kept(manifest.boxes),
         keyframes=kept(manifest.keyframes) if manifest.kind == "localise" else None,
-        extra_counts={k: v for k, v in manifest.counts.items() if k not in recounted} | removed,
+        extra_counts=removed,
     )
 
 

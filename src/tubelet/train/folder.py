@@ -13,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tubelet.data.manifest import DETECTED_TABLE
 from tubelet.models.saved import META_FILE, model_meta, read_meta
 from tubelet.records import first_difference, read_json, write_json
-from tubelet.tasks import Task
+from tubelet.tasks import Task, TaskConfig
 from tubelet.train.config import RunConfig, deciding_options
 from tubelet.types import InputError
 
@@ -51,22 +52,33 @@ def check_same_run(run: RunConfig, out: Path) -> None:
     if difference := first_difference(deciding_options(there), deciding_options(run.to_json())):
         raise InputError(f"{out}: holds another run, which differs in {difference}; give another --out")
     for task in run.tasks:
-        if meta.get("data", {}).get(task.name) != data_hash(Path(task.manifest)):
+        if meta.get("data", {}).get(task.name) != task_data_hash(task):
             raise InputError(
                 f"{out}: the data in {task.manifest} (task {task.name}) is not what it was when this run began; "
                 "give another --out"
             )
 
 
-def data_hash(manifest: Path) -> str:
+def task_data_hash(task: TaskConfig) -> str:
+    """Return the ``data_hash`` of what a task reads: detected boxes count where it trains or scores on them."""
+    return data_hash(Path(task.manifest), detected={task.boxes, task.eval_boxes} != {"annotated"})
+
+
+def data_hash(manifest: Path, *, detected: bool = False) -> str:
     """Return a SHA-256 of what a manifest folder says: its label space, and its tables byte for byte.
 
     Where its videos lie and who made it do not count; nor does what the videos show, which takes reading all of them.
+
+    Args:
+        manifest: The folder.
+        detected: Take its table of detected boxes too.
     """
     # As the file has it: what another version of this program reads into it must not look like other data.
     space = read_json(manifest / "manifest.json")["label_space"]
     digest = hashlib.sha256(json.dumps(space, sort_keys=True).encode())
     for table in sorted(manifest.glob(MANIFEST_TABLES)):
+        if table.name == DETECTED_TABLE and not detected:
+            continue
         with table.open("rb") as file:
             digest.update(table.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -15,7 +15,7 @@ from tubelet.models.saved import MODEL_FILE, load_backbone, read_meta
 from tubelet.tasks import Task, build_task
 from tubelet.train.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from tubelet.train.config import RunConfig
-from tubelet.train.folder import data_hash, write_run_meta
+from tubelet.train.folder import task_data_hash, write_run_meta
 from tubelet.train.optim import build_optimizer, warmup_steps
 from tubelet.types import ClipBatch, InputError
 
@@ -122,7 +122,7 @@ def open_session(run: RunConfig, out: Path, *, device: str | None = None) -> Ses
         out=out,
         device=place,
         tasks=tasks,
-        data={config.name: data_hash(Path(config.manifest)) for config in run.tasks},
+        data={config.name: task_data_hash(config) for config in run.tasks},
         datasets=datasets,
         mixture=mixture,
         model=model,

@@ -8,7 +8,6 @@ Quirks: thresholds belong to the task, not to the file (paper A: 0.8 on AVA in t
 LFB 0.9 and 0.85); PySlowFast keys on whole seconds, so that instants of AVA-Kinetics fall together: not here.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,8 @@ import pyarrow.compute as pc
 
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.ava_table import AvaTable
-from tubelet.data.manifest import BOXES_SCHEMA, Manifest, read_manifest
-from tubelet.data.manifest_writer import write_manifest
+from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.data.manifest_writer import replace_detected
 from tubelet.data.sources.boxed_videos import CORNERS, NO_LABEL, join_actions, leave_out, rows_table
 from tubelet.data.sources.media_folder import without_suffix
 from tubelet.data.sources.proposals import read_proposals
@@ -44,9 +43,10 @@ def add_detected_boxes(
 ) -> Manifest:
     """Put detected person boxes beside a manifest's annotated ones; earlier detected boxes are replaced.
 
-    A detected box keeps the labels its file gives it; one without takes those of the annotated box it overlaps when a
-    task asks for detected boxes (``TaskConfig.label_iou``). Counted in the manifest's ``counts``: boxes of unknown
-    videos, of zero area, cut to the frame, off the keyframes, outside their video, labels outside the label space.
+    They lie in a table of their own, so runs begun on the annotated boxes go on. A detected box keeps the labels its
+    file gives it; one without takes those of the annotated box it overlaps when a task asks for detected boxes
+    (``TaskConfig.label_iou``). Counted in the manifest's ``counts``: boxes of unknown videos, of zero area, cut to the
+    frame, off the keyframes, outside their video, labels outside the label space.
 
     Args:
         manifest: Folder of a manifest with boxes.
@@ -76,8 +76,7 @@ def add_detected_boxes(
     found = table.append_column("origin", pa.repeat("detected", table.num_rows))
     counts["detected_repeated"] = counts.pop("rows_repeated")
     counts["boxes_detected"] = found.num_rows
-    every = pa.concat_tables([_annotated(old), found.select(BOXES_SCHEMA.names).cast(BOXES_SCHEMA)])
-    return _rewritten(old, every, counts, out)
+    return replace_detected(old, found, out=out, extra_counts=counts)
 
 
 def _rows(path: Path, manifest: Manifest, counts: dict[str, int]) -> pa.Table:
@@ -204,22 +203,3 @@ def _splits(manifest: Manifest) -> np.ndarray:
 
 def _add(counts: dict[str, int], what: str, number: int) -> None:
     counts[what] = counts.get(what, 0) + number
-
-
-def _rewritten(old: Manifest, boxes: pa.Table, counts: dict[str, int], out: Path | None) -> Manifest:
-    folder = old.root if out is None else Path(out)
-    stored = str(json.loads((old.root / "manifest.json").read_text())["media_root"])
-    return write_manifest(
-        folder,
-        name=old.name,
-        kind=old.kind,
-        multi_label=old.multi_label,
-        label_space=old.label_space,
-        media_root=stored if folder.absolute() == old.root else old.media_root,
-        licence=old.licence,
-        source=old.source,
-        clips=old.clips,
-        boxes=boxes,
-        keyframes=old.keyframes,
-        extra_counts={k: n for k, n in old.counts.items() if not k.startswith("detected_")} | counts,
-    )
