@@ -66,7 +66,7 @@ def clips_per_second(dataset: ClipDataset, num_workers: int, seed: int) -> float
     loader = batches({"bench": dataset}, plan, num_workers=num_workers, seed=seed, prefetch_bytes=2**26)
     next(loader)
     began = time.perf_counter()
-    number = sum(len(batch.sample_ids) for _, batch in loader)
+    number = sum(len(batch.sample_ids) for _, (batch,) in loader)
     return number / (time.perf_counter() - began)
 
 

@@ -251,6 +251,8 @@ class ClipBatch:
     """Samples that belong to the batch and could not be made; nothing stands for them."""
     seeds: tuple[int, ...] = ()
     """``ClipSample.seed`` of each."""
+    slots: tuple[int, ...] = ()
+    """Place of each in its step's global batch, ascending; in training only."""
 
     def __post_init__(self) -> None:
         _check_shape("ClipBatch.video", self.video, (len(self.sample_ids), 3, None, None, None))

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ import torch
 from deadly import DeadlyCache
 from numbered_video import write_numbered
 
+from tubelet.data import loader as loader_module
 from tubelet.data.dataset import Augment, ClipDataset
-from tubelet.data.loader import Skips, batches, collate, evaluation_batches
+from tubelet.data.loader import check_skips, collate, evaluation_batches
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.mixture import Mixture, sample_seed
 from tubelet.labels import LabelSpace
@@ -73,6 +76,13 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClipDataset]:
 
 def mixture(sets: dict[str, ClipDataset], num_steps: int = 12) -> Mixture:
     return Mixture({k: len(v) for k, v in sets.items()}, batch_size=3, num_steps=num_steps, seed=2)
+
+
+def batches(*arguments: Any, **options: Any) -> Iterator[tuple[int, ClipBatch]]:
+    """Steps of a single part."""
+    with closing(loader_module.batches(*arguments, **options)) as steps:  # type: ignore[type-var]
+        for step, (batch,) in steps:
+            yield step, batch
 
 
 def same(a: ClipBatch, b: ClipBatch) -> bool:
@@ -199,8 +209,7 @@ import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits that it is ignored
 sys.path[:0] = [{tests!r}, {here!r}]
-from test_loader import make_sets, mixture
-from tubelet.data.loader import batches
+from test_loader import batches, make_sets, mixture
 if __name__ == "__main__":
     sets = make_sets(Path({root!r}))
     try:
@@ -314,27 +323,30 @@ def test_skipped_samples_leave_the_others_as_they_are(tmp_path: Path, caplog: py
         assert "b.mp4" in caplog.text or "worker process ended" in caplog.text
 
 
-def test_a_batch_with_nothing_left_is_an_error(tmp_path: Path) -> None:
-    sets = deadly_sets(tmp_path, broken=("a.mp4", "b.mp4"))
-    with pytest.raises(VideoError, match=r"[ab]\.mp4: step 1 has no sample left; the last: sample \S+: broken for"):
-        next(batches(sets, mixture(sets), seed=9, on_error="skip"))
+def test_a_share_with_nothing_left_is_an_empty_batch(tmp_path: Path) -> None:
+    for num_workers in (0, 2):
+        sets = deadly_sets(tmp_path, broken=("a.mp4", "b.mp4"))
+        seen = set()
+        for _, batch in batches(sets, mixture(sets), num_workers=num_workers, seed=9, on_error="skip"):
+            assert (batch.sample_ids, batch.slots, len(batch.skipped_ids)) == ((), (), 3)
+            assert (tuple(batch.video.shape), tuple(batch.targets.shape)) == ((0, 3, 4, 48, 48), (0, 3))
+            assert (batch.boxes is None) == (batch.task == "classify")
+            seen.add(batch.task)
+        assert seen == {"classify", "localise"}
 
 
-def test_skipping_stops_above_a_share(caplog: pytest.LogCaptureFixture) -> None:
-    """11 of the first 1000 or fewer are more than 1 %; later it is 1 % of all."""
-    bad = [("x", VideoError("x.mp4", "broken"))]
-    skips = Skips(on_error="skip")
+def test_skipping_stops_above_a_share() -> None:
+    """11 of the first 1000 or fewer are more than 1 %; later it is 1 % of all. A step must have a sample left."""
+    check_skips(0, num_used=4, num_skipped=0, run_used=1, run_skipped=50)  # told when it happened
     for step in range(10):
-        skips.check(step, bad, 4)
-    assert [message.split(":")[0] for message in caplog.messages] == [f"step {number}" for number in range(1, 11)]
-    with pytest.raises(
-        VideoError, match=r"x\.mp4: 11 of 44 samples could not be read, more than 1%; the last: sample x"
-    ):
-        skips.check(10, bad, 4)
-    later = Skips(on_error="skip", num_seen=4996, num_skipped=49)
-    later.check(0, bad, 4)
-    with pytest.raises(VideoError, match="51 of 5004"):
-        later.check(1, bad, 4)
+        check_skips(step, num_used=3, num_skipped=1, run_used=3 * step, run_skipped=step + 1)
+    with pytest.raises(InputError, match="step 11: 11 of 44 samples could not be read, more than 1%; the warnings"):
+        check_skips(10, num_used=3, num_skipped=1, run_used=33, run_skipped=11)
+    check_skips(0, num_used=3, num_skipped=1, run_used=4950, run_skipped=50)
+    with pytest.raises(InputError, match="51 of 5004"):
+        check_skips(0, num_used=3, num_skipped=1, run_used=4953, run_skipped=51)
+    with pytest.raises(InputError, match="step 3 has no sample left, all 4 could not be read; the warnings"):
+        check_skips(2, num_used=0, num_skipped=4, run_used=9000, run_skipped=4)
 
 
 def test_prefetch_is_bounded_in_bytes(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def test_training_on_shards_is_training_on_files(manifest: Manifest, tmp_path: P
         for root in ("plain", "moved")
     }
     plan = Mixture({"t": 8}, batch_size=3, num_steps=8, seed=1)
-    plain = dict(batches({"t": sets["plain"]}, plan, seed=5))
-    for step, batch in batches({"t": sets["moved"]}, plan, seed=5, start_step=3, num_workers=2):
+    plain = {step: batch for step, (batch,) in batches({"t": sets["plain"]}, plan, seed=5)}
+    for step, (batch,) in batches({"t": sets["moved"]}, plan, seed=5, start_step=3, num_workers=2):
         assert batch.sample_ids == plain[step].sample_ids
         assert torch.equal(batch.video, plain[step].video)
 

@@ -7,9 +7,9 @@ its worker is known by name. They hold no tables: each order brings the rows it 
 import logging
 import math
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 OnError = Literal["raise", "skip"]
 MAX_SKIPPED_SHARE = 0.01
-"""With ``on_error="skip"`` a run stops when more than this share of its samples, or of the first ``SHARE_FLOOR`` while
-it has had fewer, could not be read: then the data is wrong and not a video in it."""
+"""``check_skips``: a run stops when more than this share of its samples, or of the first ``SHARE_FLOOR`` while it has
+had fewer, could not be read: then the data is wrong and not a video in it."""
 SHARE_FLOOR = 1000
 PREFETCH_BYTES = 512 * 2**20
 MAX_AHEAD = 100
@@ -42,15 +42,20 @@ WORKER_MODULES = ("tubelet.data.handover",)
 class Wanted:
     """What a batch is to be made of."""
 
+    step: int
     task: str
     indices: Sequence[int]
     make: Sequence[MakeSample]
     """How each sample is made; sent to workers."""
     frame_hw: tuple[int, int]
     """Height and width of the samples."""
+    slots: tuple[int, ...] = ()
+    """Place of each sample in the step's global batch; in training only."""
+    ends_step: bool = True
+    """No other batch of this step follows."""
 
 
-def collate(task: str, samples: Sequence[ClipSample], skipped_ids: tuple[str, ...] = ()) -> ClipBatch:
+def collate(task: str, samples: Sequence[ClipSample]) -> ClipBatch:
     """Stack samples of one task into a batch; frames (T, 3, S, S) become video (B, 3, T, S, S)."""
     if not samples:
         raise ValueError("a batch needs at least one sample")
@@ -58,7 +63,7 @@ def collate(task: str, samples: Sequence[ClipSample], skipped_ids: tuple[str, ..
     video = torch.empty((len(samples), channels, num_frames, height, width), dtype=torch.uint8)
     for place, sample in zip(video, samples, strict=True):
         place_sample(sample, place)
-    return _batch(task, video, samples, skipped_ids)
+    return _batch(task, video, samples)
 
 
 def batches(
@@ -69,41 +74,65 @@ def batches(
     num_workers: int = 0,
     seed: int,
     on_error: OnError = "raise",
+    rank: int = 0,
+    world_size: int = 1,
     prefetch_bytes: int = PREFETCH_BYTES,
-) -> Iterator[tuple[int, ClipBatch]]:
-    """Yield ``(step, batch)`` from ``start_step`` to the end of the mixture.
+) -> Iterator[tuple[int, tuple[ClipBatch, ...]]]:
+    """Yield ``(step, batches)`` from ``start_step`` to the end of the mixture: this process's share of every part.
 
-    Batch ``step`` depends on (seed, step) alone.
+    The batches of a step depend on (seed, step) alone; those of all processes together are the same for any
+    ``world_size``. A batch may be empty: where a small part of a ``mixed`` step has fewer samples than there are
+    processes, and where none of a share can be made.
 
     Args:
         datasets: The data set of each task of the mixture.
-        mixture: Which task and samples a step takes.
+        mixture: Which tasks and samples a step takes.
         start_step: First step.
         num_workers: Processes that read ahead; 0 = read here.
         seed: Of the augmentation.
         on_error: ``raise``: a sample that cannot be made ends the run. ``skip``: its batch is short of it, the others
-            of the batch stay what they are; it is logged and named in ``ClipBatch.skipped_ids``. The run still ends
-            where a batch is left with nothing, or where more than ``MAX_SKIPPED_SHARE`` of its samples were skipped.
+            of the batch stay what they are; it is logged and named in ``ClipBatch.skipped_ids``. ``check_skips`` says
+            when that is too much.
+        rank: Number of this training process, 0..world_size-1.
+        world_size: Training processes.
         prefetch_bytes: Room for the frames of batches that are being made or wait to be used; one batch always has it.
 
     Raises:
         VideoError: A sample's video cannot be read; the message names the sample.
         WorkerError: A sample killed every worker that tried it, or took too long; named as well.
-        InputError: Another mistake of the data; or sizes of the mixture that are not the data sets'.
+        InputError: Another mistake of the data; or sizes of the mixture that are not the data sets'; or a batch that
+            does not divide by the processes.
     """
     sizes = {task: len(dataset) for task, dataset in datasets.items()}
     if sizes != mixture.sizes:
         raise InputError(f"the mixture was made for sets of {mixture.sizes}, the data sets have {sizes}")
+    if mixture.batch_size % world_size:
+        raise InputError(
+            f"batch_size is {mixture.batch_size}, expected a multiple of the {world_size} processes that share a batch"
+        )
 
-    def wanted(step: int) -> Wanted:
-        indices = mixture.indices(step)
-        seeds = [sample_seed(seed, step, slot) for slot in range(len(indices))]
-        make = [partial(ClipDataset.sample, seed=number) for number in seeds]
-        task = mixture.task_at(step)
-        return Wanted(task=task, indices=indices, make=make, frame_hw=datasets[task].view_hw("centre"))
+    def orders() -> Iterator[Wanted]:
+        for step in range(start_step, mixture.num_steps):
+            parts = mixture.parts(step)
+            for number, part in enumerate(parts, start=1):
+                dataset = datasets[part.task]
+                share = part.share(rank, world_size, in_pairs=dataset.mixes_clips)
+                yield Wanted(
+                    step=step,
+                    task=part.task,
+                    indices=share.indices,
+                    make=[partial(ClipDataset.sample, seed=sample_seed(seed, step, slot)) for slot in share.slots],
+                    frame_hw=dataset.view_hw("centre"),
+                    slots=share.slots,
+                    ends_step=number == len(parts),
+                )
 
-    steps = range(start_step, mixture.num_steps)
-    yield from _load(datasets, wanted, steps, num_workers, prefetch_bytes, Skips(on_error=on_error))
+    found: list[ClipBatch] = []
+    for wanted, batch in _load(datasets, orders(), num_workers, prefetch_bytes, on_error):
+        found.append(batch)
+        if wanted.ends_step:
+            yield wanted.step, tuple(found)
+            found = []
 
 
 def evaluation_batches(
@@ -127,133 +156,122 @@ def evaluation_batches(
     make = partial(ClipDataset.view, view=view, num_views=num_views, crop=crop, crops=crops)
     frame_hw = dataset.view_hw(crops)
 
-    def wanted(step: int) -> Wanted:
-        indices = range(step * batch_size, min((step + 1) * batch_size, len(dataset)))
-        return Wanted(task=task, indices=indices, make=[make] * len(indices), frame_hw=frame_hw)
+    def orders() -> Iterator[Wanted]:
+        for number, first in enumerate(range(0, len(dataset), batch_size)):
+            indices = range(first, min(first + batch_size, len(dataset)))
+            yield Wanted(step=number, task=task, indices=indices, make=[make] * len(indices), frame_hw=frame_hw)
 
     # Never "skip": a score over the examples that could be read is not the score of the set.
-    steps = range(-(-len(dataset) // batch_size))
-    for _, batch in _load({task: dataset}, wanted, steps, num_workers, prefetch_bytes, Skips(on_error="raise")):
+    for _, batch in _load({task: dataset}, orders(), num_workers, prefetch_bytes, "raise"):
         yield batch
 
 
-@dataclass(kw_only=True, slots=True)
-class Skips:
-    """What could not be made so far, and when that is too much."""
+def check_skips(step: int, *, num_used: int, num_skipped: int, run_used: int, run_skipped: int) -> None:
+    """Raise when too much of a step or of a run could not be read.
 
-    on_error: OnError
-    num_seen: int = 0
-    num_skipped: int = 0
+    Args:
+        step: Steps done before it.
+        num_used: Samples of the step, of all its parts and all processes together.
+        num_skipped: Those that could not be made, likewise.
+        run_used: Samples of the run so far, this step's included.
+        run_skipped: Likewise.
 
-    def check(self, step: int, errors: Sequence[tuple[str, InputError]], num_wanted: int) -> None:
-        """Note a step's batch; raise for the first of its ``errors`` (sample id, error) unless they may be skipped."""
-        number = step + 1  # of the step in messages, as in ``metrics.jsonl``
-        self.num_seen += num_wanted
-        self.num_skipped += len(errors)
-        for sample_id, error in errors:
-            if self.on_error == "raise":
-                raise _named(error, sample_id)
-            logger.warning("step %d: left out: %s", number, _named(error, sample_id))
-        if not errors:
-            return
-        sample_id, error = errors[-1]
-        if len(errors) == num_wanted:
-            raise _named(error, sample_id, f"step {number} has no sample left; the last: ")
-        if self.num_skipped > MAX_SKIPPED_SHARE * max(self.num_seen, SHARE_FLOOR):
-            share = (
-                f"{self.num_skipped} of {self.num_seen} samples could not be read, more than {MAX_SKIPPED_SHARE:.0%}"
-            )
-            raise _named(error, sample_id, f"{share}; the last: ")
+    Raises:
+        InputError: The step has no sample left, or more than ``MAX_SKIPPED_SHARE`` of the run's were left out.
+    """
+    if num_skipped == 0:
+        return
+    told = "the warnings before this name them"
+    if num_used == 0:
+        raise InputError(f"step {step + 1} has no sample left, all {num_skipped} could not be read; {told}")
+    if run_skipped > MAX_SKIPPED_SHARE * max(run_used + run_skipped, SHARE_FLOOR):
+        share = f"{run_skipped} of {run_used + run_skipped} samples could not be read"
+        raise InputError(f"step {step + 1}: {share}, more than {MAX_SKIPPED_SHARE:.0%}; {told}")
 
 
-def _named(error: InputError, sample_id: str, before: str = "") -> InputError:
+def _named(error: InputError, sample_id: str) -> InputError:
     if isinstance(error, VideoError):
-        return VideoError(error.path, f"{before}sample {sample_id}: {error.reason}", error.pts_seconds)
-    return type(error)(f"{before}sample {sample_id}: {error}")
+        return VideoError(error.path, f"sample {sample_id}: {error.reason}", error.pts_seconds)
+    return type(error)(f"sample {sample_id}: {error}")
 
 
 def _load(
     datasets: Mapping[str, ClipDataset],
-    wanted: Callable[[int], Wanted],
-    steps: range,
+    orders: Iterator[Wanted],
     num_workers: int,
     prefetch_bytes: int,
-    skips: Skips,
-) -> Iterator[tuple[int, ClipBatch]]:
+    on_error: OnError,
+) -> Iterator[tuple[Wanted, ClipBatch]]:
     if num_workers == 0:
-        made = (_made_here(datasets, wanted(step), step) for step in steps)
-        yield from ((p.step, _finished(p, datasets, skips)) for p in made)
+        made = (_made_here(datasets[wanted.task], wanted) for wanted in orders)
+        yield from ((p.wanted, _finished(p, datasets[p.wanted.task], on_error)) for p in made)
         return
     setup = {task: dataset.holding(dataset.example(0)) for task, dataset in datasets.items()}
     with (
         WorkerPool(num_workers, setup=setup, modules=WORKER_MODULES, call_seconds=SAMPLE_SECONDS) as pool,
-        closing(_ordered(pool, datasets, wanted, steps, prefetch_bytes)) as ordered,
+        closing(_ordered(pool, datasets, orders, prefetch_bytes)) as ordered,
     ):
         for pending in ordered:
-            yield pending.step, _finished(pending, datasets, skips)
+            yield pending.wanted, _finished(pending, datasets[pending.wanted.task], on_error)
 
 
 @dataclass(kw_only=True, slots=True)
 class _Pending:
     """A batch in the making."""
 
-    step: int
     wanted: Wanted
     shared: SharedVideo | None
     """Where workers put the frames."""
-    parts: dict[int, Any] = field(default_factory=dict)
-    """By slot: a sample, or what ``make_sample`` returns."""
+    made: dict[int, Any] = field(default_factory=dict)
+    """By place in the batch: a sample, or what ``make_sample`` returns."""
     errors: dict[int, InputError] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        return len(self.parts) + len(self.errors) == len(self.wanted.indices)
+        return len(self.made) + len(self.errors) == len(self.wanted.indices)
 
 
-def _made_here(datasets: Mapping[str, ClipDataset], wanted: Wanted, step: int) -> _Pending:
-    pending = _Pending(step=step, wanted=wanted, shared=None)
-    for slot, (index, make) in enumerate(zip(wanted.indices, wanted.make, strict=True)):
+def _made_here(dataset: ClipDataset, wanted: Wanted) -> _Pending:
+    pending = _Pending(wanted=wanted, shared=None)
+    for place, (index, make) in enumerate(zip(wanted.indices, wanted.make, strict=True)):
         try:
-            pending.parts[slot] = make(datasets[wanted.task], index)
+            pending.made[place] = make(dataset, index)
         except InputError as error:
-            pending.errors[slot] = error
+            pending.errors[place] = error
     return pending
 
 
 def _ordered(
-    pool: WorkerPool,
-    datasets: Mapping[str, ClipDataset],
-    wanted: Callable[[int], Wanted],
-    steps: range,
-    prefetch_bytes: int,
+    pool: WorkerPool, datasets: Mapping[str, ClipDataset], orders: Iterator[Wanted], prefetch_bytes: int
 ) -> Generator[_Pending, None, None]:
     """Yield complete batches in order; order more of them while there is room."""
     window: dict[int, _Pending] = {}
-    ahead = steps.start
-    taken = 0
+    number = ahead = taken = 0
+    upcoming = next(orders, None)
     try:
-        for step in steps:
+        while upcoming is not None or window:
             # A few batches at a time, so that the first does not wait until the last is ordered.
-            limit = min(ahead + ORDERS_PER_STEP, step + MAX_AHEAD, steps.stop)
-            while ahead < limit:
-                plan = wanted(ahead)
-                num_bytes = len(plan.indices) * math.prod(_sample_shape(datasets[plan.task], plan))
+            limit = min(ahead + ORDERS_PER_STEP, number + MAX_AHEAD)
+            while upcoming is not None and ahead < limit:
+                num_bytes = len(upcoming.indices) * math.prod(_sample_shape(datasets[upcoming.task], upcoming))
                 if window and taken + num_bytes > prefetch_bytes:
                     break
                 taken += num_bytes
-                window[ahead] = _submit(pool, datasets[plan.task], plan, ahead)
+                window[ahead] = _submit(pool, datasets[upcoming.task], upcoming, ahead)
                 ahead += 1
-            while not window[step].complete:
+                upcoming = next(orders, None)
+            while not window[number].complete:
                 done = pool.result()
-                at, slot = done.key
+                at, place = done.key
                 if done.error is None:
-                    window[at].parts[slot] = done.value
+                    window[at].made[place] = done.value
                 else:
-                    window[at].errors[slot] = done.error
-            pending = window.pop(step)
-            assert pending.shared is not None
-            os.close(pending.shared.fd)
-            taken -= pending.shared.video.numel()
+                    window[at].errors[place] = done.error
+            pending = window.pop(number)
+            number += 1
+            if pending.shared is not None:
+                os.close(pending.shared.fd)
+                taken -= pending.shared.video.numel()
             yield pending
     finally:
         pool.close()
@@ -262,34 +280,60 @@ def _ordered(
                 os.close(pending.shared.fd)
 
 
-def _submit(pool: WorkerPool, dataset: ClipDataset, wanted: Wanted, step: int) -> _Pending:
+def _submit(pool: WorkerPool, dataset: ClipDataset, wanted: Wanted, number: int) -> _Pending:
+    if not wanted.indices:
+        return _Pending(wanted=wanted, shared=None)
     shape = _sample_shape(dataset, wanted)
     shared = share_video((len(wanted.indices), *shape))
-    for slot, (index, make) in enumerate(zip(wanted.indices, wanted.make, strict=True)):
-        arguments = (wanted.task, dataset.example(index), make, shape, slot)
-        pool.submit((step, slot), make_sample, *arguments, fd=shared.fd)
-    return _Pending(step=step, wanted=wanted, shared=shared)
+    for place, (index, make) in enumerate(zip(wanted.indices, wanted.make, strict=True)):
+        arguments = (wanted.task, dataset.example(index), make, shape, place)
+        pool.submit((number, place), make_sample, *arguments, fd=shared.fd)
+    return _Pending(wanted=wanted, shared=shared)
 
 
-def _finished(pending: _Pending, datasets: Mapping[str, ClipDataset], skips: Skips) -> ClipBatch:
-    """Return the batch of a complete step, short of what may be skipped."""
-    wanted, dataset = pending.wanted, datasets[pending.wanted.task]
-    errors = [(dataset.sample_id(wanted.indices[slot]), pending.errors[slot]) for slot in sorted(pending.errors)]
-    skips.check(pending.step, errors, len(wanted.indices))
-    slots = sorted(pending.parts)
-    skipped = tuple(sample_id for sample_id, _ in errors)
-    if pending.shared is None:
-        return collate(wanted.task, [pending.parts[slot] for slot in slots], skipped)
-    video = pending.shared.video
-    samples = [rebuilt(pending.parts[slot], video[slot]) for slot in slots]
-    return _batch(wanted.task, video[slots] if skipped else video, samples, skipped)
+def _finished(pending: _Pending, dataset: ClipDataset, on_error: OnError) -> ClipBatch:
+    """Return the batch when all of it was tried, short of what may be skipped."""
+    wanted = pending.wanted
+    skipped = []
+    for place in sorted(pending.errors):
+        sample_id = dataset.sample_id(wanted.indices[place])
+        error = _named(pending.errors[place], sample_id)
+        if on_error == "raise":
+            raise error
+        logger.warning("step %d: left out: %s", wanted.step + 1, error)  # counted from 1, as in ``metrics.jsonl``
+        skipped.append(sample_id)
+    places = sorted(pending.made)
+    if not places:
+        batch = _no_samples(dataset, wanted)
+    elif pending.shared is None:
+        batch = collate(wanted.task, [pending.made[place] for place in places])
+    else:
+        video = pending.shared.video
+        samples = [rebuilt(pending.made[place], video[place]) for place in places]
+        batch = _batch(wanted.task, video[places] if skipped else video, samples)
+    slots = tuple(wanted.slots[place] for place in places) if wanted.slots else ()
+    return replace(batch, skipped_ids=tuple(skipped), slots=slots)
 
 
 def _sample_shape(dataset: ClipDataset, wanted: Wanted) -> tuple[int, int, int, int]:
     return 3, dataset.preprocess.num_frames, *wanted.frame_hw
 
 
-def _batch(task: str, video: Tensor, samples: Sequence[ClipSample], skipped: tuple[str, ...] = ()) -> ClipBatch:
+def _no_samples(dataset: ClipDataset, wanted: Wanted) -> ClipBatch:
+    localise = dataset.kind == "localise"
+    return ClipBatch(
+        task=wanted.task,
+        video=torch.empty((0, *_sample_shape(dataset, wanted)), dtype=torch.uint8),
+        targets=torch.empty((0, len(dataset.label_space))),
+        boxes=torch.empty((0, 4)) if localise else None,
+        box_clip=torch.empty(0, dtype=torch.int64) if localise else None,
+        boxes_norm=torch.empty((0, 4)) if localise else None,
+        box_scores=torch.empty(0) if localise else None,
+        sample_ids=(),
+    )
+
+
+def _batch(task: str, video: Tensor, samples: Sequence[ClipSample]) -> ClipBatch:
     counts = torch.tensor([s.targets.shape[0] for s in samples])
     localise = samples[0].boxes is not None
     return ClipBatch(
@@ -303,7 +347,6 @@ def _batch(task: str, video: Tensor, samples: Sequence[ClipSample], skipped: tup
         sample_ids=tuple(s.sample_id for s in samples),
         num_clamped=sum(s.num_clamped for s in samples),
         num_dropped_boxes=sum(s.num_dropped_boxes for s in samples),
-        skipped_ids=skipped,
         seeds=tuple(s.seed for s in samples),
     )
 

@@ -33,6 +33,27 @@ class MixtureRow:
     """Expected number of times each example is seen in the whole run."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """What one task adds to a step."""
+
+    task: str
+    indices: tuple[int, ...]
+    """Examples of its set, one for each slot."""
+    slots: tuple[int, ...]
+    """Their places in the step's global batch, 0..batch_size-1, in order; with them ``sample_seed``."""
+
+    def share(self, rank: int, world_size: int, *, in_pairs: bool = False) -> "Part":
+        """Return the contiguous piece that process ``rank`` of ``world_size`` trains on; the pieces make up the part.
+
+        ``in_pairs``: no cut between slots 2i and 2i + 1, which mixup and CutMix mix; pieces may then differ in size.
+        """
+        unit = 2 if in_pairs else 1
+        number = -(-len(self.slots) // unit)
+        first, last = (unit * (number * place // world_size) for place in (rank, rank + 1))
+        return Part(task=self.task, indices=self.indices[first:last], slots=self.slots[first:last])
+
+
 class Mixture:
     """The order of training.
 
@@ -100,6 +121,10 @@ class Mixture:
             inside = positions // size == number
             result[inside] = permuted(positions[inside] % size, size, _key(self.seed, "shuffle", task, int(number)))
         return [int(i) for i in result]
+
+    def parts(self, step: int) -> tuple[Part, ...]:
+        """Return what each task adds to a step, tasks without a sample left out."""
+        return (Part(task=self.task_at(step), indices=tuple(self.indices(step)), slots=tuple(range(self.batch_size))),)
 
     def table(self) -> list[MixtureRow]:
         """Return what is expected, to be shown before the run starts."""
