@@ -5,15 +5,15 @@ with each is exact for a given order of rows (equal scores are ranked by that or
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tubelet.data.ava_table import AvaTable, Keyframe
 from tubelet.evals import matching
 from tubelet.evals.average_precision import all_point_ap
+from tubelet.evals.keyframe_numbers import number_frames
 from tubelet.evals.matching import Rows
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
@@ -66,8 +66,8 @@ class Protocol:
 
     frames: str
     """Keyframes whose detections count: ``listed`` in the ground truth file, ``all``, or ``with_truth``."""
-    order: Callable[[Rows], np.ndarray]
-    """Which detections may claim ground truth, in which order; rows it leaves out are not scored."""
+    order: Callable[[Rows, np.ndarray | None], np.ndarray]
+    """Which of the chosen detections may claim ground truth, in which order; rows it leaves out are not scored."""
     whole_seconds: bool
     """Cut times to whole seconds, so keyframes of one second fall together."""
     takes_excluded: bool
@@ -87,7 +87,7 @@ PROTOCOLS = {
     # are those of the ground truth file, rows with two columns and rows of other classes included.
     "official": Protocol(
         frames="listed",
-        order=lambda rows: matching.best_per_frame(rows, 50),
+        order=lambda rows, chosen: matching.best_per_frame(rows, 50, chosen),
         whole_seconds=False,
         takes_excluded=False,
         heap_ties=True,
@@ -160,50 +160,62 @@ def _select(
     ground_truth: AvaTable, detections: AvaTable, label_space: LabelSpace, rules: Protocol, excluded: Keyframes
 ) -> tuple[Rows, Rows, np.ndarray, dict[str, int]]:
     """Return the detections that count in matching order, the ground truth, its size per class (K,), and counts."""
-    truth_columns = _columns(ground_truth, label_space)
-    found_columns = _columns(detections, label_space)
-    truth_frames, found_frames, listed, shut = _number_frames(
-        ground_truth, detections, truth_columns >= 0, found_columns >= 0, excluded, rules
+    truth = _rows(ground_truth, label_space, None)
+    found = _rows(detections, label_space, _scores(detections))
+    truth_frame, found_frame, listed, shut = number_frames(
+        ground_truth,
+        detections,
+        truth.column >= 0,
+        found.column >= 0,
+        excluded,
+        whole_seconds=rules.whole_seconds,
+        truth_leads=rules.frames == "with_truth",
     )
-    truth = _rows(ground_truth, truth_columns, truth_frames, np.ones(len(truth_columns)))
-    found = _rows(detections, found_columns, found_frames, _scores(detections))
+    truth, found = replace(truth, frame=truth_frame), replace(found, frame=found_frame)
+    counts = {"ground_truth_rows": len(truth), "detection_rows": len(found)}
+    truth = truth.take(truth.column >= 0)
     _check_not_inverted(truth)
-    counts = {
-        "ground_truth_rows": len(truth_columns),
-        "ground_truth_other_class": len(truth_columns) - len(truth),
-        "detection_rows": len(found_columns),
-        "detections_other_class": len(found_columns) - len(found),
-    }
+    counts["ground_truth_other_class"] = counts["ground_truth_rows"] - len(truth)
     open_truth = truth.take(~np.isin(truth.frame, shut))
     # mmaction2 counts ground truth before it leaves the excluded keyframes out.
     counted = truth if rules.frames == "with_truth" else open_truth
     num_truth = np.bincount(counted.column, minlength=len(label_space))
     counts["ground_truth_excluded_keyframe"] = len(truth) - len(open_truth)
-
+    ignored = np.full(1 + max(found_frame.max(initial=-1), listed.max(initial=-1), shut.max(initial=-1)), True)
     if rules.frames == "all":
-        inside = ~np.isin(found.frame, shut)
+        ignored[:] = False
+        ignored[shut] = True
     else:
-        inside = np.isin(found.frame, listed if rules.frames == "listed" else open_truth.frame)
-    in_order = found if inside.all() else found.take(inside)
-    counts["detections_ignored_keyframe"] = len(found) - len(in_order)
-    ordered = in_order.take(rules.order(in_order))
-    counts["detections_over_cap"] = len(in_order) - len(ordered)
-    if rules.drop_degenerate:
-        solid = ordered.take(np.flatnonzero((ordered.boxes[:, :2] < ordered.boxes[:, 2:]).all(axis=1)))
-        counts["detections_degenerate"] = len(ordered) - len(solid)
-        ordered = solid
+        ignored[listed if rules.frames == "listed" else open_truth.frame] = False
+    ordered = _in_matching_order(found, ignored, rules, counts)
     if rules.single_precision:
         ordered, open_truth = _single(ordered), _single(open_truth)
     return ordered, open_truth, num_truth, counts
 
 
+def _in_matching_order(found: Rows, ignored: np.ndarray, rules: Protocol, counts: dict[str, int]) -> Rows:
+    """Return the detections that count, in matching order; ``counts`` gets those left out, ``ignored`` is by frame."""
+    other, away = found.column < 0, ignored[found.frame]
+    counts["detections_other_class"] = int(other.sum())
+    counts["detections_ignored_keyframe"] = int((away & ~other).sum())
+    chosen = np.flatnonzero(~(other | away)) if other.any() or away.any() else None
+    order = rules.order(found, chosen)
+    counts["detections_over_cap"] = (len(found) if chosen is None else len(chosen)) - len(order)
+    ordered = found.take(order)
+    if rules.drop_degenerate:
+        solid = np.asarray((ordered.boxes[:, :2] < ordered.boxes[:, 2:]).all(axis=1))
+        counts["detections_degenerate"] = len(solid) - int(solid.sum())
+        ordered = ordered if solid.all() else ordered.take(solid)
+    return ordered
+
+
 def _columns(table: AvaTable, label_space: LabelSpace) -> np.ndarray:
-    """Return the column (R,) of each row's published id; -1 where the label space has no such id."""
-    ids = np.asarray(label_space.published_ids, dtype=np.int64)
-    order = np.argsort(ids)
-    wanted = np.asarray(table.label_ids, dtype=np.int64)
+    """Return the column, int32 (R,), of each row's published id; -1 where the label space has no such id."""
+    ids = np.asarray(label_space.published_ids, dtype=np.int32)
+    order = np.argsort(ids).astype(np.int32)
+    wanted = np.asarray(table.label_ids, dtype=np.int32)
     at = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
-    return np.where(ids[order][at] == wanted, order[at], -1)
+    return np.where(ids[order][at] == wanted, order[at], np.int32(-1))
 
 
 def _scores(table: AvaTable) -> np.ndarray:
@@ -216,13 +228,12 @@ def _scores(table: AvaTable) -> np.ndarray:
     return scores
 
 
-def _rows(table: AvaTable, columns: np.ndarray, frames: np.ndarray, scores: np.ndarray) -> Rows:
-    """Return the rows whose class is evaluated."""
+def _rows(table: AvaTable, label_space: LabelSpace, scores: np.ndarray | None) -> Rows:
+    """Return a table's rows, all of them and uncopied; their frames are not yet numbered."""
+    column = _columns(table, label_space)
     boxes = np.asarray(table.boxes_norm, dtype=np.float64).reshape(-1, 4)
-    label_ids = np.asarray(table.label_ids, dtype=np.int64)
-    rows = Rows(frames, columns, label_ids, boxes, scores)
-    inside = columns >= 0
-    return rows if inside.all() else rows.take(inside)
+    label_ids = np.asarray(table.label_ids, dtype=np.int32)
+    return Rows(np.zeros_like(column), column, label_ids, boxes, np.ones(len(column)) if scores is None else scores)
 
 
 def _check_not_inverted(truth: Rows) -> None:
@@ -234,52 +245,6 @@ def _check_not_inverted(truth: Rows) -> None:
         )
 
 
-def _number_frames(
-    ground_truth: AvaTable,
-    detections: AvaTable,
-    truth_inside: np.ndarray,
-    found_inside: np.ndarray,
-    excluded: Keyframes,
-    rules: Protocol,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Number the keyframes in the order in which the protocol visits them: that order breaks ties between frames.
-
-    Detections of one class are ranked over all keyframes in the order of the first evaluated row of each, in the
-    detections (mmaction2: in the ground truth).
-
-    Returns:
-        Numbers of the ground truth rows, of the detection rows, of the listed and of the excluded keyframes.
-    """
-    truth_video, found_video = pa.array(ground_truth.video, pa.string()), pa.array(detections.video, pa.string())
-    groups = [
-        (truth_video, np.asarray(ground_truth.pts_seconds, dtype=np.float64)),
-        (found_video, np.asarray(detections.pts_seconds, dtype=np.float64)),
-        _as_columns(ground_truth.keyframes),
-        _as_columns(excluded),
-    ]
-    sizes = np.cumsum([len(seconds) for _, seconds in groups])[:-1]
-    videos = pa.chunked_array([video for video, _ in groups]).combine_chunks().dictionary_encode().indices.to_numpy()
-    seconds = np.concatenate([seconds for _, seconds in groups])
-    ticks = (np.trunc(seconds) if rules.whole_seconds else np.rint(seconds * 1e6)).astype(np.int64)
-    if len(ticks) == 0:
-        return (np.empty(0, dtype=np.int64),) * 4
-    span = int(ticks.max() - ticks.min()) + 1
-    truth, found, listed, shut = np.split(videos.astype(np.int64) * span + (ticks - ticks.min()), sizes)
-    leading = [truth[truth_inside], found] if rules.frames == "with_truth" else [found[found_inside], found]
-    in_order = pa.array(np.concatenate([*leading, truth, listed, shut])).dictionary_encode()
-    numbers = in_order.indices.to_numpy().astype(np.int64)[len(leading[0]) :]
-    found, truth, listed, shut = np.split(numbers, np.cumsum([len(found), len(truth), len(listed)]))
-    return truth, found, np.concatenate([truth, listed]), shut
-
-
-def _as_columns(keyframes: Keyframes) -> tuple[pa.Array, np.ndarray]:
-    """Return the videos and seconds of a set of (video, microseconds)."""
-    rows = sorted(keyframes)
-    return pa.array([video for video, _ in rows], pa.string()), np.array(
-        [ticks / 1_000_000 for _, ticks in rows], dtype=float
-    )
-
-
 def _single(rows: Rows) -> Rows:
     return Rows(rows.frame, rows.column, rows.label_id, rows.boxes.astype(np.float32), rows.scores.astype(np.float32))
 
@@ -288,7 +253,8 @@ def _per_class(
     found: Rows, hits: np.ndarray, num_truth: np.ndarray, label_space: LabelSpace, skip_undetected: bool
 ) -> tuple[ClassAp, ...]:
     """Return the average precision of every class; ``hits`` belongs to ``found``."""
-    order = np.argsort(found.column, kind="stable")
+    narrow = np.int16 if len(label_space) <= np.iinfo(np.int16).max else np.int32  # 16 bits are sorted by counting
+    order = np.argsort(found.column.astype(narrow), kind="stable")
     bounds = np.searchsorted(found.column[order], np.arange(len(label_space) + 1))
     results = []
     for column, (label_id, name) in enumerate(zip(label_space.published_ids, label_space.names, strict=True)):

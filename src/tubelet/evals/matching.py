@@ -14,11 +14,11 @@ class Rows:
     """Boxes with one class each, in the order of their file."""
 
     frame: np.ndarray
-    """int64 (R,), keyframe number >= 0."""
+    """int32 (R,), keyframe number >= 0."""
     column: np.ndarray
-    """int64 (R,), column of the label space >= 0."""
+    """int32 (R,), column of the label space; -1 = of none, such rows are never chosen."""
     label_id: np.ndarray
-    """int64 (R,), published id of the class."""
+    """int32 (R,), published id of the class."""
     boxes: np.ndarray
     """float (R, 4) xyxy."""
     scores: np.ndarray
@@ -28,32 +28,44 @@ class Rows:
         return len(self.frame)
 
     def take(self, rows: np.ndarray) -> "Rows":
-        """Return the rows selected by a mask, bool (R,), or by indices, int64 (any,)."""
+        """Return copies of the rows selected by a mask, bool (R,), or by indices, int64 (any,)."""
         return Rows(self.frame[rows], self.column[rows], self.label_id[rows], self.boxes[rows], self.scores[rows])
 
 
-def by_score(rows: Rows) -> np.ndarray:
-    """Return the row indices, int64 (R,), sorted by frame, then falling score; ties keep file order."""
+def by_score(rows: Rows, chosen: np.ndarray | None = None) -> np.ndarray:
+    """Return row indices, int64, sorted by frame, then falling score; ties keep file order.
+
+    Args:
+        rows: All rows; a large set is not copied.
+        chosen: Increasing indices of those wanted; None = all.
+    """
+    frame, scores = (rows.frame, rows.scores) if chosen is None else (rows.frame[chosen], rows.scores[chosen])
     # One unstable sort of whole numbers, frame above the score's float32 bits, is several times as fast as a stable
     # sort by two keys; the few rows it cannot tell apart are then put in order exactly.
     with np.errstate(over="ignore"):
-        bits = (rows.scores + 0.0).astype(np.float32).view(np.uint32)  # + 0.0: minus zero is zero
+        bits = (scores + 0.0).astype(np.float32).view(np.uint32)  # + 0.0: minus zero is zero
     rising = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
-    key = (rows.frame.astype(np.uint64) << np.uint64(32)) | ~rising
+    key = frame.astype(np.uint64)
+    key <<= np.uint64(32)
+    key |= ~rising
     order: np.ndarray = np.argsort(key)
-    same_as_next = key[order[1:]] == key[order[:-1]]
+    key = key[order]
+    same_as_next = key[1:] == key[:-1]
     places = np.flatnonzero(np.append(same_as_next, False) | np.insert(same_as_next, 0, False))
     tied = order[places]
-    order[places] = tied[np.lexsort((tied, -rows.scores[tied], key[tied]))]
-    return order
+    order[places] = tied[np.lexsort((tied, -scores[tied], key[places]))]
+    return order if chosen is None else chosen[order]
 
 
-def by_frame(rows: Rows) -> np.ndarray:
-    """Return the row indices, int64 (R,), sorted by frame; inside a frame file order."""
-    return np.argsort(rows.frame, kind="stable")
+def by_frame(rows: Rows, chosen: np.ndarray | None = None) -> np.ndarray:
+    """Return row indices, int64, sorted by frame; inside a frame file order. Arguments as for ``by_score``."""
+    if chosen is None:
+        return np.argsort(rows.frame, kind="stable")
+    by: np.ndarray = chosen[np.argsort(rows.frame[chosen], kind="stable")]
+    return by
 
 
-def best_per_frame(rows: Rows, capacity: int) -> np.ndarray:
+def best_per_frame(rows: Rows, capacity: int, chosen: np.ndarray | None = None) -> np.ndarray:
     """Return row indices by frame, at most ``capacity`` each, as AVA's official reader would order and cut them.
 
     That reader pushes every row of a keyframe, over all classes, on a min-heap of
@@ -61,11 +73,11 @@ def best_per_frame(rows: Rows, capacity: int) -> np.ndarray:
     by falling score, stably. Where no equal scores decide anything this is a plain sort and cut; only the other
     keyframes go through a real heap.
     """
-    order = by_score(rows)
+    order = by_score(rows, chosen)
     frame, score = rows.frame[order], rows.scores[order]
     starts = np.flatnonzero(np.diff(frame, prepend=-1))
     counts = np.diff(np.append(starts, len(frame)))
-    rank = np.arange(len(frame)) - np.repeat(starts, counts)
+    rank = np.arange(len(frame), dtype=np.int32) - np.repeat(starts.astype(np.int32), counts)
     keep = rank < capacity
     same_as_next = (frame[1:] == frame[:-1]) & (score[1:] == score[:-1])
     undecided = np.unique(
@@ -143,18 +155,18 @@ def match(detections: Rows, truth: Rows, *, iou: float, heap_ties: bool) -> np.n
 def _best_truth(detections: Rows, truth: Rows, iou: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the best box of each detection (-1 = none reaches ``iou``) and the frames where two are equally good."""
     num_columns = int(max(detections.column.max(initial=0), truth.column.max(initial=0))) + 1
-    truth_key = truth.frame * num_columns + truth.column
+    truth_key = truth.frame.astype(np.int64) * num_columns + truth.column
     order = np.argsort(truth_key, kind="stable")
-    key = detections.frame * num_columns + detections.column
-    first = np.searchsorted(truth_key[order], key, side="left")
-    counts = np.searchsorted(truth_key[order], key, side="right") - first
+    known, first_of, count_of = np.unique(truth_key[order], return_index=True, return_counts=True)
     best = np.full(len(detections), -1, dtype=np.int64)
-    with_truth = np.flatnonzero(counts)
+    key = detections.frame.astype(np.int64) * num_columns + detections.column
+    place = np.searchsorted(known, key)
+    with_truth = np.flatnonzero(np.append(known, -1)[place] == key)
     if len(with_truth) == 0:
         return best, np.empty(0, dtype=np.int64)
-    counts = counts[with_truth]
+    first, counts = first_of[place[with_truth]], count_of[place[with_truth]]
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    pair_truth = order[np.arange(counts.sum()) + np.repeat(first[with_truth] - starts, counts)]
+    pair_truth = order[np.arange(counts.sum()) + np.repeat(first - starts, counts)]
     overlap = paired_iou(detections.boxes[np.repeat(with_truth, counts)], truth.boxes[pair_truth])
     largest = np.maximum.reduceat(overlap, starts)
     at_largest = np.flatnonzero(overlap == np.repeat(largest, counts))
