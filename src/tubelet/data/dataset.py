@@ -143,12 +143,6 @@ class ClipDataset:
         batch = None if self._augment is None else self._augment.batch
         return batch is not None and (batch.mixup > 0 or batch.cutmix > 0)
 
-    @property
-    def mixes_clips(self) -> bool:
-        """Whether training mixes pairs of clips (mixup, CutMix)."""
-        batch = None if self._augment is None else self._augment.batch
-        return batch is not None and (batch.mixup > 0 or batch.cutmix > 0)
-
     def sample_id(self, index: int) -> str:
         """Return ``clip_id`` or ``video,pts_seconds``, the name of an example in messages and results."""
         if self.kind == "classify":
