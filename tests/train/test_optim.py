@@ -1,45 +1,42 @@
-"""Learning rate by hand, weight decay groups, and the optimizer's state as tensors."""
+"""Groups of parameters and what moves them, and the optimizer's state as tensors."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 
+from tubelet.train.ema import WeightAverage
 from tubelet.train.optim import (
     OptimConfig,
     build_optimizer,
-    learning_rate_at,
+    layer_scales,
     load_optimizer_tensors,
     optimizer_tensors,
     set_learning_rate,
-    warmup_steps,
 )
 from tubelet.types import InputError
 
 
-def test_learning_rate_by_hand() -> None:
-    rates = [learning_rate_at(k, num_steps=10, warmup_steps=2, base=0.3) for k in range(10)]
-    assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])  # linear, the first step already moves
-    assert rates[6] == pytest.approx(0.15)  # half of the cosine: (6 - 2) / 8
-    assert rates[9] == pytest.approx(0.15 * (1 + math.cos(math.pi * 7 / 8)))
-    assert all(a > b for a, b in pairwise(rates[2:]))
-
-
-def test_warmup_is_fractional_in_epochs_and_clamped_for_short_runs() -> None:
-    assert warmup_steps(2.5, steps_per_epoch=10, num_steps=150) == 25  # paper A: 2.5 of 15 epochs
-    assert warmup_steps(0.25, steps_per_epoch=10, num_steps=150) == 2
-    assert warmup_steps(2.5, steps_per_epoch=10, num_steps=20) == 10
-    assert warmup_steps(2.5, steps_per_epoch=10, num_steps=1) == 0
-    assert learning_rate_at(0, num_steps=1, warmup_steps=0, base=0.2) == 0.2
-
-
 @pytest.mark.parametrize(
-    "change", [{"learning_rate": 0.0}, {"learning_rate": math.nan}, {"clip_norm": 0.0}, {"warmup_epochs": -1.0}]
+    ("change", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must be a positive number, found 0.0"),
+        ({"learning_rate": math.nan}, "learning_rate must be a positive number, found nan"),
+        ({"clip_norm": 0.0}, "clip_norm must be positive or None"),
+        ({"warmup_epochs": -1.0}, "warmup_epochs -1.0"),
+        ({"weight_decay": -0.1}, "weight_decay -0.1"),
+        ({"momentum": 1.0}, "momentum 1.0 must be in"),
+        ({"reference_batch_size": 0}, "reference_batch_size must be at least 1"),
+        ({"layer_decay": 0.0}, "layer_decay 0.0"),
+        ({"ema_decay": 1.0}, "ema_decay must be in"),
+        ({"schedule": "periods"}, "period_epochs must be positive and go with the schedule 'periods'"),
+        ({"period_epochs": (3.0,)}, "found .3.0,. with 'cosine'"),
+        ({"optimizer": "adamw", "decoupled_weight_decay": True}, "adamw decouples by itself"),
+    ],
 )
-def test_values_that_cannot_be_are_refused(change: dict[str, float]) -> None:
-    with pytest.raises(InputError):
+def test_values_that_cannot_be_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         OptimConfig(**{"learning_rate": 0.1} | change)
 
 
@@ -157,3 +154,82 @@ def test_optimizer_state_of_another_model_is_refused() -> None:
     optimizer = build_optimizer(model, OptimConfig(learning_rate=0.1))
     with pytest.raises(InputError, match=r"'other\.weight'"):
         load_optimizer_tensors(optimizer, model, {"other.weight/momentum_buffer": torch.zeros(2, 2)})
+
+
+def one_step(config: OptimConfig, *, weight: float, gradient: float, rates: tuple[float, ...]) -> list[float]:
+    """Return a single weight after each step with a constant gradient."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, weight)
+    optimizer = build_optimizer(model, config)
+    found = []
+    for rate in rates:
+        model.weight.grad = torch.full_like(model.weight, gradient)
+        set_learning_rate(optimizer, rate)
+        optimizer.step()
+        found.append(model.weight.item())
+    return found
+
+
+def test_coupled_and_decoupled_weight_decay_by_hand() -> None:
+    config = OptimConfig(learning_rate=1.0, momentum=0.5, weight_decay=0.1)
+    # Coupled: the decay joins the momentum. g1 = 1 + 0.1 * 2 = 1.2; w = 2 - 0.5 * 1.2 = 1.4;
+    # g2 = 0.5 * 1.2 + (1 + 0.1 * 1.4) = 1.74; w = 1.4 - 0.5 * 1.74 = 0.53.
+    found = one_step(config, weight=2.0, gradient=1.0, rates=(0.5, 0.5))
+    assert found == pytest.approx([1.4, 0.53])
+    # Decoupled: w = 2 * (1 - 0.5 * 0.1) - 0.5 = 1.4; w = 1.4 * 0.95 - 0.5 * 1.5 = 0.58.
+    apart = OptimConfig(learning_rate=1.0, momentum=0.5, weight_decay=0.1, decoupled_weight_decay=True)
+    assert one_step(apart, weight=2.0, gradient=1.0, rates=(0.5, 0.5)) == pytest.approx([1.4, 0.58])
+
+
+class _Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Module()
+        self.backbone.stem = nn.Linear(2, 2)
+        self.backbone.spatial = nn.Module()
+        self.backbone.spatial.blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+        self.backbone.spatial.norm = nn.LayerNorm(2)
+        self.backbone.stages = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))
+        self.heads = nn.ModuleDict({"a": nn.Linear(2, 3)})
+
+
+def test_layer_decay_counts_blocks_from_the_heads_down() -> None:
+    model = _Net()
+    scales = layer_scales(model, 0.5)
+    assert scales["heads.a.weight"] == 1.0
+    assert scales["backbone.stages.0.1.weight"] == 0.5
+    assert scales["backbone.stages.0.0.bias"] == 0.25
+    assert scales["backbone.spatial.norm.weight"] == scales["backbone.spatial.blocks.1.weight"] == 0.125
+    assert scales["backbone.spatial.blocks.0.weight"] == 0.5**4
+    assert scales["backbone.stem.weight"] == 0.5**5
+    optimizer = build_optimizer(model, OptimConfig(learning_rate=1.0, layer_decay=0.5, weight_decay=0.1))
+    set_learning_rate(optimizer, 0.8)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert {name: rates[id(p)] for name, p in model.named_parameters()} == {n: 0.8 * s for n, s in scales.items()}
+
+
+def test_what_does_not_move_is_not_the_optimizers() -> None:
+    model = _Net()
+    model.backbone.requires_grad_(False)
+    (group, rest) = build_optimizer(model, OptimConfig(learning_rate=1.0, weight_decay=0.1)).param_groups
+    assert [id(p) for p in (*group["params"], *rest["params"])] == [id(p) for p in model.heads.parameters()]
+
+
+def test_the_average_of_the_weights_by_hand() -> None:
+    model = nn.BatchNorm1d(1)
+    average = WeightAverage(model, 0.9)
+    model.weight.data.fill_(3.0)
+    average.update(model, steps=1)  # keeps (1 + 1) / (10 + 1) of the first weight, 1
+    assert average.tensors["weight"].item() == pytest.approx(1 * 2 / 11 + 3 * 9 / 11)
+    before = average.tensors["weight"].item()
+    model.weight.data.fill_(5.0)
+    model.num_batches_tracked.fill_(7)
+    average.update(model, steps=1000)  # the decay proper
+    assert average.tensors["weight"].item() == pytest.approx(0.9 * before + 0.1 * 5)
+    assert average.tensors["num_batches_tracked"].item() == 7
+    with average.applied(model):
+        assert model.weight.item() == average.tensors["weight"].item() != 5.0
+    assert model.weight.item() == 5.0
+    again = WeightAverage(model, 0.9)
+    again.load(average.tensors)
+    assert torch.equal(again.tensors["weight"], average.tensors["weight"])

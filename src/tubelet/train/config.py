@@ -1,5 +1,6 @@
 """A run as data: everything that decides the weights, in frozen dataclasses with a strict JSON form."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,12 +10,41 @@ from tubelet.models.model import BackboneConfig
 from tubelet.records import from_json, to_json
 from tubelet.tasks import TaskConfig
 from tubelet.train.optim import OptimConfig
+from tubelet.train.schedule import RatePlan, plan_rates
 from tubelet.types import InputError, Preprocess
 from tubelet.video.cache import FrameCache
 from tubelet.video.transforms import read_size
 
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Parallel = Literal["ddp", "fsdp"]
+
 # These change speed or reporting, or what happens where the run would end: a run may go on with other values.
-RUNTIME_OPTIONS = ("num_workers", "on_error", "eval_batch_size", "eval_every_steps", "checkpoint_every_steps", "device")
+RUNTIME_OPTIONS = (
+    "num_workers",
+    "on_error",
+    "eval_batch_size",
+    "eval_every_steps",
+    "checkpoint_every_steps",
+    "checkpoint_every_minutes",
+    "num_checkpoints",
+    "best_metric",
+    "device",
+    "parallel",
+    "accumulation_steps",
+)
+
+
+LEAST = {
+    "batch_size": 1,
+    "num_steps": 1,
+    "accumulation_steps": 1,
+    "num_workers": 0,
+    "eval_batch_size": 1,
+    "eval_every_steps": 1,
+    "checkpoint_every_steps": 1,
+    "num_checkpoints": 1,
+}
+"""Option to the least number it may be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +67,23 @@ class RunConfig:
     seed: int = 0
     """Decides the initial weights, the order of the data, augmentation and stochastic depth."""
     init_from: str | None = None
-    """Run folder whose backbone starts this run; heads always start fresh."""
+    """Weights that start this run: a run folder, a ``.safetensors`` of ours, or the name of published weights
+    (``train.start``)."""
+    init_skip: tuple[str, ...] = ("heads.",)
+    """Weights whose names begin so are not taken over and start fresh; all others must be there and fit. The default
+    skips the heads (paper A, 3.2: new ones for every stage); none, that is ``()``, takes them too."""
     cache_dir: str | None = None
     """Folder for decoded frames; None decodes each clip anew."""
+    precision: Precision = "auto"
+    """Of matrix products; losses are float32. ``auto``: bfloat16 where it pays, else float32. ``float16`` scales the
+    loss."""
+    batch_norm: Literal["per_rank", "synchronised"] = "per_rank"
+    """Whose clips the statistics of batch normalisation are of; paper B, 3.2: each GPU's own."""
+    parallel: Parallel = "ddp"
+    """How several processes share a model: each holds all of it, or (``fsdp``) a part of every tensor."""
+    accumulation_steps: int = 1
+    """Pieces in which a process computes its share of a step, to save memory. The gradient is the same up to rounding,
+    but where there is batch normalisation, whose statistics are a piece's."""
     num_workers: int = 1
     """Processes that prepare batches; 0 prepares them in the training process."""
     on_error: OnError = "raise"
@@ -49,6 +93,13 @@ class RunConfig:
     eval_every_steps: int | None = None
     """Score every task's ``eval_split`` this often; always at the end."""
     checkpoint_every_steps: int = 200
+    checkpoint_every_minutes: float = 10.0
+    """Whichever of the two comes first."""
+    num_checkpoints: int = 2
+    """The newest ones that stay."""
+    best_metric: str | None = None
+    """``<task>/<split>/<metric>``: the checkpoint that scored highest in it stays too. Scored every
+    ``eval_every_steps``."""
     device: str | None = None
     """``cpu``, ``cuda``, ...; None = a GPU if there is one."""
 
@@ -63,9 +114,19 @@ class RunConfig:
                 f"run {self.name}: the backbone takes {self.backbone.num_frames} frames of {self.backbone.size} px, "
                 f"but preprocess gives {self.preprocess.num_frames} of {self.preprocess.size}"
             )
-        for option in ("batch_size", "checkpoint_every_steps", "eval_batch_size"):
-            if getattr(self, option) < 1:
-                raise InputError(f"run {self.name}: {option} must be at least 1, found {getattr(self, option)}")
+        for option in ("num_epochs", "checkpoint_every_minutes"):
+            value = getattr(self, option)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"run {self.name}: {option} must be above 0, found {value}")
+        for option, least in LEAST.items():
+            value = getattr(self, option)
+            if value is not None and value < least:
+                raise InputError(f"run {self.name}: {option} must be at least {least}, found {value}")
+        if self.batch_size % self.accumulation_steps:
+            raise InputError(
+                f"run {self.name}: a batch of {self.batch_size} does not divide into "
+                f"{self.accumulation_steps} accumulation_steps"
+            )
 
     def steps_for(self, num_examples: int) -> int:
         """Return the number of steps; ``num_examples`` is the sum over the data sets (one epoch)."""
@@ -73,6 +134,23 @@ class RunConfig:
             return self.num_steps
         assert self.num_epochs is not None
         return max(1, round(self.num_epochs * num_examples / self.batch_size))
+
+    def rate_plan(self, num_examples: int) -> RatePlan:
+        """Return the learning rate of every step; ``num_examples`` as in ``steps_for``."""
+        optim = self.optim
+        return plan_rates(
+            learning_rate=optim.learning_rate,
+            batch_size=self.batch_size,
+            reference_batch_size=optim.reference_batch_size,
+            num_steps=self.steps_for(num_examples),
+            steps_per_epoch=num_examples / self.batch_size,
+            warmup_epochs=optim.warmup_epochs,
+            warmup_start=optim.warmup_start,
+            schedule=optim.schedule,
+            num_halvings=optim.num_halvings,
+            period_epochs=optim.period_epochs,
+            period_factor=optim.period_factor,
+        )
 
     def frame_cache(self) -> FrameCache | None:
         """Return the cache of decoded frames, if the run uses one."""

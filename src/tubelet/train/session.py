@@ -16,7 +16,8 @@ from tubelet.tasks import Task, build_task
 from tubelet.train.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from tubelet.train.config import RunConfig
 from tubelet.train.folder import task_data_hash, write_run_meta
-from tubelet.train.optim import build_optimizer, warmup_steps
+from tubelet.train.optim import build_optimizer
+from tubelet.train.schedule import RatePlan
 from tubelet.types import ClipBatch, InputError
 
 
@@ -35,7 +36,7 @@ class Session:
     model: VideoModel
     optimizer: Optimizer
     num_steps: int
-    warmup_steps: int
+    rates: RatePlan
     step: int
     """Steps done."""
     counts: dict[str, int]
@@ -45,16 +46,6 @@ class Session:
     def sizes(self) -> dict[str, int]:
         """Training examples per task: clips, or keyframes for localisation."""
         return {name: len(dataset) for name, dataset in self.datasets.items()}
-
-    @property
-    def num_used(self) -> int:
-        """Samples trained on so far."""
-        return sum(number for name, number in self.counts.items() if name.startswith("clips/"))
-
-    @property
-    def num_skipped(self) -> int:
-        """Samples left out so far because they could not be read."""
-        return self.counts.get("skipped_samples", 0)
 
     def finish_step(self, batch: ClipBatch) -> None:
         """Note that a step was done, and what its batch has met."""
@@ -121,7 +112,6 @@ def open_session(run: RunConfig, out: Path, *, device: str | None = None) -> Ses
     sizes = {name: len(dataset) for name, dataset in datasets.items()}
     one_epoch = sum(sizes.values())
     num_steps = run.steps_for(one_epoch)
-    warmup = warmup_steps(run.optim.warmup_epochs, steps_per_epoch=one_epoch / run.batch_size, num_steps=num_steps)
     mixture = Mixture(sizes, strategy=run.mixture, batch_size=run.batch_size, num_steps=num_steps, seed=run.seed)
     torch.manual_seed(run.seed)
     model = VideoModel(run.backbone, {name: task.head for name, task in tasks.items()}).to(place)
@@ -138,7 +128,7 @@ def open_session(run: RunConfig, out: Path, *, device: str | None = None) -> Ses
         model=model,
         optimizer=optimizer,
         num_steps=num_steps,
-        warmup_steps=warmup,
+        rates=run.rate_plan(one_epoch),
         step=step,
         counts=counts,
     )
