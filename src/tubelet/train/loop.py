@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from tubelet.data.loader import batches
+from tubelet.data.loader import batches, check_skips
 from tubelet.models.precision import default_autocast
 from tubelet.train.interrupt import RunInterruptedError, StopRequest, deferred_signals
 from tubelet.train.log import RunLog, StepReport
@@ -53,7 +53,10 @@ def train_steps(
         on_error=run.on_error,
     )
     with deferred_signals() as stop:
-        for step, batch in log.waiting(loader):
+        for step, (batch,) in log.waiting(loader):
+            num_used, num_skipped = len(batch.sample_ids), len(batch.skipped_ids)
+            run_used, run_skipped = session.num_used + num_used, session.num_skipped + num_skipped
+            check_skips(step, num_used=num_used, num_skipped=num_skipped, run_used=run_used, run_skipped=run_skipped)
             rate = session.rates.at(step)
             batch = session.tasks[batch.task].augmented(batch.to(session.device))
             loss, norm = train_step(session, batch, step=step, learning_rate=rate)

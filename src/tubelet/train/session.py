@@ -47,6 +47,16 @@ class Session:
         """Training examples per task: clips, or keyframes for localisation."""
         return {name: len(dataset) for name, dataset in self.datasets.items()}
 
+    @property
+    def num_used(self) -> int:
+        """Samples trained on so far."""
+        return sum(number for name, number in self.counts.items() if name.startswith("clips/"))
+
+    @property
+    def num_skipped(self) -> int:
+        """Samples left out so far because they could not be read."""
+        return self.counts.get("skipped_samples", 0)
+
     def finish_step(self, batch: ClipBatch) -> None:
         """Note that a step was done, and what its batch has met."""
         self.step += 1
