@@ -1,5 +1,6 @@
 """The study end to end on moving squares: resumable, one result per run, forgetting measured as the paper means it."""
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,14 @@ from tubelet.recipes import playground
 from tubelet.records import read_json, write_json
 from tubelet.studies import cofinetuning
 from tubelet.studies.arms import ARMS, ArmResult
-from tubelet.studies.cofinetuning import ArmsOutcome, Job, run_arms, run_study
+from tubelet.studies.cofinetuning import ArmsOutcome, Job, Work, run_arms, run_jobs, run_study
 from tubelet.studies.forgetting import with_earlier_heads
 from tubelet.studies.summary import summarise
 from tubelet.train.evaluate import evaluate_run
 from tubelet.train.loop import NonFiniteLossError
 from tubelet.types import InputError
+
+SCALES = playground.SCALES
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -147,6 +150,12 @@ def test_a_diverging_run_is_counted_and_the_study_goes_on(
     assert summary.failed == {"cofinetune": 1}
     assert {rates["0.4"] for rates in summary.search.values()} == {None}
     assert read_json(tmp_path / "summary.json")["at_edge"] == []
+    # Rates may be added, for every arm; none is taken away.
+    assert run_study(squares, tmp_path, **settings | {"learning_rates": (0.1, 0.2, 0.3, 0.4)})
+    assert len(tried) == 15 + 3 + 3 * 2
+    assert {rate for _, rate, seed in tried[18:]} == {0.3}
+    with pytest.raises(InputError, match="holds another study, which differs in learning_rates"):
+        run_study(squares, tmp_path, **settings)
     with pytest.raises(InputError, match="failed at every learning rate"):
         run_study(squares, tmp_path / "b", **settings | {"learning_rates": (0.4,)})
 
@@ -175,3 +184,15 @@ def test_a_job_names_its_folder(tmp_path: Path) -> None:
     job = Job(arm="transfer", seed=2, learning_rate=0.05, split="test")
     assert job.folder(tmp_path) == tmp_path / "runs" / "transfer-lr0.05-seed2"
     assert job.result(tmp_path) is None
+
+
+def test_runs_at_the_same_time_have_the_numbers_of_runs_in_turn(
+    squares: Path, outcome: tuple[Path, list[str], ArmsOutcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playground, "SCALES", SCALES)  # Workers know nothing of the shorter ones.
+    work = Work(playground=squares, out=tmp_path, size="tiny", start=outcome[2].start, num_workers=0, progress=False)
+    jobs = [Job(arm="localise_only", seed=seed, learning_rate=0.01, split="val") for seed in (3, 4)]
+    assert run_jobs(jobs, work, num_parallel=2, deadline=math.inf)
+    together = [job.result(tmp_path) for job in jobs]
+    assert run_jobs(jobs, replace(work, out=tmp_path / "b"), num_parallel=1, deadline=math.inf)
+    assert [replace(r, seconds=0) for r in together] == [replace(job.result(tmp_path / "b"), seconds=0) for job in jobs]

@@ -4,22 +4,17 @@ A build that was stopped goes on where it was; a second build of the same playgr
 """
 
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tubelet.data.manifest import Manifest, read_manifest
-from tubelet.executor_workers import follow_parent
 from tubelet.playground import duplicates, render
 from tubelet.playground.jobs import Job, make_video, read_truth
 from tubelet.playground.plan import plan_duplicates, plan_jobs
@@ -27,10 +22,12 @@ from tubelet.playground.publish import Truth, count_labels, publish
 from tubelet.playground.sets import SIZES
 from tubelet.records import write_json
 from tubelet.types import InputError
+from tubelet.worker_pool import WorkerPool
 
 VERSION = 3
 """Raised when the same seed would give other videos or labels."""
 _JOBS_PER_CALL = 2
+CALL_SECONDS = 3600.0
 _HEADER = "playground.json"
 
 Work = tuple[Job, Job | None]
@@ -207,40 +204,18 @@ def _do_all(root: Path, stages: Sequence[Sequence[Work]], *, num_workers: int | 
 
 
 def _run(root: Path, batches: Sequence[Sequence[Work]], workers: int) -> Iterator[int]:
-    """Yield the number of videos of each finished batch; few batches are queued, so that Ctrl-C stops soon."""
+    """Yield the number of videos of each finished batch."""
     if workers <= 0:
         yield from (_make(root, batch) for batch in batches)
         return
-    # A fresh interpreter per worker: forking a process that has threads (encoders, BLAS) can hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent)
-    queue = iter(batches)
-    try:
-        with _single_threaded():
-            running = {pool.submit(_make, root, batch) for batch in islice(queue, 2 * workers)}
-        while running:
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
-            running |= {pool.submit(_make, root, batch) for batch in islice(queue, len(finished))}
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Let processes started inside use one BLAS thread each: more threads than cores make them 2x slower."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with WorkerPool(workers, setup=root, modules=[__name__], call_seconds=CALL_SECONDS) as pool:
+        for number, batch in enumerate(batches):
+            pool.submit(number, _make, batch)
+        for _ in batches:
+            done = pool.result()
+            if done.error is not None:
+                raise done.error
+            yield done.value
 
 
 @contextmanager

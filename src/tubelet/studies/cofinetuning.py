@@ -11,16 +11,12 @@ number is counted as failed, and the others go on.
 Hardware: 2 CPU cores. Duration and what was measured so far: docs/reproduce.md.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
-import torch
-
-from tubelet.executor_workers import follow_parent
 from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, manifest_of, pretrain_posts
 from tubelet.records import first_difference, from_json, read_json, to_json, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm, run_arm
@@ -30,6 +26,7 @@ from tubelet.train.folder import data_hash
 from tubelet.train.log import StepReport
 from tubelet.train.loop import NonFiniteLossError
 from tubelet.types import InputError
+from tubelet.worker_pool import WorkerPool
 
 PLAN_FILE = "study.json"
 CHANCE_FILE = "chance.json"
@@ -213,12 +210,16 @@ def run_study(
 
 
 def check_plan(plan: StudyPlan, out: Path) -> None:
-    """Write the plan, or raise when the folder holds another study."""
+    """Write the plan, or raise when the folder holds another study; learning rates may be added to one."""
     path = out / PLAN_FILE
-    if path.exists() and read_json(path).get("data") != plan.data:
-        raise InputError(f"{out}: {plan.playground} was built anew since this study began; give another --out")
-    if path.exists() and (difference := first_difference(read_json(path), to_json(plan))):
-        raise InputError(f"{out}: holds another study, which differs in {difference}; give another --out")
+    if path.exists():
+        there, here = from_json(StudyPlan, read_json(path), where=str(path)), plan
+        if there.data != plan.data:
+            raise InputError(f"{out}: {plan.playground} was built anew since this study began; give another --out")
+        if set(there.learning_rates) < set(plan.learning_rates):  # A wider search, for every arm alike.
+            here = replace(plan, learning_rates=there.learning_rates)
+        if difference := first_difference(to_json(there), to_json(here)):
+            raise InputError(f"{out}: holds another study, which differs in {difference}; give another --out")
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, plan)
 
@@ -283,22 +284,19 @@ def run_jobs(jobs: Sequence[Job], work: Work, *, num_parallel: int, deadline: fl
             note(job, work(job))
         return True
     quiet = replace(work, progress=False)  # Several live lines cannot share one terminal.
-    running: dict[Future[ArmResult | FailedArm], Job] = {}
-    with ProcessPoolExecutor(num_parallel, mp_context=get_context("spawn"), initializer=one_thread) as pool:
-        while running or (waiting and time.monotonic() <= deadline):
-            while waiting and len(running) < num_parallel and time.monotonic() <= deadline:
+    num_running = 0
+    with WorkerPool(num_parallel, setup=quiet, modules=[__name__], call_seconds=math.inf) as pool:
+        while num_running or (waiting and time.monotonic() <= deadline):
+            while waiting and num_running < num_parallel and time.monotonic() <= deadline:
                 job = waiting.pop(0)
-                running[pool.submit(quiet, job)] = job
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                note(running.pop(future), future.result())
+                pool.submit(job, Work.__call__, job)
+                num_running += 1
+            done = pool.result()
+            num_running -= 1
+            if done.error is not None:
+                raise done.error
+            note(done.key, done.value)
     return not waiting
-
-
-def one_thread() -> None:
-    """Let parallel runs have one core each, and end with the study."""
-    follow_parent()
-    torch.set_num_threads(1)
 
 
 def note(job: Job, result: ArmResult | FailedArm) -> None:
