@@ -232,7 +232,11 @@ CVAT_MISTAKES = [
     ("<xml/>", "begins with <xml>, expected <annotations>"),
     (CVAT.replace("<track id=", "<image/><track id=", 1), "has images"),
     (CVAT.replace("<size>", "<frame_filter>step=5</frame_filter><size>"), "filter 'step=5'"),
-    (CVAT.replace("<width>160</width>", ""), "lacks width or height"),
+    (CVAT.replace("<width>160</width>", ""), "original_size is nothing x 96, expected width and height"),
+    (CVAT.replace("<width>160</width>", "<width>0</width>"), "original_size is 0 x 96"),
+    (CVAT.replace("<width>160</width>", "<width>320</width>"), r"frames are 160 x 96 pixels.*annotated on 320 x 96"),
+    (CVAT.replace('xbr="16"', 'xbr="-16"'), r"track 3, frame 10: box -8, 0, -16, 48; expected .* xtl below xbr"),
+    (CVAT.replace('frame="10"', 'frame="-10"'), "track 3, frame -10: box .* expected frames from 0"),
     (CVAT.replace('xtl="-8"', 'xtl="left"'), "track 3, frame 10: expected frame, xtl"),
     (CVAT.replace("film.mp4", "gone.mp4"), "none of the 1 annotated videos is there"),
     (CVAT.replace('outside="0"', 'outside="1"'), "no box has a label"),
@@ -244,6 +248,32 @@ def test_mistakes_in_cvat(tmp_path: Path, film: Path, text: str, message: str) -
     with pytest.raises(InputError, match=message):
         import_cvat(train=(put(tmp_path / "one.xml", text),), media_root=film, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_video_in_two_files_of_cvat_is_a_leak(tmp_path: Path, film: Path) -> None:
+    one, two = put(tmp_path / "one.xml", CVAT), put(tmp_path / "two.xml", CVAT)
+    both = r"film\.mp4: is the video of both 'one' \(train\) and 'two' \({}\); expected each video once"
+    with pytest.raises(InputError, match=both.format("val")):
+        import_cvat(train=(one,), val=(two,), media_root=film, out=tmp_path / "out")
+    with pytest.raises(InputError, match=both.format("train")):
+        import_cvat(train=(one, two), media_root=film, out=tmp_path / "out")
+    again = put(tmp_path / "more" / "one.xml", CVAT)
+    with pytest.raises(InputError, match=r"called one\.xml \(in train, this one in val\)"):
+        import_cvat(train=(one,), val=(again,), media_root=film, out=tmp_path / "out")
+
+
+def test_cvat_says_what_attributes_there_are(tmp_path: Path, film: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one = put(tmp_path / "one.xml", CVAT.replace('label="dog"', 'label="person"'))
+    with pytest.raises(
+        InputError, match=r"no box has an attribute 'acton'; did you mean 'action'\?; there: action, wave"
+    ):
+        import_cvat(train=(one,), media_root=film, out=tmp_path / "out", attributes=("acton",))
+    larger = one.read_text().replace(">160<", ">320<").replace(">96<", ">192<")
+    manifest = import_cvat(train=(put(one, larger),), media_root=film, out=tmp_path / "out")
+    assert "every track is a 'person'" in caplog.text
+    assert "(action, wave) are not read" in caplog.text
+    assert manifest.counts["videos_of_another_size"] == 1
+    assert corners(manifest)[0] == [0.05, 0.05, 0.25, 0.5]
 
 
 def test_cvat_entities_do_not_grow_without_bound(tmp_path: Path, film: Path) -> None:
@@ -280,12 +310,38 @@ def test_coco_video(tmp_path: Path, film: Path) -> None:
     assert [row[0] for row in rows(at, "pts_seconds")] == [0.1, 0.6]
 
 
+def test_a_video_in_two_files_of_coco_is_a_leak(tmp_path: Path, film: Path) -> None:
+    one = put(tmp_path / "one.json", json.dumps(coco()))
+    with pytest.raises(InputError, match=r"one\.json: video 'film' is in train and in val; expected one split"):
+        import_coco_video(train=one, val=one, media_root=film, out=tmp_path / "out")
+    two = put(tmp_path / "two.json", json.dumps(coco(videos=[{"id": 1, "name": "film.mp4"}])))
+    with pytest.raises(InputError, match=r"the video of both 'film' \(train\) and 'film\.mp4' \(test\)"):
+        import_coco_video(train=one, test=two, media_root=film, out=tmp_path / "out")
+
+
 COCO_MISTAKES: list[tuple[Any, str]] = [
     ([], "is no object"),
     (coco(images=None), "has no list 'images'"),
-    (coco(images=[]), "not COCO-style video boxes: KeyError"),
-    (coco(images=[{"id": 1, "video_id": 1, "width": 160, "height": 96}]), "image 1 has none of pts_seconds"),
-    (coco(categories=[{"id": 7, "name": "walk"}]), "not COCO-style video boxes: KeyError 5"),
+    (coco(images=[]), r"coco\.json: annotations\[0\] \(id 1\): image_id is 1, which none of the 0 listed"),
+    (coco(images=[{"id": 1, "video_id": 1, "width": 160, "height": 96}]), r"images\[0\] \(id 1\): has none of pts_"),
+    (coco(images=[{"id": 1, "frame_id": 0, "video_id": 1, "height": 96}]), r"images\[0\] \(id 1\): width is None, exp"),
+    (
+        coco(images=[{"id": 1, "frame_id": -1, "video_id": 1, "width": 160, "height": 96}]),
+        "frame_id is -1, expected a ",
+    ),
+    (coco(categories=[{"id": 7, "name": "walk"}]), r"annotations\[0\] \(id 1\): category_id is 5, which none of the 1"),
+    (
+        coco(annotations=[{"image_id": 1, "bbox": [1, 2, -9, 4], "category_id": 7}]),
+        r"annotations\[0\]: bbox: width is -9",
+    ),
+    (
+        coco(annotations=[{"image_id": 1, "bbox": [1, 2, 9], "category_id": 7}]),
+        r"annotations\[0\]: bbox is \[1, 2, 9\]",
+    ),
+    (coco(annotations=[{"image_id": 1, "bbox": [1, 2, 9, 1e999]}]), r"annotations\[0\]: bbox: height is inf"),
+    (coco(annotations=[7]), r"annotations\[0\]: is 7, expected an object"),
+    (coco(videos=[{"id": 1}]), r"videos\[0\] \(id 1\): name or file_name is None, expected a name"),
+    (coco(videos=[{"id": 1, "name": "film"}] * 2), r"videos\[1\]: id is 1, expected a number or text that no other"),
     (coco(videos=[{"id": 1, "name": "gone"}]), "none of the 1 annotated videos is there"),
 ]
 

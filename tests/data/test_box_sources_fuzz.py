@@ -53,10 +53,10 @@ def prepared(source: str, folder: Path) -> tuple[list[Path], Maker]:
         files = [write_tubes(folder / "gt.pkl")]
         return files, lambda out: import_ucf24(annotations=files[0], out=out, **media)
     if source == "cvat":
-        files = [put(folder / "one.xml", CVAT)]
+        files = [put(folder / "one.xml", CVAT.replace("<width>160", "<width>96"))]  # the pictures are square
         return files, lambda out: import_cvat(train=(files[0],), attributes=("action",), out=out, **media)
     if source == "coco-video":
-        files = [put(folder / "coco.json", json.dumps(coco()))]
+        files = [put(folder / "coco.json", json.dumps(coco()).replace('"width": 160', '"width": 96'))]
         return files, lambda out: import_coco_video(train=files[0], out=out, **media)
     files = [put(folder / "found.csv", FOUND)]
     boxed = write_manifest(

@@ -144,7 +144,7 @@ def test_a_keyframe_with_all_its_boxes_is_an_example(localise: Manifest) -> None
 @pytest.mark.parametrize(
     ("boxes", "threshold", "rows", "skipped"),
     [
-        ("annotated", 0.95, {"b.mp4,1.000000": 1, "a.mp4,1.000000": 1, "a.mp4,2.000000": 2}, 0),  # knows of no detection
+        ("annotated", 0.95, {"b.mp4,1.000000": 1, "a.mp4,1.000000": 1, "a.mp4,2.000000": 2}, 0),  # knows no detection
         ("detected", 0.0, {"a.mp4,2.000000": 1, "a.mp4,3.000000": 1}, 2),
         ("detected", 0.8, {"a.mp4,2.000000": 1}, 3),
         ("both", 0.8, {"b.mp4,1.000000": 1, "a.mp4,1.000000": 1, "a.mp4,2.000000": 3}, 1),

@@ -165,7 +165,7 @@ def test_a_task_trains_on_them_with_the_labels_of_the_annotation(manifest: Manif
 
 def test_the_start_of_the_videos_can_be_said(manifest: Manifest, tmp_path: Path) -> None:
     found = put(tmp_path / "found.csv", "a,0104,0.1,0.2,0.5,0.9,,0.9\n")
-    with pytest.raises(InputError, match=r"no box lies on a keyframe of .*'detected_outside_video': 1"):
+    with pytest.raises(InputError, match=r"no box lies on a keyframe of .*: 1 detected outside video"):
         add_detected_boxes(manifest.root, [found])
     assert add_detected_boxes(manifest.root, [found], video_starts_at=100).counts["boxes_detected"] == 1
 

@@ -21,6 +21,7 @@ from tubelet.data.sources.boxed_videos import (
     join_actions,
     leave_out_of_place,
     rows_table,
+    told,
 )
 from tubelet.data.sources.media_folder import MediaFolder, is_frames
 from tubelet.foreign_pickle import read_foreign_pickle
@@ -127,7 +128,7 @@ def write_tubes(
     table = rows_table(ids, rows[:, 0], rows[:, 1:5], rows[:, 5], rows[:, 6])
     boxes = join_actions(leave_out_of_place(table, videos, counts), counts)
     if boxes.num_rows == 0:
-        raise InputError(f"{path}: no box lies inside a video of {media_root}: {counts}")
+        raise InputError(f"{path}: no box lies inside a video of {media_root}: {told(counts)}")
     return write_manifest(
         out,
         name=name,

@@ -40,6 +40,7 @@ from tubelet.data.sources.boxed_videos import (
     leave_out_of_place,
     leave_out_of_unknown_videos,
     rows_table,
+    told,
 )
 from tubelet.data.sources.media_folder import MediaFolder
 from tubelet.labels import LabelSpace
@@ -119,7 +120,9 @@ def import_ava(
         counts=counts,
     )
     if boxed.boxes.num_rows == 0:
-        raise InputError(f"{media_root}: no box of {', '.join(map(str, files.values()))} lies inside a video: {counts}")
+        raise InputError(
+            f"{media_root}: no box of {', '.join(map(str, files.values()))} lies inside a video: {told(counts)}"
+        )
     published = labels in AVA_SPACES
     return write_manifest(
         out,

@@ -27,7 +27,7 @@ from tubelet.data.manifest import BOXES_SCHEMA, CLIPS_SCHEMA, KEYFRAMES_SCHEMA, 
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava import BoxedClips, boxes_of, known_actions, read_ava
 from tubelet.data.sources.ava_lists import ava_label_space
-from tubelet.data.sources.boxed_videos import BoxedVideo, clips_table
+from tubelet.data.sources.boxed_videos import BoxedVideo, clips_table, told
 from tubelet.data.sources.media_folder import MediaFolder, is_frames, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
@@ -103,7 +103,7 @@ def import_ava_kinetics(
         counts["boxes_of_ava"] = ava.boxes.num_rows
     clips, boxes, keyframes = (pa.concat_tables(tables) for tables in zip(*parts, strict=True)) if parts else NOTHING
     if boxes.num_rows == 0:
-        raise InputError(f"{media_root}: no box of AVA-Kinetics lies inside a video there: {counts}")
+        raise InputError(f"{media_root}: no box of AVA-Kinetics lies inside a video there: {told(counts)}")
     return write_manifest(
         out,
         name=name,

@@ -60,6 +60,11 @@ def find_videos(
     }
 
 
+def told(counts: Mapping[str, int]) -> str:
+    """Return counts as words, ``2 videos missing, 7 rows without video``; zeros are left out."""
+    return ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.items() if number) or "no rows"
+
+
 def clips_table(videos: Mapping[str, BoxedVideo], split_of: Mapping[str, str]) -> pa.Table:
     """Return a clip for each video, whole, in the order of ``videos``; its id is the video's."""
     return pa.table(

@@ -9,13 +9,16 @@ annotation are keyframes with nobody on them.
 Licence and counts: yours.
 """
 
-from collections.abc import Mapping
+import math
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tubelet.data.manifest import Manifest
-from tubelet.data.sources.annotation_files import read_json
-from tubelet.data.sources.frame_boxes import FrameBox, write_frame_boxes
+from tubelet.data.sources.annotation_files import given, read_json
+from tubelet.data.sources.frame_boxes import LARGEST, FrameBox, write_frame_boxes
 from tubelet.types import InputError
 
 FRAME_KEYS = ("pts_seconds", "frame_index", "frame_id")
@@ -51,34 +54,27 @@ def import_coco_video(
     Raises:
         InputError: A mistake in a file; or no video found.
     """
-    boxes: list[FrameBox] = []
-    empty: list[tuple[str, float]] = []
+    splits = given(train=train, val=val, test=test)
+    held = {split: _read(path, first_frame) for split, path in splits}
     split_of: dict[str, str] = {}
-    classes: dict[str, None] = {}
-    key_used: set[str] = set()
-    for split, path in (("train", train), ("val", val), ("test", test)):
-        if path is None:
-            continue
-        found, nobody, videos, categories = _read(path, first_frame, key_used)
-        for video in videos:
-            if video in split_of:
-                raise InputError(f"{path}: video {video!r} is in {split_of[video]} as well; expected it in one split")
-            split_of[video] = split
-        boxes += found
-        empty += nobody
-        classes |= dict.fromkeys(categories)
-    if len(key_used) > 1:
-        raise InputError(f"{name}: images are placed by {', '.join(sorted(key_used))}; expected one of them")
+    for split, path in splits:
+        for video in held[split].videos:
+            if split_of.setdefault(video, split) != split:
+                raise InputError(f"{path}: video {video!r} is in {split_of[video]} and in {split}; expected one split")
+    placed_by = sorted({key for one in held.values() for key in one.placed_by})
+    if len(placed_by) > 1:
+        raise InputError(f"{name}: images are placed by {', '.join(placed_by)}; expected one of them")
     return write_frame_boxes(
-        boxes,
-        empty_frames=empty,
+        [box for one in held.values() for box in one.boxes],
+        empty_frames=[place for one in held.values() for place in one.nobody],
         names={video: (video,) for video in split_of},
         split_of=split_of,
-        in_seconds=key_used == {"pts_seconds"},
+        sizes={video: size for one in held.values() for video, size in one.sizes.items()},
+        in_seconds=placed_by == ["pts_seconds"],
         media_root=media_root,
         out=out,
         name=name,
-        labels=tuple(classes),
+        labels=tuple(dict.fromkeys(category for one in held.values() for category in one.categories)),
         frames_fps=frames_fps,
         keyframe_every=keyframe_every,
         licence=licence,
@@ -87,45 +83,128 @@ def import_coco_video(
     )
 
 
-def _read(
-    path: Path, first_frame: int, key_used: set[str]
-) -> tuple[list[FrameBox], list[tuple[str, float]], list[str], list[str]]:
-    """Return a file's boxes, frames without one, videos and categories."""
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """What a file holds."""
+
+    videos: list[str]
+    categories: list[str]
+    boxes: list[FrameBox]
+    nobody: list[tuple[str, float]]
+    """Video and frame (or seconds) of the images without an annotation."""
+    sizes: dict[str, tuple[float, float]]
+    """Width and height of the frames of each video that has any."""
+    placed_by: set[str]
+    """Which of ``FRAME_KEYS`` its images have."""
+
+
+def _read(path: Path, first_frame: int) -> _Held:
     held = read_json(path)
     wanted = ("videos", "images", "annotations", "categories")
     if not isinstance(held, dict) or (missing := [key for key in wanted if not isinstance(held.get(key), list)]):
         what = f"has no list {missing[0]!r}" if isinstance(held, dict) else "is no object"
         raise InputError(f"{path}: {what}; expected {', '.join(wanted)}")
+    videos = {i: _name(place, video, "name", "file_name") for i, place, video in _objects(path, held, "videos")}
+    categories = {i: _name(place, category, "name") for i, place, category in _objects(path, held, "categories")}
+    images = {i: _image(place, image, videos, first_frame) for i, place, image in _objects(path, held, "images")}
+    sizes: dict[str, tuple[float, float]] = {}
+    for i, image in images.items():
+        if sizes.setdefault(image.video, image.size) != image.size:
+            raise InputError(
+                f"{path}: images[{i!r}]: {image.size} pixels, an earlier one of {image.video!r} has another"
+            )
+    boxes, somebody = [], set()
+    for _, place, annotation in _objects(path, held, "annotations"):
+        i = _known(place, annotation, "image_id", images)
+        somebody.add(i)
+        boxes.append(_box(place, annotation, images[i], categories))
+    return _Held(
+        videos=list(videos.values()),
+        categories=list(categories.values()),
+        boxes=boxes,
+        nobody=[(image.video, image.at) for i, image in images.items() if i not in somebody],
+        sizes=sizes,
+        placed_by={image.placed_by for image in images.values()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    video: str
+    at: float
+    """Frame from 0, or seconds."""
+    placed_by: str
+    size: tuple[float, float]
+
+
+def _image(place: str, image: Mapping[str, Any], videos: Mapping[object, str], first_frame: int) -> _Image:
+    key = next((key for key in FRAME_KEYS if key in image), None)
+    if key is None:
+        raise InputError(f"{place}: has none of {', '.join(FRAME_KEYS)}")
+    first = 0 if key == "pts_seconds" else first_frame
+    size = _number(place, image, "width", least=1), _number(place, image, "height", least=1)
+    at = _number(place, image, key, least=first) - first
+    return _Image(videos[_known(place, image, "video_id", videos)], at, key, size)
+
+
+def _box(place: str, annotation: Mapping[str, Any], image: _Image, categories: Mapping[object, str]) -> FrameBox:
+    width, height = image.size
+    sides = annotation.get("bbox")
+    if not isinstance(sides, list) or len(sides) != 4:
+        raise InputError(f"{place}: bbox is {_shown(sides)}, expected x, y, width, height in pixels")
+    named = dict(zip(("x", "y", "width", "height"), sides, strict=True))
+    x, y = (_number(f"{place}: bbox", named, key) for key in ("x", "y"))
+    w, h = (_number(f"{place}: bbox", named, key, least=0) for key in ("width", "height"))
+    ids = annotation["category_ids"] if "category_ids" in annotation else [annotation.get("category_id")]
+    if not isinstance(ids, list):
+        raise InputError(f"{place}: category_ids is {_shown(ids)}, expected a list")
+    labels = [categories[_known(place, {"category_id": i}, "category_id", categories)] for i in ids]
+    key = "track_id" if "track_id" in annotation else "instance_id"
+    person = -1 if annotation.get(key) is None else int(_number(place, annotation, key))
+    box = (x / width, y / height, (x + w) / width, (y + h) / height)
+    return FrameBox(image.video, image.at, box, tuple(dict.fromkeys(labels)), person)
+
+
+def _objects(path: Path, held: Mapping[str, Any], name: str) -> Iterator[tuple[object, str, Mapping[str, Any]]]:
+    """Yield the id of each object of a list (annotations may lack it), where it stands, and the object."""
+    seen = set()
+    for number, item in enumerate(held[name]):
+        place = f"{path}: {name}[{number}]"
+        if not isinstance(item, dict):
+            raise InputError(f"{place}: is {_shown(item)}, expected an object")
+        i = item.get("id", None if name != "annotations" else number)
+        if not isinstance(i, (int, str)) or i in seen:
+            raise InputError(f"{place}: id is {_shown(i)}, expected a number or text that no other of them has")
+        seen.add(i)
+        yield i, f"{place} (id {_shown(i)})" if "id" in item else place, item
+
+
+def _name(place: str, item: Mapping[str, Any], *keys: str) -> str:
+    found = next((item[key] for key in keys if item.get(key)), None)
+    if not isinstance(found, str):
+        raise InputError(f"{place}: {' or '.join(keys)} is {_shown(found)}, expected a name")
+    return found
+
+
+def _known(place: str, item: Mapping[str, Any], key: str, table: Mapping[object, object]) -> object:
+    value = item.get(key)
+    if not isinstance(value, (int, str)) or value not in table:
+        raise InputError(f"{place}: {key} is {_shown(value)}, which none of the {len(table)} listed has as its id")
+    return value
+
+
+def _number(place: str, item: Mapping[str, Any], key: str, *, least: float = -LARGEST) -> float:
+    value = item.get(key)
     try:
-        return _boxes(held, first_frame, key_used)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise InputError(f"{path}: not COCO-style video boxes: {type(error).__name__} {error}") from None
+        number = float(value)  # type: ignore[arg-type]  # None and lists are refused below
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not least <= number < LARGEST:
+        raise InputError(
+            f"{place}: {key} is {_shown(value)}, expected a number" + (f" from {least:g}" * (least > -LARGEST))
+        )
+    return number
 
 
-def _boxes(
-    held: Mapping[str, Any], first_frame: int, key_used: set[str]
-) -> tuple[list[FrameBox], list[tuple[str, float]], list[str], list[str]]:
-    """Return the boxes, the frames without one, the names of the videos and of the categories."""
-    videos = {video["id"]: str(video.get("name") or video["file_name"]) for video in held["videos"]}
-    categories = {category["id"]: str(category["name"]) for category in held["categories"]}
-    images = {image["id"]: image for image in held["images"]}
-    at = {}
-    for number, image in images.items():
-        key = next((key for key in FRAME_KEYS if key in image), None)
-        if key is None:
-            raise ValueError(f"image {number} has none of {', '.join(FRAME_KEYS)}")
-        key_used.add(key)
-        at[number] = videos[image["video_id"]], float(image[key]) - (0 if key == "pts_seconds" else first_frame)
-    boxes = []
-    for annotation in held["annotations"]:
-        image = images[annotation["image_id"]]
-        width, height = float(image["width"]), float(image["height"])
-        x, y, w, h = (float(number) for number in annotation["bbox"])
-        ids = annotation["category_ids"] if "category_ids" in annotation else [annotation["category_id"]]
-        labels = tuple(dict.fromkeys(categories[number] for number in ids))
-        person = int(annotation.get("track_id", annotation.get("instance_id", -1)))
-        box = (x / width, y / height, (x + w) / width, (y + h) / height)
-        boxes.append(FrameBox(*at[image["id"]], box, labels, person))
-    with_somebody = {annotation["image_id"] for annotation in held["annotations"]}
-    nobody = [place for number, place in at.items() if number not in with_somebody]
-    return boxes, nobody, list(videos.values()), list(categories.values())
+def _shown(value: object) -> str:
+    return textwrap.shorten(repr(value), 60)

@@ -8,14 +8,17 @@ interpolated boxes for every frame, so ``keyframe_every`` matters: 25 boxes a se
 Licence and counts: yours.
 """
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import read_classes, read_text
-from tubelet.data.sources.frame_boxes import FrameBox, write_frame_boxes
-from tubelet.types import InputError
+from tubelet.data.sources.frame_boxes import LARGEST, FrameBox, write_frame_boxes
+from tubelet.types import InputError, did_you_mean
+
+logger = logging.getLogger(__name__)
 
 NO_VALUE = ("", "false", "none", "__undefined__")
 
@@ -42,7 +45,8 @@ def import_cvat(
         test: The same for testing.
         media_root: Folder of the videos, called as the task's source, its name or the xml file.
         out: Folder of the manifest.
-        attributes: Attributes that hold actions; default: the label of the track is the action.
+        attributes: Attributes of the boxes whose values are actions (a checkbox: whose name is); default: the label of
+            the track is the action.
         labels: Text file with an action on each line, for their order; default: those found, sorted.
         frames_fps: Rate of folders of frames.
         keyframe_every: Use boxes of each n-th frame.
@@ -53,23 +57,31 @@ def import_cvat(
         InputError: A mistake in a file; or no video found.
     """
     boxes: list[FrameBox] = []
+    roots: list[ElementTree.Element] = []
+    sizes: dict[str, tuple[float, float]] = {}
     names: dict[str, tuple[str, ...]] = {}
     split_of: dict[str, str] = {}
     counts = {"boxes_outside": 0}
     for split, paths in (("train", train), ("val", val), ("test", test)):
         for path in paths:
-            root = _parsed(path)
+            roots.append(root := _parsed(path))
             video = path.stem
             if video in split_of:
-                raise InputError(f"{path}: another file is called {path.name}; expected one file for each video")
+                raise InputError(
+                    f"{path}: another file is called {path.name} (in {split_of[video]}, this one in {split}); expected "
+                    "one file for each video"
+                )
             split_of[video] = split
+            sizes[video] = _size(path, root)
             named = [_text(root, "meta/task/source"), _text(root, "meta/task/name"), path.stem]
             names[video] = tuple(dict.fromkeys(text for text in named if text))
-            boxes += _boxes(path, root, video, attributes, counts)
+            boxes += _boxes(path, root, video, sizes[video], attributes, counts)
+    _check_attributes(attributes, roots)
     return write_frame_boxes(
         boxes,
         names=names,
         split_of=split_of,
+        sizes=sizes,
         in_seconds=False,
         media_root=media_root,
         out=out,
@@ -103,13 +115,27 @@ def _text(root: ElementTree.Element, place: str) -> str:
     return (root.findtext(place) or "").strip()
 
 
-def _boxes(
-    path: Path, root: ElementTree.Element, video: str, attributes: Sequence[str], counts: dict[str, int]
-) -> Iterator[FrameBox]:
+def _size(path: Path, root: ElementTree.Element) -> tuple[float, float]:
+    texts = [_text(root, f"meta/task/original_size/{side}") for side in ("width", "height")]
     try:
-        width, height = (float(_text(root, f"meta/task/original_size/{side}")) for side in ("width", "height"))
+        width, height = map(float, texts)
+        if not (0 < width < LARGEST and 0 < height < LARGEST):
+            raise ValueError
     except ValueError:
-        raise InputError(f"{path}: meta/task/original_size lacks width or height") from None
+        found = " x ".join(text or "nothing" for text in texts)
+        raise InputError(f"{path}: meta/task/original_size is {found}, expected width and height in pixels") from None
+    return width, height
+
+
+def _boxes(
+    path: Path,
+    root: ElementTree.Element,
+    video: str,
+    size: tuple[float, float],
+    attributes: Sequence[str],
+    counts: dict[str, int],
+) -> Iterator[FrameBox]:
+    width, height = size
     for number, track in enumerate(root.iter("track")):
         for box in track.iter("box"):
             if box.get("outside") == "1":
@@ -121,9 +147,34 @@ def _boxes(
                 frame = int(box.attrib["frame"])
             except (KeyError, ValueError) as error:
                 raise InputError(f"{place}: expected frame, xtl, ytl, xbr, ybr as numbers ({error})") from None
+            if frame < 0 or not (x1 <= x2 and y1 <= y2):
+                box_is = f"box {x1:g}, {y1:g}, {x2:g}, {y2:g}"
+                raise InputError(f"{place}: {box_is}; expected frames from 0, xtl below xbr and ytl below ybr")
             corners = (x1 / width, y1 / height, x2 / width, y2 / height)
             actions = _actions(box, attributes) if attributes else (track.get("label", ""),)
             yield FrameBox(video, frame, corners, actions, number)
+
+
+def _check_attributes(wanted: Sequence[str], roots: Iterable[ElementTree.Element]) -> None:
+    """Refuse an attribute that no box has; tell of those not asked for where all tracks are called alike."""
+    found: dict[str, None] = {}
+    labels: dict[str, None] = {}
+    for root in roots:
+        found |= dict.fromkeys(attribute.get("name", "") for attribute in root.iter("attribute"))
+        labels |= dict.fromkeys(track.get("label", "") for track in root.iter("track"))
+    for name in wanted:
+        if name not in found:
+            there = ", ".join(sorted(found)) or "none"
+            raise InputError(
+                f"--attributes: no box has an attribute {name!r}{did_you_mean(name, found)}; there: {there}"
+            )
+    if not wanted and found and len(labels) == 1:
+        logger.warning(
+            "every track is a %r, which is then the only action; the boxes' attributes (%s) are not read: say which of "
+            "them hold actions with --attributes",
+            next(iter(labels)),
+            ", ".join(sorted(found)),
+        )
 
 
 def _actions(box: ElementTree.Element, attributes: Sequence[str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.ava_table import AvaTable
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.manifest_writer import replace_detected
-from tubelet.data.sources.boxed_videos import CORNERS, NO_LABEL, join_actions, leave_out, rows_table
+from tubelet.data.sources.boxed_videos import CORNERS, NO_LABEL, join_actions, leave_out, rows_table, told
 from tubelet.data.sources.media_folder import without_suffix
 from tubelet.data.sources.proposals import read_proposals
 from tubelet.types import InputError
@@ -71,7 +71,7 @@ def add_detected_boxes(
         off = ~table.column("met").to_numpy() & has_truth[table.column("clip").to_numpy()]
         table = leave_out(table, off, counts, "detected_off_keyframes")
     if table.num_rows == 0:
-        raise InputError(f"{', '.join(map(str, boxes))}: no box lies on a keyframe of {manifest}: {counts}")
+        raise InputError(f"{', '.join(map(str, boxes))}: no box lies on a keyframe of {manifest}: {told(counts)}")
     table = join_actions(table.drop_columns(["clip", "met"]), counts, more=("score",))
     found = table.append_column("origin", pa.repeat("detected", table.num_rows))
     counts["detected_repeated"] = counts.pop("rows_repeated")

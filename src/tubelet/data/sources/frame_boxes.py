@@ -17,14 +17,18 @@ from tubelet.data.sources.boxed_videos import (
     join_actions,
     leave_out_of_place,
     rows_table,
+    told,
 )
-from tubelet.data.sources.media_folder import MediaFolder, is_frames
+from tubelet.data.sources.media_folder import MediaFolder
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 from tubelet.video.container import probe
+from tubelet.video.media import Media
 
 LARGEST = 1e9
 """Frames and persons beyond are mistakes of the file."""
+SAME_ASPECT = 0.02
+"""Boxes drawn on a larger or smaller copy of a video fit; its width over its height may differ by this share."""
 
 
 class FrameBox(NamedTuple):
@@ -44,6 +48,7 @@ def write_frame_boxes(
     *,
     names: Mapping[str, Sequence[str]],
     split_of: Mapping[str, str],
+    sizes: Mapping[str, tuple[float, float]],
     in_seconds: bool,
     media_root: Path,
     out: Path,
@@ -62,6 +67,7 @@ def write_frame_boxes(
         boxes: In any order.
         names: For each video the names its file may have.
         split_of: Split of each video.
+        sizes: Width and height of the frames the boxes of a video were drawn on, where there are any.
         in_seconds: ``FrameBox.frame`` is a time.
         media_root: Folder of the videos, or of folders of frames.
         out: Folder of the manifest.
@@ -75,7 +81,8 @@ def write_frame_boxes(
         empty_frames: Video and frame (or seconds) of keyframes with nobody on them.
 
     Raises:
-        InputError: A label is not in ``labels``, or no box lies inside a video.
+        InputError: A label is not in ``labels``, two names mean one video, frames have another aspect than those that
+            were annotated, or no box lies inside a video.
     """
     _check(boxes, keyframe_every, source)
     found = sorted({label for box in boxes for label in box.labels})
@@ -84,12 +91,15 @@ def write_frame_boxes(
         raise InputError(f"{source}: no box has a label; expected actions")
     media = MediaFolder(media_root)
     videos = find_videos(media, names, frames_fps=frames_fps, counts=counts)
-    rate = {v: 1.0 if in_seconds else _fps(media, video) for v, video in videos.items()}
+    _check_distinct(videos, split_of)
+    rate = {v: _fps(media, video, v, sizes.get(v), counts) for v, video in videos.items()}
+    if in_seconds:
+        rate = dict.fromkeys(rate, 1.0)
     kept = [box for box in boxes if box.video in videos and (in_seconds or box.frame % keyframe_every == 0)]
     counts["boxes_without_video"] = sum(box.video not in videos for box in boxes)
     joined = join_actions(leave_out_of_place(_table(kept, space, rate, counts), videos, counts), counts)
     if joined.num_rows == 0:
-        raise InputError(f"{media_root}: no box of {source} lies inside a video there: {counts}")
+        raise InputError(f"{media_root}: no box of {source} lies inside a video there: {told(counts)}")
     return write_manifest(
         out,
         name=name,
@@ -120,8 +130,32 @@ def _check(boxes: Sequence[FrameBox], keyframe_every: int, source: str) -> None:
             raise InputError(f"{place}: frame {str(box.frame)[:20]} or id {str(box.person_id)[:20]} is out of range")
 
 
-def _fps(media: MediaFolder, video: BoxedVideo) -> float:
-    return video.fps if is_frames(video.cell) else probe(media.root / video.cell).fps
+def _check_distinct(videos: Mapping[str, BoxedVideo], split_of: Mapping[str, str]) -> None:
+    """Refuse two annotations of one video: a leak in two splits, and in one each lacks the boxes of the other."""
+    first: dict[str, str] = {}
+    for name, video in videos.items():
+        other = first.setdefault(video.cell, name)
+        if other != name:
+            place = f"{other!r} ({split_of[other]}) and {name!r} ({split_of[name]})"
+            raise InputError(f"{video.cell}: is the video of both {place}; expected each video once")
+
+
+def _fps(
+    media: MediaFolder, video: BoxedVideo, name: str, annotated: tuple[float, float] | None, counts: dict[str, int]
+) -> float:
+    """Return a video's frame rate, its size compared with that of the annotation."""
+    meta = probe(Media(str(media.root / video.cell), video.fps))
+    if annotated is None:
+        return meta.fps
+    width, height = annotated
+    if abs(width * meta.height / (height * meta.width) - 1) > SAME_ASPECT:
+        raise InputError(
+            f"{media.root / video.cell}: frames are {meta.width} x {meta.height} pixels, but {name!r} was annotated on "
+            f"{width:g} x {height:g}; expected the annotated video, or one scaled as a whole"
+        )
+    if (width, height) != (meta.width, meta.height):
+        counts["videos_of_another_size"] = counts.get("videos_of_another_size", 0) + 1
+    return meta.fps
 
 
 def _table(boxes: Sequence[FrameBox], space: LabelSpace, rate: Mapping[str, float], counts: dict[str, int]) -> pa.Table:
