@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from tubelet.labels import LabelSpace
 from tubelet.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel, measure_cost, read_backbone_config
 from tubelet.models.precision import compute_dtype, default_autocast
 from tubelet.models.resnet3d import ResNet3DConfig
-from tubelet.models.saved import MODEL_FILE, HeadMeta, load_backbone, load_model, model_meta, save_tensors
+from tubelet.models.saved import MODEL_FILE, HeadMeta, load_all, load_model, model_meta, read_tensors, save_tensors
 from tubelet.models.vivit import ViViTConfig
 from tubelet.records import to_json, write_json
 from tubelet.types import InputError, Preprocess
@@ -58,40 +57,44 @@ def test_wrong_heads_are_refused() -> None:
         HeadConfig(kind="classify", num_classes=0)
 
 
-def saved(model: VideoModel, path: Path, **changes: torch.Tensor) -> Path:
-    save_file(model.state_dict() | changes, path)
-    return path
-
-
-def test_load_backbone_leaves_heads_alone(tmp_path: Path) -> None:
-    source, model = VideoModel(CONFIG, HEADS), VideoModel(CONFIG, {"new": HEADS["ava"]})
-    torch.nn.init.ones_(model.heads["new"].linear.weight)
-    load_backbone(model, saved(source, tmp_path / "m.safetensors"))
-    for key, value in source.backbone.state_dict().items():
-        assert torch.equal(model.backbone.state_dict()[key], value)
-    assert model.heads["new"].linear.weight.min() == 1
-
-
-def test_load_backbone_is_strict(tmp_path: Path) -> None:
+def test_weights_are_loaded_strictly(tmp_path: Path) -> None:
     model = VideoModel(CONFIG, HEADS)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     tensors = VideoModel(CONFIG, HEADS).state_dict()
     del tensors["backbone.spatial.norm.bias"]
-    tensors["backbone.extra"] = torch.zeros(1)
+    tensors |= {f"backbone.extra{i}": torch.zeros(1) for i in range(5)}
     tensors["backbone.space_positions"] = torch.zeros(2, 2, 32)
-    save_file(tensors, tmp_path / "m.safetensors")
     with pytest.raises(InputError) as caught:
-        load_backbone(model, tmp_path / "m.safetensors")
+        load_all(model, tensors, where="here")
     message = str(caught.value)
-    assert "missing ['backbone.spatial.norm.bias']" in message
-    assert "unexpected ['backbone.extra']" in message
+    assert "here: weights do not fit: missing [backbone.spatial.norm.bias], unexpected [backbone.extra0, " in message
+    assert "backbone.extra2] and 2 more" in message
     assert "backbone.space_positions (2, 2, 32) for (4, 4, 32)" in message
     assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
     for name, content in (("none.safetensors", None), ("text.safetensors", b"not weights")):
         if content is not None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f"{name}: not a whole safetensors file"):
-            load_backbone(model, tmp_path / name)
+            read_tensors(tmp_path / name)
+
+
+def test_a_frozen_backbone_neither_learns_nor_counts() -> None:
+    config = ResNet3DConfig(depth=18, convolution="2d", size=16, num_frames=2, pool1=True)
+    model = VideoModel(config, {"a": HeadConfig(kind="classify", num_classes=2)})
+    model.freeze_backbone()
+    model.train()
+    assert (model.training, model.backbone.training, model.heads.training) == (True, False, True)
+    before = {name: tensor.clone() for name, tensor in model.backbone.state_dict().items()}
+    torch.autograd.backward(model(torch.randn(2, 3, 2, 16, 16), "a").square().sum())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.backbone.state_dict().items())
+    assert {n for n, p in model.named_parameters() if p.grad is not None} == {
+        "heads.a.linear.weight",
+        "heads.a.linear.bias",
+    }
+    deep = VideoModel(dataclasses.replace(CONFIG, spatial_layers=2, stochastic_depth=0.5), HEADS).train()
+    assert deep.residual_scales([1, 2]) is not None
+    deep.freeze_backbone()
+    assert deep.residual_scales([1, 2]) is None
 
 
 @pytest.mark.parametrize(

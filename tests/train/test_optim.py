@@ -230,6 +230,3 @@ def test_the_average_of_the_weights_by_hand() -> None:
     with average.applied(model):
         assert model.weight.item() == average.tensors["weight"].item() != 5.0
     assert model.weight.item() == 5.0
-    again = WeightAverage(model, 0.9)
-    again.load(average.tensors)
-    assert torch.equal(again.tensors["weight"], average.tensors["weight"])

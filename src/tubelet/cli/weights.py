@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from tyro.conf import Positional
 
+from tubelet.models.download import FETCHED
 from tubelet.models.vivit import Aggregation
 from tubelet.records import to_json
 from tubelet.types import InputError
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from tubelet.labels import LabelSpace
     from tubelet.models.convert import Converted
     from tubelet.models.weights import PublishedHead, Weights
-
-FETCHED = Path("out/weights")
 
 
 def list_weights(names: Positional[tuple[str, ...]] = ()) -> None:

@@ -3,12 +3,14 @@
 What fits is taken or inflated, the rest begins from scratch, and both what is left out and what begins is listed.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from tubelet.models.convert import Converted
-from tubelet.models.inflate import image_config, inflate
+from tubelet.models.inflate import Inflated, image_config, inflate
 from tubelet.models.model import BackboneConfig, build_backbone
 from tubelet.models.resnet3d import ResNet3DConfig
 from tubelet.models.saved import HEADS
@@ -88,23 +90,36 @@ def start_video(converted: Converted, video: BackboneConfig) -> Converted:
         converted: Of the image network; it has no heads.
         video: What ``video_config`` returns.
     """
-    image = {name.removeprefix(BACKBONE): tensor for name, tensor in converted.tensors.items()}
-    left_out = list(converted.left_out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         tensors = build_backbone(video).state_dict()
-    with torch.device("meta"):
-        if "class_token" not in build_backbone(image_config(video)).state_dict() and "class_token" in image:
-            del image["class_token"]
-            left_out.append("class_token")
-    inflated = inflate(image, video, how="average" if isinstance(video, ResNet3DConfig) else "centre")
+    inflated, left_out = inflate_image(converted.tensors, video)
     tensors |= inflated.tensors
     return Converted(
         tensors={BACKBONE + name: tensor for name, tensor in tensors.items()},
         num_classes=converted.num_classes,
-        left_out=left_out,
+        left_out=[*converted.left_out, *left_out],
         initialised=[BACKBONE + name for name in inflated.untouched],
     )
+
+
+def inflate_image(tensors: Mapping[str, Tensor], video: BackboneConfig) -> tuple[Inflated, list[str]]:
+    """Return what an image network gives a video network, and the names of what it has in vain: a class token.
+
+    Args:
+        tensors: Of the image network, by :class:`VideoModel`'s names; heads are passed over.
+        video: The network to start.
+
+    Raises:
+        InputError: The image network is not the one of this video network.
+    """
+    image = {n.removeprefix(BACKBONE): tensor for n, tensor in tensors.items() if n.startswith(BACKBONE)}
+    left_out = []
+    with torch.device("meta"):
+        if "class_token" not in build_backbone(image_config(video)).state_dict() and "class_token" in image:
+            del image["class_token"]
+            left_out.append("class_token")
+    return inflate(image, video, how="average" if isinstance(video, ResNet3DConfig) else "centre"), left_out
 
 
 def keep_grid(converted: Converted, released: BackboneConfig) -> tuple[Converted, BackboneConfig]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from tubelet.records import whole_file
 from tubelet.types import InputError
 
+FETCHED = Path("out/weights")
+"""Where ``tubelet weights fetch`` puts files, each in a folder of its weights' name."""
 TIMEOUT_SECONDS = 30.0
 BLOCK_BYTES = 1 << 20
 

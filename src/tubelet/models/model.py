@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -66,13 +66,30 @@ class VideoModel(nn.Module):
         self.head_configs = dict(heads)
         self.backbone = build_backbone(backbone_config)
         self.heads = nn.ModuleDict({task: _build_head(self.backbone.dim, config) for task, config in heads.items()})
+        self.backbone_is_frozen = False
+
+    def freeze_backbone(self) -> None:
+        """Let the heads alone learn (paper B, 4: fc-only): the backbone gets no gradient and stays in evaluation mode.
+
+        So its batch normalisation uses the stored statistics and leaves them as they are, and no residual is dropped.
+        """
+        self.backbone.requires_grad_(False)
+        self.backbone_is_frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, of the heads only where the backbone is frozen."""
+        super().train(mode)
+        if self.backbone_is_frozen:
+            self.backbone.eval()
+        return self
 
     def residual_scales(self, seeds: Sequence[int]) -> Tensor | None:
         """Return what ``forward`` takes under this name for samples with these seeds: (L, B) on the model's device.
 
-        None where nothing is dropped: the backbone has no stochastic depth, or the model is not in training mode.
+        None where nothing is dropped: the backbone has no stochastic depth, or is not in training mode.
         """
-        if not self.training or not any(self.backbone.drop_rates):
+        if not self.backbone.training or not any(self.backbone.drop_rates):
             return None
         scales = residual_scales(seeds, self.backbone.drop_rates)
         return scales.to(next(self.parameters()).device, non_blocking=True)
@@ -102,7 +119,7 @@ class VideoModel(nn.Module):
         """
         if task not in self.head_configs:
             raise ValueError(f"unknown task {task!r}, this model has {sorted(self.head_configs)}")
-        if residual_scales is None and self.training and any(self.backbone.drop_rates):
+        if residual_scales is None and self.backbone.training and any(self.backbone.drop_rates):
             raise ValueError("a model in training mode with stochastic depth takes residual_scales, found None")
         dropped = () if residual_scales is None else (residual_scales,)
         kind = self.head_configs[task].kind

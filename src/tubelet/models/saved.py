@@ -5,7 +5,7 @@ head its label space and whether its scores are a softmax or independent sigmoid
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -186,23 +186,8 @@ def load_model(folder: Path | str, *, device: torch.device | str = "cpu") -> Loa
     )
 
 
-def load_backbone(model: VideoModel, path: Path) -> None:
-    """Load a run's backbone into ``model``; the heads of both are left alone (paper A, 3.2: new heads per stage).
-
-    Args:
-        model: Receives the tensors; changed only when everything fits.
-        path: A ``model.safetensors`` with keys as :class:`VideoModel` names them.
-
-    Raises:
-        InputError: The file cannot be read, or keys or shapes differ.
-    """
-    given = {name: tensor for name, tensor in read_tensors(path).items() if not name.startswith(HEADS)}
-    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(HEADS)}
-    load_all(model, given | own, where=str(path))
-
-
 def load_all(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
-    """Load every weight; any missing, extra or misshapen one is an error that lists them, and nothing is loaded."""
+    """Load every weight; any missing, extra or misshapen one is an error that names some, and nothing is loaded."""
     wanted = model.state_dict()
     missing = sorted(set(wanted) - set(tensors))
     extra = sorted(set(tensors) - set(wanted))
@@ -212,5 +197,13 @@ def load_all(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, where: st
         if name in tensors and wanted[name].shape != tensors[name].shape
     ]
     if missing or extra or shapes:
-        raise InputError(f"{where}: weights do not fit: missing {missing}, unexpected {extra}, other shape {shapes}")
+        raise InputError(
+            f"{where}: weights do not fit: missing {shortened(missing)}, unexpected {shortened(extra)}, "
+            f"other shape {shortened(shapes)}"
+        )
     model.load_state_dict(dict(tensors))
+
+
+def shortened(names: Sequence[str], most: int = 3) -> str:
+    """Return names for a message of one line: the first few, and how many more there are."""
+    return f"[{', '.join(names[:most])}]" + (f" and {len(names) - most} more" if len(names) > most else "")

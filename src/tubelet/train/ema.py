@@ -34,12 +34,6 @@ class WeightAverage:
             else:
                 self.tensors[name].copy_(value)
 
-    @torch.no_grad()
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from ``tensors``."""
-        for name, value in self.tensors.items():
-            value.copy_(tensors[name])
-
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """Let the model have the averages inside the ``with`` block; its own weights come back after it."""

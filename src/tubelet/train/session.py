@@ -11,14 +11,14 @@ from tubelet.data.dataset import ClipDataset
 from tubelet.data.mixture import Mixture
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import pick_device
-from tubelet.models.saved import MODEL_FILE, load_backbone, read_meta
 from tubelet.tasks import Task, build_task
 from tubelet.train.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from tubelet.train.config import RunConfig
 from tubelet.train.folder import task_data_hash, write_run_meta
 from tubelet.train.optim import build_optimizer
 from tubelet.train.schedule import RatePlan
-from tubelet.types import ClipBatch, InputError
+from tubelet.train.start import initialise
+from tubelet.types import ClipBatch
 
 
 @dataclass(kw_only=True, slots=True)
@@ -125,8 +125,13 @@ def open_session(run: RunConfig, out: Path, *, device: str | None = None) -> Ses
     mixture = Mixture(sizes, strategy=run.mixture, batch_size=run.batch_size, num_steps=num_steps, seed=run.seed)
     torch.manual_seed(run.seed)
     model = VideoModel(run.backbone, {name: task.head for name, task in tasks.items()}).to(place)
+    checkpoint = latest_checkpoint(out)
+    initialise(model, resuming=checkpoint is not None, init_from=run.init_from, init_skip=run.init_skip)
+    if run.optim.frozen_backbone:
+        model.freeze_backbone()
     optimizer = build_optimizer(model, run.optim)
-    step, counts = initialise(model, optimizer, out, init_from=run.init_from)
+    if checkpoint is not None:
+        load_checkpoint(checkpoint, model=model, optimizer=optimizer)
     return Session(
         run=run,
         out=out,
@@ -139,24 +144,6 @@ def open_session(run: RunConfig, out: Path, *, device: str | None = None) -> Ses
         optimizer=optimizer,
         num_steps=num_steps,
         rates=run.rate_plan(one_epoch),
-        step=step,
-        counts=counts,
+        step=0 if checkpoint is None else checkpoint.step,
+        counts={} if checkpoint is None else dict(checkpoint.state),
     )
-
-
-def initialise(
-    model: VideoModel, optimizer: Optimizer, out: Path, *, init_from: str | None
-) -> tuple[int, dict[str, int]]:
-    """Give the model its first weights; return the steps done and the counts so far."""
-    # The first that applies wins: this run's newest checkpoint; another run's backbone, under fresh heads and a fresh
-    # optimizer (paper A, 3.2: "finetuning initialises theta_b from pre-training, and trains new head parameters");
-    # the random weights the model was built with.
-    if (checkpoint := latest_checkpoint(out)) is not None:
-        load_checkpoint(checkpoint, model=model, optimizer=optimizer)
-        return checkpoint.step, dict(checkpoint.state)
-    if init_from is not None:
-        meta = read_meta(Path(init_from))
-        if not meta["finished"]:
-            raise InputError(f"{init_from}: that run is not finished (step {meta['step']} of {meta['num_steps']})")
-        load_backbone(model, Path(init_from) / MODEL_FILE)
-    return 0, {}

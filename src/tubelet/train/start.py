@@ -1,0 +1,97 @@
+"""Where a run's first weights come from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from tubelet.models.convert import convert_file
+from tubelet.models.convert_start import BACKBONE, inflate_image
+from tubelet.models.download import FETCHED
+from tubelet.models.model import BackboneConfig, VideoModel, read_backbone_config
+from tubelet.models.saved import MODEL_FILE, load_all, read_meta, read_tensors
+from tubelet.models.weights import WEIGHTS, find_weights
+from tubelet.types import InputError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """Weights that can start a run."""
+
+    tensors: dict[str, Tensor]
+    """By :class:`VideoModel`'s names."""
+    backbone: BackboneConfig | None
+    """What they are the weights of; None = a file that does not say."""
+
+
+def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init_skip: tuple[str, ...]) -> None:
+    """Give a model, as it was built, the weights that training starts from.
+
+    Args:
+        model: Changed only when everything fits.
+        resuming: Whether the run has a checkpoint.
+        init_from: As in ``RunConfig``.
+        init_skip: As in ``RunConfig``.
+
+    Raises:
+        InputError: The weights cannot be found or read, or do not fit; the message names what does not.
+    """
+    # The first that applies wins.
+    if resuming:
+        # The run's own checkpoint has every weight: it is read where the optimizer is there to take its part.
+        return
+    if init_from is None:
+        # Scratch: the random weights that the model was built with, which follow from the run's seed.
+        return
+    start = read_start(init_from)
+    if start.backbone is not None and start.backbone.num_frames == 1 < model.backbone.config.num_frames:
+        # Inflation: an image network's kernels get a time axis; what it has nothing for stays random (paper B, 4.3.2).
+        given = inflated(start.tensors, model)
+    else:
+        # Weights of the same network. Heads are new unless asked for (paper A, 3.2: "finetuning initialises theta_b
+        # from pre-training, and trains new head parameters").
+        given = start.tensors
+    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(init_skip)}
+    load_all(model, own | {n: t for n, t in given.items() if not n.startswith(init_skip)}, where=init_from)
+
+
+def read_start(name: str) -> Start:
+    """Read weights: a run folder of ours, a ``.safetensors`` of ours, or published weights by their name.
+
+    Published weights are where ``tubelet weights fetch NAME`` puts them, or, with ``NAME=FILE``, in that file.
+
+    Raises:
+        InputError: There is nothing of that name, it cannot be read, or the run is not finished.
+    """
+    path = Path(name)
+    if path.is_dir():
+        meta = read_meta(path)
+        if not meta["finished"]:
+            raise InputError(f"{name}: that run is not finished (step {meta['step']} of {meta['num_steps']})")
+        backbone = read_backbone_config(meta["backbone"], where=str(path))
+        return Start(tensors=read_tensors(path / MODEL_FILE), backbone=backbone)
+    if path.suffix == ".safetensors" and "=" not in name:
+        return Start(tensors=read_tensors(path), backbone=None)
+    published, _, file = name.partition("=")
+    if published not in WEIGHTS:
+        raise InputError(
+            f"{name}: neither a run folder, nor a .safetensors file, nor published weights"
+            f"{did_you_mean(published, WEIGHTS)}"
+        )
+    entry = find_weights(published)
+    found = Path(file) if file else FETCHED / published / entry.file_name
+    if not found.exists():
+        raise InputError(f"{name}: no file {found}; tubelet weights fetch {published} gets it")
+    heads = {head.task: head.num_classes for head in entry.heads}
+    return Start(
+        tensors=convert_file(found, entry.layout, entry.backbone, heads).tensors,
+        backbone=entry.backbone,
+    )
+
+
+def inflated(image: Mapping[str, Tensor], model: VideoModel) -> dict[str, Tensor]:
+    """Return a video model's tensors for an image network's: inflated where it has them, else the model's own."""
+    found, _ = inflate_image(image, model.backbone.config)
+    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(BACKBONE)}
+    return own | {BACKBONE + name: tensor for name, tensor in found.tensors.items()}

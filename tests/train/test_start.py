@@ -1,0 +1,160 @@
+"""Where the first weights come from: a run, a file, published weights, image weights; what does not fit is one line."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tubelet.models.convert import convert_file
+from tubelet.models.model import HeadConfig, VideoModel
+from tubelet.models.saved import save_tensors
+from tubelet.models.vivit import ViViTConfig
+from tubelet.models.weights import WEIGHTS, PublishedHead
+from tubelet.records import write_json
+from tubelet.train.start import initialise, read_start
+from tubelet.types import InputError, Preprocess
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "weights"
+CONFIG = ViViTConfig(size=16, num_frames=4, patch=8, dim=16, spatial_layers=1, temporal_layers=1, num_heads=2)
+IMAGE = ViViTConfig(
+    size=24,
+    patch=8,
+    dim=24,
+    num_heads=3,
+    spatial_layers=2,
+    temporal_layers=0,
+    num_frames=1,
+    tubelet=1,
+    aggregation="spatial_only",
+    pooling="class_token",
+)
+HEADS = {"a": HeadConfig(kind="classify", num_classes=3), "b": HeadConfig(kind="localise", num_classes=2)}
+SKIP_HEADS = ("heads.",)
+
+
+def model_of(config: ViViTConfig, seed: int, heads: dict[str, HeadConfig] = HEADS) -> VideoModel:
+    torch.manual_seed(seed)
+    model = VideoModel(config, heads)
+    for head in model.heads.values():
+        torch.nn.init.normal_(head.linear.weight)
+    return model
+
+
+def same(model: VideoModel, tensors: dict[str, torch.Tensor]) -> set[str]:
+    """Return the first parts of the names whose tensors are equal to ``tensors``'."""
+    state = model.state_dict()
+    return {n for n, t in tensors.items() if n in state and t.shape == state[n].shape and torch.equal(t, state[n])}
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("start") / "given.safetensors"
+    save_tensors(path, model_of(CONFIG, 1).state_dict())
+    return path
+
+
+def test_the_heads_begin_fresh_unless_the_list_says_otherwise(given: Path) -> None:
+    source = model_of(CONFIG, 1).state_dict()
+    heads = {name for name in source if name.startswith("heads.")}
+    for skip, fresh in (
+        (SKIP_HEADS, {"heads.a.linear.weight", "heads.b.linear.weight"}),
+        (("heads.a.",), {"heads.a.linear.weight"}),
+        ((), set()),
+        (("backbone.", "heads."), None),
+    ):
+        model = model_of(CONFIG, 2)
+        initialise(model, resuming=False, init_from=str(given), init_skip=skip)
+        taken = same(model, source)
+        if fresh is None:
+            assert "backbone.spatial.blocks.0.mlp_in.weight" not in taken
+        else:
+            assert {n for n in heads if n.endswith("weight")} - taken == fresh
+            assert {n for n in source if n.startswith("backbone.")} <= taken
+
+
+def test_a_checkpoint_or_nothing_leaves_the_model_alone(given: Path) -> None:
+    before = model_of(CONFIG, 2).state_dict()
+    for resuming, start in ((True, str(given)), (False, None)):
+        model = model_of(CONFIG, 2)
+        initialise(model, resuming=resuming, init_from=start, init_skip=SKIP_HEADS)
+        assert same(model, before) == set(before)
+
+
+def test_weights_of_another_shape_are_one_line_and_change_nothing(given: Path) -> None:
+    model = model_of(replace(CONFIG, dim=32, spatial_layers=2), 2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(InputError) as caught:
+        initialise(model, resuming=False, init_from=str(given), init_skip=SKIP_HEADS)
+    message = str(caught.value)
+    assert message.startswith(f"{given}: weights do not fit: missing [backbone.spatial.blocks.1.")
+    assert "backbone.embedding.projection.weight (16, 384) for (32, 384)] and " in message
+    assert len(message) < 700
+    assert same(model, before) == set(before)
+    other = model_of(CONFIG, 2, {"a": HeadConfig(kind="classify", num_classes=7), "b": HEADS["b"]})
+    with pytest.raises(InputError, match=r"heads.a.linear.weight \(3, 16\) for \(7, 16\)"):
+        initialise(other, resuming=False, init_from=str(given), init_skip=())
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"size": 24, "frame_stride": 1, "fps": 25.0}
+    image = replace(WEIGHTS["original_in21k_vit_b"], backbone=IMAGE, preprocess=Preprocess(num_frames=1, **sizes))
+    video = replace(
+        WEIGHTS["scenic_epic_vivit_l_fe"],
+        backbone=replace(IMAGE, num_frames=8, tubelet=2, temporal_layers=3, aggregation="frame_token", pooling="mean"),
+        heads=(PublishedHead(task="noun", num_classes=8), PublishedHead(task="verb", num_classes=3)),
+        preprocess=Preprocess(num_frames=8, **sizes),
+    )
+    monkeypatch.setitem(WEIGHTS, "small_image", image)
+    monkeypatch.setitem(WEIGHTS, "small_video", video)
+
+
+@pytest.mark.usefixtures("published")
+def test_published_weights_start_a_run_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = WEIGHTS["small_video"]
+    grid = replace(entry.backbone, aggregation="per_place")  # type: ignore[call-arg]
+    file = GOLDEN / "scenic_fe.msgpack"
+    tensors = convert_file(file, entry.layout, entry.backbone, {"noun": 8, "verb": 3}).tensors
+    skip = ("heads.", "backbone.class_token", "backbone.time_class_token")
+    model = model_of(grid, 2)
+    initialise(model, resuming=False, init_from=f"small_video={file}", init_skip=skip)
+    assert {name for name in model.state_dict() if name.startswith("backbone.")} <= same(model, tensors)
+    with pytest.raises(InputError, match=r"unexpected \[backbone.class_token, backbone.time_class_token\]"):
+        initialise(model, resuming=False, init_from=f"small_video={file}", init_skip=SKIP_HEADS)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"no file out/weights/small_video/checkpoint; tubelet weights fetch small_v"):
+        read_start("small_video")
+    fetched = tmp_path / "out/weights/small_video/checkpoint"
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(file.read_bytes())
+    assert read_start("small_video").tensors.keys() == tensors.keys()
+    with pytest.raises(InputError, match=r"neither a run folder.*; did you mean 'small_video'"):
+        read_start("small_vide")
+
+
+@pytest.mark.usefixtures("published")
+def test_image_weights_are_inflated() -> None:
+    video = replace(IMAGE, num_frames=8, tubelet=2, temporal_layers=1, aggregation="per_place", pooling="mean")
+    model = model_of(video, 2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    file = GOLDEN / "original_vit.npz"
+    initialise(model, resuming=False, init_from=f"small_image={file}", init_skip=SKIP_HEADS)
+    entry = WEIGHTS["small_image"]
+    image = convert_file(file, entry.layout, entry.backbone, {}).tensors
+    taken = same(model, image)
+    assert "backbone.spatial.blocks.1.mlp_in.weight" in taken
+    # Centre inflation: the image's patch embedding on frame 1 of 2, zero on frame 0.
+    kernel = model.state_dict()["backbone.embedding.projection.weight"].view(24, 3, 2, 8, 8)
+    wanted = image["backbone.embedding.projection.weight"].view(24, 3, 8, 8)
+    assert torch.equal(kernel[:, :, 1], wanted)
+    assert kernel[:, :, 0].abs().max() == 0
+    untouched = same(model, before)
+    assert {n for n in before if ".temporal." in n or n.startswith("heads.")} <= untouched
+
+
+def test_a_run_that_is_not_finished_starts_nothing(tmp_path: Path) -> None:
+    meta = {"format": "tubelet-run", "format_version": 1, "finished": False, "step": 3, "num_steps": 9}
+    write_json(tmp_path / "meta.json", meta)
+    with pytest.raises(InputError, match="that run is not finished \\(step 3 of 9\\)"):
+        read_start(str(tmp_path))
