@@ -271,13 +271,11 @@ def test_it_is_time_by_steps_or_by_minutes(tmp_path: Path, monkeypatch: pytest.M
     now = [1000.0]
     monkeypatch.setattr("tubelet.train.checkpoint.time.monotonic", lambda: now[0])
     writer = CheckpointWriter(tmp_path)
-    assert [n for n in range(1, 8) if writer.due(n, every_steps=3, every_minutes=None)] == [3, 6]
-    assert not writer.due(5, every_steps=None, every_minutes=2)
+    assert [n for n in range(1, 8) if writer.due(n, every_steps=3, every_minutes=2)] == [3, 6]
     now[0] += 121
-    assert writer.due(5, every_steps=None, every_minutes=2)
     assert writer.due(5, every_steps=3, every_minutes=2)
     writer.save({"model/a": torch.zeros(1)}, step=5, state={})
-    assert not writer.due(6, every_steps=None, every_minutes=2)
+    assert not writer.due(5, every_steps=3, every_minutes=2)
     writer.wait()
 
 

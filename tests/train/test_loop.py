@@ -129,7 +129,7 @@ def test_a_run_that_breaks_goes_on_to_the_same_weights(
     assert_same_run(tmp_path, whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_writes_a_checkpoint_and_the_run_goes_on(
     run: RunConfig, whole: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -101,10 +101,9 @@ class CheckpointWriter:
                 raise
             logger.warning("%s", failed)  # What ended the run matters more.
 
-    def due(self, step: int, *, every_steps: int | None, every_minutes: float | None) -> bool:
-        """Return whether it is time for the next one, by the steps done or by this rank's clock."""
-        by_steps = every_steps is not None and step % every_steps == 0
-        return by_steps or (every_minutes is not None and time.monotonic() - self._last >= 60 * every_minutes)
+    def due(self, step: int, *, every_steps: int, every_minutes: float) -> bool:
+        """Return whether it is time for the next one, by the steps done or by this rank's clock, which is its own."""
+        return step % every_steps == 0 or time.monotonic() - self._last >= 60 * every_minutes
 
     def save(
         self,
@@ -218,15 +217,6 @@ def run_tensors(
         | {AVERAGED + name: tensor for name, tensor in (averaged or {}).items()}
         | {OPTIMIZER + name: tensor for name, tensor in optimizer_tensors(optimizer, model).items()}
     )
-
-
-def save_checkpoint(
-    out: Path, *, step: int, model: nn.Module, optimizer: Optimizer, state: dict[str, Any], keep: int = NUM_KEPT
-) -> Path:
-    """Write a checkpoint and wait for it."""
-    with CheckpointWriter(out, keep=keep) as writer:
-        writer.save(run_tensors(model, optimizer), step=step, state=state)
-    return _folder(out, step)
 
 
 def latest_checkpoint(out: Path, *, process_group: "ProcessGroup | None" = None) -> Checkpoint | None:

@@ -1,9 +1,11 @@
 """A whole run: from a config and a folder to trained, scored weights in it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -38,7 +40,7 @@ def fit(
         InputError: The folder holds another run or other data, another process writes there, or the data or the start
             weights cannot be used.
         NonFiniteLossError: A loss or gradient is not a finite number.
-        RunInterruptedError: Ctrl-C or SIGTERM came; a checkpoint was written and the same call goes on from it.
+        RunInterruptedError: A signal came (``interrupt.py``); a checkpoint is written, the same call goes on from it.
     """
     check_same_run(run, out)
     if (result := finished_result(out)) is not None:
@@ -47,11 +49,14 @@ def fit(
         session = open_session(run, out, device=device)
         session.describe()
         lengths = {"num_steps": session.num_steps, "start_step": session.step, "batch_size": run.batch_size}
-        with RunLog(out, **lengths, progress=progress, console=console) as log:
+        shown: dict[str, Any] = {"progress": progress, "console": console}
+        tracked: dict[str, Any] = {"track": run.track, "config": run.to_json(), "device": session.device}
+        with session.checkpoints, RunLog(out, **lengths, **shown, **tracked) as log:
             log.table(
                 f"{run.name}: {session.num_steps} steps, {run.mixture} mixture", map(asdict, session.mixture.table())
             )
             train_steps(session, log, score=partial(score, session, log), on_step=on_step)
+            session.checkpoints.wait()
             log.table("What the model has seen", session.seen_table())
             log.say(session.data_left_out())
             metrics = score(session, log)
@@ -60,18 +65,20 @@ def fit(
 
 
 def score(session: Session, log: RunLog) -> dict[str, float]:
-    """Score every task on its evaluation split."""
+    """Score every task on its evaluation split, with the averaged weights where there are any."""
     run = session.run
     splits = {name: task.config.eval_split for name, task in session.tasks.items()}
-    results = evaluate_tasks(
-        session.model,
-        session.tasks,
-        splits,
-        cache=run.frame_cache(),
-        batch_size=run.eval_batch_size,
-        num_workers=run.num_workers,
-        device=session.device,
-    )
+    with nullcontext() if session.average is None else session.average.applied(session.model):
+        results = evaluate_tasks(
+            session.model,
+            session.tasks,
+            splits,
+            cache=run.frame_cache(),
+            batch_size=run.eval_batch_size,
+            num_workers=run.num_workers,
+            device=session.device,
+        )
     metrics = {name: value for result in results.values() for name, value in result.metrics.items()}
     log.metrics(session.step, metrics)
+    log.realised(session.step, session.seen_table())
     return metrics

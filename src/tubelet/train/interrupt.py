@@ -1,11 +1,27 @@
-"""Ctrl-C and SIGTERM between two steps instead of in the middle of one."""
+"""Ctrl-C and what schedulers send before they take a machine away: noted, and obeyed between two steps.
+
+=========  =====================================================  ===========
+signal     who sends it                                           exit status
+=========  =====================================================  ===========
+SIGINT     Ctrl-C                                                 130
+SIGTERM    Kubernetes, ``scancel``, ``torchrun``, ``kill``        143
+SIGUSR1    SLURM with ``--signal=USR1@120``                       138
+=========  =====================================================  ===========
+
+A run that ends with one of these has written a checkpoint; the same command goes on from it.
+"""
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SAME_CTRL_C_SECONDS = 2.0
 
 
 class RunInterruptedError(KeyboardInterrupt):
@@ -37,26 +53,31 @@ class StopRequest:
 
 @contextmanager
 def deferred_signals() -> Iterator[StopRequest]:
-    """Note the first SIGINT or SIGTERM instead of raising; a second one acts at once, as it would without this.
+    """Note the first of ``SIGNALS`` instead of raising; a second Ctrl-C acts at once, as it would without this.
 
+    Other repetitions change nothing: ``scancel`` and ``torchrun`` both send SIGTERM to every rank, so it comes twice,
+    and who will not wait sends SIGKILL in the end. Nor does a Ctrl-C right after the first: ``torchrun`` passes it on.
     Outside the main thread, where Python allows no handlers, nothing is deferred.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.getsignal(number) for number in numbers}
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    first_came = 0.0
 
     def note(number: int, _frame: FrameType | None) -> None:
-        request.signal_number = number
-        for each in numbers:
-            signal.signal(each, previous[each])
+        nonlocal first_came
+        if request.signal_number is None:
+            request.signal_number, first_came = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - first_came > SAME_CTRL_C_SECONDS:
+            signal.signal(number, previous[number])
+            signal.raise_signal(number)
 
-    for number in numbers:
+    for number in SIGNALS:
         signal.signal(number, note)
     try:
         yield request
     finally:
-        for number in numbers:
+        for number in SIGNALS:
             signal.signal(number, previous[number])

@@ -5,7 +5,7 @@ follow from (seed, k) alone. So a run that was killed goes on from its newest ch
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -28,7 +28,7 @@ def train_steps(
     session: Session,
     log: RunLog,
     *,
-    score: Callable[[], object],
+    score: Callable[[], Mapping[str, float]],
     on_step: Callable[[StepReport], None] | None = None,
 ) -> None:
     """Do the steps that are left; write checkpoints on the way and one at the end.
@@ -41,7 +41,7 @@ def train_steps(
 
     Raises:
         NonFiniteLossError: A loss or gradient is not a finite number.
-        RunInterruptedError: Ctrl-C or SIGTERM came; a checkpoint was written and the same call goes on from it.
+        RunInterruptedError: A signal came (``interrupt.py``); a checkpoint is written, the same call goes on from it.
     """
     run = session.run
     loader = batches(
@@ -61,7 +61,7 @@ def train_steps(
             batch = session.tasks[batch.task].augmented(batch.to(session.device))
             loss, norm = train_step(session, batch, step=step, learning_rate=rate)
             session.finish_step(batch)
-            report = log.step(session.step, task=batch.task, loss=loss, gradient_norm=norm, learning_rate=rate)
+            report = log.step(session.step, losses={batch.task: loss}, gradient_norm=norm, learning_rate=rate)
             if on_step is not None:
                 on_step(report)
             after_step(session, log, stop, score)
@@ -90,19 +90,27 @@ def train_step(session: Session, batch: ClipBatch, *, step: int, learning_rate: 
         )
     set_learning_rate(session.optimizer, learning_rate)
     session.optimizer.step()
+    if session.average is not None:
+        session.average.update(model, steps=step + 1)
     return loss, norm
 
 
-def after_step(session: Session, log: RunLog, stop: StopRequest, score: Callable[[], object]) -> None:
-    """Write a checkpoint and score the model when it is time; stop when asked to."""
+def after_step(session: Session, log: RunLog, stop: StopRequest, score: Callable[[], Mapping[str, float]]) -> None:
+    """Score the model and begin to write a checkpoint when it is time; stop when asked to."""
     run, step, num_steps = session.run, session.step, session.num_steps
     stopping = stop.signal_number is not None
-    if step % run.checkpoint_every_steps == 0 or step == num_steps or stopping:
+    metrics = None
+    if run.eval_every_steps and step % run.eval_every_steps == 0 and step < num_steps and not stopping:
+        metrics = score()
+    session.checkpoints.check()
+    due = session.checkpoints.due(
+        step, every_steps=run.checkpoint_every_steps, every_minutes=run.checkpoint_every_minutes
+    )
+    if due or step == num_steps or stopping or (metrics and run.best_metric):
         log.flush()
-        session.save()
+        session.save(metrics=metrics)
     if stop.signal_number is not None:
+        session.checkpoints.wait()
         text = f"{session.out}: stopped after step {step} of {num_steps}; the same command goes on from there"
         log.say(text)
         raise RunInterruptedError(text, signal_number=stop.signal_number)
-    if run.eval_every_steps and step % run.eval_every_steps == 0 and step < num_steps:
-        score()

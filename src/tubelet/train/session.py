@@ -12,8 +12,9 @@ from tubelet.data.mixture import Mixture
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import pick_device
 from tubelet.tasks import Task, build_task
-from tubelet.train.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from tubelet.train.checkpoint import CheckpointWriter, latest_checkpoint, load_checkpoint, run_tensors
 from tubelet.train.config import RunConfig
+from tubelet.train.ema import WeightAverage
 from tubelet.train.folder import task_data_hash, write_run_meta
 from tubelet.train.optim import build_optimizer
 from tubelet.train.schedule import RatePlan
@@ -35,10 +36,13 @@ class Session:
     mixture: Mixture
     model: VideoModel
     optimizer: Optimizer
+    average: WeightAverage | None
+    """Moving average of the weights, where the run keeps one."""
     num_steps: int
     rates: RatePlan
     step: int
     """Steps done."""
+    checkpoints: CheckpointWriter
     counts: dict[str, int]
     """What the run has met: ``clips/<task>`` seen, frames clamped to a video's ends, boxes that left the canvas."""
 
@@ -69,9 +73,11 @@ class Session:
         for name, number in met.items():
             self.counts[name] = self.counts.get(name, 0) + number
 
-    def save(self) -> None:
-        """Write a checkpoint of this step."""
-        save_checkpoint(self.out, step=self.step, model=self.model, optimizer=self.optimizer, state=self.counts)
+    def save(self, *, metrics: Mapping[str, float] | None = None) -> None:
+        """Begin to write a checkpoint of this step, with the scores that these weights have got."""
+        averaged = None if self.average is None else self.average.tensors
+        tensors = run_tensors(self.model, self.optimizer, averaged=averaged)
+        self.checkpoints.save(tensors, step=self.step, state=self.counts, metrics=metrics)
         self.describe()
 
     def describe(self, *, metrics: Mapping[str, float] | None = None) -> None:
@@ -130,8 +136,10 @@ def open_session(run: RunConfig, out: Path, *, device: str | None = None) -> Ses
     if run.optim.frozen_backbone:
         model.freeze_backbone()
     optimizer = build_optimizer(model, run.optim)
+    average = None if run.optim.ema_decay is None else WeightAverage(model, run.optim.ema_decay)
     if checkpoint is not None:
-        load_checkpoint(checkpoint, model=model, optimizer=optimizer)
+        averaged = None if average is None else average.tensors
+        load_checkpoint(checkpoint, model=model, optimizer=optimizer, averaged=averaged)
     return Session(
         run=run,
         out=out,
@@ -142,8 +150,10 @@ def open_session(run: RunConfig, out: Path, *, device: str | None = None) -> Ses
         mixture=mixture,
         model=model,
         optimizer=optimizer,
+        average=average,
         num_steps=num_steps,
         rates=run.rate_plan(one_epoch),
         step=0 if checkpoint is None else checkpoint.step,
         counts={} if checkpoint is None else dict(checkpoint.state),
+        checkpoints=CheckpointWriter(out, keep=run.num_checkpoints, best_metric=run.best_metric),
     )
