@@ -348,11 +348,11 @@ def class_folders(b: Builder) -> Layout:
 
 
 def table(b: Builder) -> Layout:
-    media = b.videos("one.mp4", "b/two.mp4")
+    media = b.videos("one.mp4", "b/two.mp4", "three.mp4")
     train = b.text(
         "clips.csv",
         "path,label,split,start_seconds,end_seconds\none.mp4,run,,0.25,0.75\none.mp4,jump|run,train,,\n"
-        "b/two.mp4,run,val,,\nb/two.mp4,,test_new,,\ngone.mp4,run,,,\n",
+        "b/two.mp4,run,val,,\nb/two.mp4,,val,,\nthree.mp4,,test_new,,\ngone.mp4,run,,,\n",
     )
     return Layout(
         "table",
@@ -361,7 +361,8 @@ def table(b: Builder) -> Layout:
             "one@0.25-0.75": ("one.mp4", "train", ("run",)),
             "one": ("one.mp4", "train", ("jump", "run")),
             "b/two": ("b/two.mp4", "val", ("run",)),
-            "b/two#2": ("b/two.mp4", "test_new", ()),
+            "b/two#2": ("b/two.mp4", "val", ()),
+            "three": ("three.mp4", "test_new", ()),
         },
         {"videos_missing": 1, "clips_named_twice": 1},
         {"one@0.25-0.75": (0.25, 0.75)},

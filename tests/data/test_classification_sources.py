@@ -265,8 +265,37 @@ def test_tables_without_header_as_parquet_and_with_uris(build: Builder) -> None:
     pq.write_table(pa.Table.from_pylist(rows), path)
     manifest = run(build, "table", train=path, media_root=media, multi_label=True)
     assert labelled(manifest) == {"one": ("a", "b"), "s3://bucket/x@1-2.5": ("b",)}
-    with pytest.raises(InputError, match=r"t\.parquet: row 0: 2 labels, expected one \(or multi_label\)"):
+    with pytest.raises(InputError, match=r"t\.parquet: row 0: 2 labels \(a, b\), expected one; say --multi-label"):
         run(build, "table", train=path, media_root=media)
+
+
+def test_a_video_in_two_splits_of_a_table_is_a_leak(build: Builder) -> None:
+    media = build.videos("one.mp4", "two.mp4")
+    twice = build.text("t.csv", "path,label,split\none.mp4,a,train\ntwo.mp4,b,val\n./one.mp4,a,test\n")
+    told = (
+        r"one\.mp4: is in split 'train' \(one\) and in 'test' \(\./one\); expected a video, or each part of it, in one"
+    )
+    with pytest.raises(InputError, match=told):
+        run(build, "table", train=twice, media_root=media)
+    assert not (build.folder / "manifest").exists()
+    parts = "path,label,split,start_seconds,end_seconds\none.mp4,a,val,0.5,0.9\none.mp4,b,train,0,{}\n"
+    apart = run(build, "table", train=build.text("p.csv", parts.format(0.5)), media_root=media)
+    assert apart.counts["videos_in_two_splits"] == 1
+    with pytest.raises(InputError, match=r"'train' \(one@0-0\.6\) and in 'val' \(one@0\.5-0\.9\)"):
+        run(build, "table", train=build.text("p.csv", parts.format(0.6)), media_root=media)
+
+
+def test_another_separator_lets_a_label_hold_a_bar(build: Builder) -> None:
+    media = build.videos("one.mp4", "two.mp4")
+    lines = build.text("t.csv", "one.mp4,run|walk\ntwo.mp4,sit\n")
+    with pytest.raises(
+        InputError, match=r"t\.csv:1: 2 labels \(run, walk\), expected one; say --multi-label .* '\|' bel"
+    ):
+        run(build, "table", train=lines, media_root=media)
+    manifest = run(build, "table", train=lines, media_root=media, separator=";")
+    assert manifest.label_space.names == ("run|walk", "sit")
+    with pytest.raises(InputError, match=r"e\.csv:2: label is missing, expected one"):
+        run(build, "table", train=build.text("e.csv", "one.mp4,sit\ntwo.mp4,\n"), media_root=media)
 
 
 def test_path_lists_with_other_separators_and_a_published_label_space(build: Builder) -> None:

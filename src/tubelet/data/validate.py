@@ -11,6 +11,7 @@ from tubelet.types import InputError
 from tubelet.video.media import SCHEMES
 
 SPLIT_PATTERN = r"^(train|val|test)(_[A-Za-z0-9]+)*$"
+SPLIT_EXPECTED = "expected train, val or test, or one of these with a suffix (test_unseen)"
 ORIGINS = ("annotated", "detected")
 NOT_BELOW_ROOT = r"^$|^/|(^|/)\.\.(/|$)|\x00|://"
 TIME_TOLERANCE = 1e-3  # seconds; published times carry three decimals at most
@@ -53,7 +54,7 @@ def validate_tables(
     _reject(place, _numbers(clips, "fps") < 0, clips, "fps", "expected 0 or more")
     _unique(place, clips, "clip_id")
     fits = _boolean(pc.match_substring_regex(clips.column("split"), SPLIT_PATTERN))
-    _reject(place, ~fits, clips, "split", "expected train, val or test, or one of these with a suffix (test_unseen)")
+    _reject(place, ~fits, clips, "split", SPLIT_EXPECTED)
     _inside_media_root(place, clips)
     _labels(place, clips, label_space)
     if kind == "classify" and not multi_label:

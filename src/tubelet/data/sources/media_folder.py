@@ -5,6 +5,7 @@ What the annotation names and the folder lacks is counted, never replaced: publi
 
 import hashlib
 import logging
+import math
 import os
 import posixpath
 from collections import defaultdict
@@ -165,12 +166,14 @@ def write_clips(
     licence: str,
     source: str,
     counts: Mapping[str, int] | None = None,
+    own_splits: bool = False,
 ) -> Manifest:
     """Find every row's medium, measure those used whole, and write a classification manifest.
 
     Left out and counted: ``clips_without_video`` (and the ``videos_missing`` of them), ``videos_unreadable`` with
     ``clips_unreadable``, exact repeats (``rows_repeated``). A clip that comes again in another split or with another
-    label is kept as ``id#2`` and counted (``clips_named_twice``).
+    label is kept as ``id#2`` and counted (``clips_named_twice``). Videos with clips in several splits are counted
+    (``videos_in_two_splits``).
 
     Args:
         out: Folder of the manifest.
@@ -183,6 +186,7 @@ def write_clips(
         licence: Of the annotations.
         source: Where they come from.
         counts: What the reader of the annotation left out.
+        own_splits: The splits are a user's own: one video that is shown in two of them is a mistake.
 
     Raises:
         InputError: No clip is left; a rate is missing; two media fit one clip.
@@ -190,6 +194,7 @@ def write_clips(
     total = {"rows": len(rows), **(counts or {}), "names_not_utf8": media.num_badly_named}
     rows = _distinct(rows, total)
     cells = [_uri(row) or media.find(row.names) for row in rows]
+    total["videos_in_two_splits"] = _count_leaks(rows, cells, refuse=own_splits)
     _count_missing(rows, cells, media, total)
     found = [(row, cell) for row, cell in zip(rows, cells, strict=True) if cell is not None]
     if not found:
@@ -242,6 +247,32 @@ def _distinct(rows: Sequence[ClipRow], counts: dict[str, int]) -> list[ClipRow]:
         else:
             kept.append(row)
     return kept
+
+
+def _count_leaks(rows: Sequence[ClipRow], cells: Sequence[str | None], *, refuse: bool) -> int:
+    """Count videos with clips in several splits.
+
+    Raises:
+        InputError: They show the same, and ``refuse``.
+    """
+    of_video: dict[str, list[ClipRow]] = defaultdict(list)
+    for row, cell in zip(rows, cells, strict=True):
+        if cell is not None:
+            of_video[cell].append(row)
+    leaking = {cell: found for cell, found in of_video.items() if len({row.split for row in found}) > 1}
+    for cell, found in leaking.items() if refuse else ():
+        shown: dict[str, tuple[float, str]] = {}  # split to how far its clips reach so far, and the clip that does
+        for start, end, row in sorted(((*(row.segment or (0.0, math.inf)), row) for row in found), key=lambda p: p[:2]):
+            for split, (until, clip_id) in shown.items():
+                if split != row.split and start < until:
+                    raise InputError(
+                        f"{cell}: is in split {split!r} ({clip_id}) and in {row.split!r} ({row.clip_id}); expected a "
+                        "video, or each part of it, in one split"
+                    )
+            shown[row.split] = max(shown.get(row.split, (0.0, "")), (end, row.clip_id))
+    if leaking:
+        logger.warning("%d videos have clips in several splits, such as %s", len(leaking), next(iter(leaking)))
+    return len(leaking)
 
 
 def _uri(row: ClipRow) -> str | None:

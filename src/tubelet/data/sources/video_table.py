@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import ClassNames, given, plain_rows, read_classes, table_rows
 from tubelet.data.sources.media_folder import ClipRow, MediaFolder, share_of, without_suffix, write_clips
+from tubelet.data.validate import SPLIT_EXPECTED, SPLIT_PATTERN
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError, did_you_mean
 
@@ -59,7 +60,7 @@ def import_video_table(
         labels: A label space that comes with Tubelet (``kinetics400``), or a file with a class on each line; default:
             the labels of the tables, sorted.
         multi_label: A cell may hold several labels, or none.
-        separator: Between the labels of a cell.
+        separator: Between the labels of a cell; empty: a cell is one label.
         val_share: The share of the training videos that becomes ``val``, decided by each one's name.
         frames_fps: Rate of the media that are folders of frames.
         name: Of the data set.
@@ -73,7 +74,7 @@ def import_video_table(
     rows = [
         row
         for split, path in given(train=train, val=val, test=test)
-        for row in _read(path, split, separator if multi_label else None)
+        for row in _read(path, split, separator, multi_label=multi_label)
     ]
     if not rows:
         raise InputError(f"{train}: has no rows; expected path,label")
@@ -90,27 +91,30 @@ def import_video_table(
         multi_label=multi_label,
         licence=licence,
         source=f"table ({train})",
+        own_splits=True,
     )
 
 
-def _read(path: Path, split: str, separator: str | None) -> Iterator[_Row]:
+def _read(path: Path, split: str, separator: str, *, multi_label: bool) -> Iterator[_Row]:
     for place, cells in _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path):
         video, label = str(cells.get("path") or "").strip(), cells["label"]
         if not video:
             raise InputError(f"{place}: path is missing; expected a video below the media root")
         if isinstance(label, (list, tuple)):
-            found: tuple[str, ...] = tuple(str(part) for part in label)
-        elif separator is not None:
+            found = tuple(str(part) for part in label)
+        elif separator and (multi_label or separator in _text(label)):
             found = tuple(part.strip() for part in _text(label).split(separator) if part.strip())
         else:
             found = (_text(label),) if _text(label) else ()
-        yield _Row(
-            place=place,
-            path=video,
-            labels=found,
-            split=_text(cells.get("split")) or split,
-            segment=_segment(place, cells),
-        )
+        row_split = _text(cells.get("split")) or split
+        if not re.match(SPLIT_PATTERN, row_split):
+            raise InputError(f"{place}: split is {row_split!r}, {SPLIT_EXPECTED}")
+        if len(found) > 1 and not multi_label:
+            raise InputError(
+                f"{place}: {len(found)} labels ({', '.join(found)}), expected one; say --multi-label if several may "
+                f"hold, or another --separator if {separator!r} belongs to a label"
+            )
+        yield _Row(place=place, path=video, labels=found, split=row_split, segment=_segment(place, cells))
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -175,7 +179,7 @@ def _clip(row: _Row, names: ClassNames, media_root: Path, *, multi_label: bool, 
 
 def _columns(row: _Row, names: ClassNames, *, multi_label: bool) -> tuple[int, ...]:
     if not multi_label and len(row.labels) != 1 and not (row.split.startswith("test") and not row.labels):
-        raise InputError(f"{row.place}: {len(row.labels)} labels, expected one (or multi_label)")
+        raise InputError(f"{row.place}: label is missing, expected one")
     return tuple(sorted({names.column(row.place, label) for label in row.labels}))
 
 
