@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,11 @@ def _check_new(out: Path) -> None:
 
 
 def _print_manifest(manifest: "Manifest") -> None:
-    """Print where a manifest is and what was counted when it was made."""
+    """Print where a manifest is and what was counted when it was made; its ``counts`` say what was looked for too."""
     print(f"manifest: {manifest.root}")
     for what, number in manifest.counts.items():
-        print(f"  {number:>12,}  {what.replace('_', ' ')}")
+        if number:
+            print(f"  {number:>12,}  {what.replace('_', ' ')}")
 
 
 def add_boxes(
@@ -133,9 +135,12 @@ def verify(
 ) -> None:
     """Decode every video of a manifest once and say which clips are missing, broken, short or repeated; can be resumed.
 
+    A later call decodes only videos that have changed. Exit status 1 if clips cannot be used and no clean manifest is
+    asked for.
+
     Args:
         manifest: Manifest folder.
-        report: JSON file; default: verify.json in the folder.
+        report: JSON file; default: verify.json in the folder. What is known of each video lies beside it.
         write_clean: Write the manifest without these clips here.
         num_workers: Processes that decode; default: one for each core.
     """
@@ -161,12 +166,19 @@ def verify(
         print(f"{item.problem:10} {item.clip_id} ({item.video}): {item.reason}")
     if len(found.items) > 20:
         print(f"... and {len(found.items) - 20} more, in {path}")
+    if found.damaged_elsewhere:
+        print(f"{len(found.damaged_elsewhere)} more videos are damaged where no clip needs them")
+    if found.at_import:
+        counts = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in found.at_import.items())
+        print(f"before, at the import: {counts}")
     counts = ", ".join(f"{number} {problem}" for problem, number in found.counts.items())
     print(f"{found.num_clips} clips of {found.num_videos} videos, {found.num_frames} frames: {counts}")
     print(f"report: {path}")
     if write_clean is not None:
         clean = check.write_clean(opened, found, write_clean)
         print(f"manifest: {clean.root} ({len(clean.clips)} clips)")
+    elif found.items:
+        sys.exit(1)
 
 
 def shard(manifest: Positional[Path], out: Positional[Path], *, shard_mib: int = 1024) -> None:

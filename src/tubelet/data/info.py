@@ -90,7 +90,8 @@ def describe(facts: ManifestFacts, *, top: int = 30) -> list[RenderableType]:
     """Return tables for the terminal, the last one with a bar for each of the ``top`` commonest classes."""
     table = Table("what", "value", title=f"{facts.name}: {facts.kind}")
     for what, number in facts.counts.items():
-        table.add_row(what.replace("_", " "), f"{number:,}")
+        if number:
+            table.add_row(what.replace("_", " "), f"{number:,}")
     table.add_row("hours of clips", f"{facts.hours:,.2f}")
     spread = zip(QUANTILES, facts.duration_quantiles, strict=True)
     table.add_row("length of a clip, s", ", ".join(f"{_quantile_name(q)} {v:.2f}" for q, v in spread))

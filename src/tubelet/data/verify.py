@@ -1,11 +1,12 @@
 """Decode every video of a manifest once and say which clips cannot be used, and why.
 
 A video is decoded in a worker process, so one that crashes the decoder is a line of the report. What is known is kept
-in a journal, line by line: the same call goes on after a kill and ends with the same report.
+in a journal beside the report, line by line: a killed check goes on, and a later one decodes only what has changed.
 """
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import rewrite_manifest
-from tubelet.records import write_json
+from tubelet.records import whole_file, write_json
 from tubelet.types import InputError, VideoError
 from tubelet.video.decode import iter_frames
 from tubelet.video.media import Media, resolve_media
@@ -70,6 +71,8 @@ class Report:
     """In the order of the clips table; one line a clip, the gravest problem."""
     damaged_elsewhere: tuple[str, ...]
     """Videos with an error behind the last of their clips; no clip is lost."""
+    at_import: Mapping[str, int]
+    """What the manifest says was left out, or changed, before its clips were written."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -114,10 +117,10 @@ def verify_manifest(
 
     Args:
         manifest: Any.
-        report: JSON file for the result. Beside it lies, until the end, ``<report>.journal``, from which a killed check
-            goes on; what it says of a video that has changed since is not used.
+        report: JSON file for the result. Beside it lies ``<report>.journal``, what is known of each video; what it says
+            of one that has changed since (its bytes or time of change, of a folder those of each frame) is not used.
         num_workers: Processes that decode, at least 1.
-        on_video: Called with (videos done, videos in all).
+        on_video: Called with (videos done, videos in all), first with those that are known.
 
     Returns:
         The report. Clips whose video cannot be read up to their end are ``missing``, ``broken`` (an error) or ``short``
@@ -129,19 +132,20 @@ def verify_manifest(
     versions = {cell: _version(manifest, *cell) for cell in wanted}
     checks = {cell: check for cell, check in _read_journal(journal, versions) if cell in versions}
     left = [cell for cell in wanted if cell not in checks]
-    report.parent.mkdir(parents=True, exist_ok=True)
+    # Written anew: what has changed is forgotten, and a line that a kill cut short.
+    with whole_file(journal) as file:
+        file.writelines(_line(cell, versions[cell], check) for cell, check in checks.items())
+    if on_video is not None:
+        on_video(len(checks), len(wanted))
     with journal.open("a") as file:
-        file.write("\n")  # ends a line that a kill cut short
         for cell, check in _checked(manifest, left, num_workers):
             checks[cell] = check
-            line = {"video": cell[0], "fps": cell[1], "version": versions[cell], "check": asdict(check)}
-            file.write(json.dumps(line) + "\n")
+            file.write(_line(cell, versions[cell], check))
             file.flush()
             if on_video is not None:
                 on_video(len(checks), len(wanted))
     result = _judge(manifest, checks)
     write_json(report, result.to_json())
-    journal.unlink()
     return result
 
 
@@ -172,10 +176,21 @@ def write_clean(manifest: Manifest, report: Report, out: Path) -> Manifest:
 
 
 def _version(manifest: Manifest, video: str, fps: float) -> list[int]:
+    """Return numbers that change when the video does."""
     try:
-        return list(resolve_media(manifest.media_root, video, fps).version())
+        media = resolve_media(manifest.media_root, video, fps)
+        known = list(media.version())
     except InputError:
         return []
+    if media.is_pictures and not media.is_uri and Path(media.location).is_dir():
+        # A folder's own time does not change when a frame in it is written again.
+        entries = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in os.scandir(media.location))
+        known.append(int.from_bytes(hashlib.blake2b(repr(entries).encode(), digest_size=6).digest()))
+    return known
+
+
+def _line(cell: tuple[str, float], version: list[int], check: VideoCheck) -> str:
+    return json.dumps({"video": cell[0], "fps": cell[1], "version": version, "check": asdict(check)}) + "\n"
 
 
 def _read_journal(
@@ -244,6 +259,7 @@ def _judge(manifest: Manifest, checks: Mapping[tuple[str, float], VideoCheck]) -
         num_frames=sum(check.num_frames for check in checks.values()),
         items=tuple(items),
         damaged_elsewhere=tuple(elsewhere),
+        at_import=_at_import(manifest),
     )
 
 
@@ -256,6 +272,13 @@ def _problem(check: VideoCheck, until: float) -> tuple[str, str]:
     if not enough:
         return "short", f"the video ends at {check.until_seconds:.2f} s, the clip needs it up to {until:.2f} s"
     return "", ""
+
+
+def _at_import(manifest: Manifest) -> dict[str, int]:
+    """Return the manifest's counts other than 0 of what is not in its tables."""
+    held = {"clips", "videos", "boxes", "boxes_detected", "keyframes", "rows", "shards"}
+    held |= {f"clips_{split}" for split in manifest.clips.column("split").unique().to_pylist()}
+    return {what: number for what, number in manifest.counts.items() if number and what not in held}
 
 
 def _last_keyframes(manifest: Manifest) -> dict[str, float]:
