@@ -153,7 +153,7 @@ def test_a_mistake_is_named_by_file_and_line(tmp_path: Path, line: str, message:
 
 def test_outside_boxes_are_read_when_asked(tmp_path: Path) -> None:
     path = put(tmp_path / "a.csv", "a,0902,-0.5,0.1,0.2,1.2,12,0.5\n")
-    assert read_ava_csv(path, detections=True, allow_outside=True).boxes_norm.tolist() == [[-0.5, 0.1, 0.2, 1.2]]
+    assert read_ava_csv(path, detections=True, boxes="any").boxes_norm.tolist() == [[-0.5, 0.1, 0.2, 1.2]]
     with pytest.raises(InputError, match="not pixels"):
         read_ava_csv(path, detections=True)
 

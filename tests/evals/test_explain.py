@@ -192,8 +192,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         (tmp_path / f"{name}.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in case[name]))
     assert (
         explain(
-            read_ava_csv(tmp_path / "ground_truth.csv", allow_outside=True),
-            read_ava_csv(tmp_path / "detections.csv", detections=True, allow_outside=True),
+            read_ava_csv(tmp_path / "ground_truth.csv", boxes="any"),
+            read_ava_csv(tmp_path / "detections.csv", detections=True, boxes="any"),
         )
         == ()
     ), SPACE.name

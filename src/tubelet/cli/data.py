@@ -116,8 +116,8 @@ def explain(
     from tubelet.evals.explain import explain as complaints_about
 
     complaints = complaints_about(
-        read_ava_csv(ground_truth, allow_outside=True),
-        read_ava_csv(detections, detections=True, allow_outside=True),
+        read_ava_csv(ground_truth, boxes="any"),
+        read_ava_csv(detections, detections=True, boxes="any"),
         label_space=None if labels is None else read_label_map(labels),
     )
     for number, complaint in enumerate(complaints, start=1):

@@ -131,9 +131,9 @@ def frame_map(
             ground truth, scores missing or not finite, or no class with ground truth.
     """
     rules = _rules(protocol, iou, excluded)
-    found, truth, num_truth, counts = _select(ground_truth, detections, label_space, rules, excluded or ())
-    hits = matching.match(found, truth, iou=iou, heap_ties=rules.heap_ties)
-    per_class = _per_class(found, hits, num_truth, label_space, rules.skip_undetected)
+    found, order, truth, num_truth, counts = _select(ground_truth, detections, label_space, rules, excluded or ())
+    hits = matching.match(found, order, truth, iou=iou, heap_ties=rules.heap_ties)
+    per_class = _per_class(found, order, hits, num_truth, label_space, rules)
     values = [c.ap for c in per_class if c.ap is not None]
     if not values:
         also = " and a detection" if rules.skip_undetected else ""
@@ -158,8 +158,8 @@ def _rules(protocol: str, iou: float, excluded: Keyframes | None) -> Protocol:
 
 def _select(
     ground_truth: AvaTable, detections: AvaTable, label_space: LabelSpace, rules: Protocol, excluded: Keyframes
-) -> tuple[Rows, Rows, np.ndarray, dict[str, int]]:
-    """Return the detections that count in matching order, the ground truth, its size per class (K,), and counts."""
+) -> tuple[Rows, np.ndarray, Rows, np.ndarray, dict[str, int]]:
+    """Return the detections, those that count in matching order, the ground truth, its size per class (K,), counts."""
     truth = _rows(ground_truth, label_space, None)
     found = _rows(detections, label_space, _scores(detections))
     truth_frame, found_frame, listed, shut = number_frames(
@@ -187,13 +187,13 @@ def _select(
         ignored[shut] = True
     else:
         ignored[listed if rules.frames == "listed" else open_truth.frame] = False
-    ordered = _in_matching_order(found, ignored, rules, counts)
+    order = _in_matching_order(found, ignored, rules, counts)
     if rules.single_precision:
-        ordered, open_truth = _single(ordered), _single(open_truth)
-    return ordered, open_truth, num_truth, counts
+        open_truth = replace(open_truth, boxes=open_truth.boxes.astype(np.float32))
+    return found, order, open_truth, num_truth, counts
 
 
-def _in_matching_order(found: Rows, ignored: np.ndarray, rules: Protocol, counts: dict[str, int]) -> Rows:
+def _in_matching_order(found: Rows, ignored: np.ndarray, rules: Protocol, counts: dict[str, int]) -> np.ndarray:
     """Return the detections that count, in matching order; ``counts`` gets those left out, ``ignored`` is by frame."""
     other, away = found.column < 0, ignored[found.frame]
     counts["detections_other_class"] = int(other.sum())
@@ -201,12 +201,12 @@ def _in_matching_order(found: Rows, ignored: np.ndarray, rules: Protocol, counts
     chosen = np.flatnonzero(~(other | away)) if other.any() or away.any() else None
     order = rules.order(found, chosen)
     counts["detections_over_cap"] = (len(found) if chosen is None else len(chosen)) - len(order)
-    ordered = found.take(order)
     if rules.drop_degenerate:
-        solid = np.asarray((ordered.boxes[:, :2] < ordered.boxes[:, 2:]).all(axis=1))
-        counts["detections_degenerate"] = len(solid) - int(solid.sum())
-        ordered = ordered if solid.all() else ordered.take(solid)
-    return ordered
+        solid = (found.boxes[:, 0] < found.boxes[:, 2]) & (found.boxes[:, 1] < found.boxes[:, 3])
+        kept = order if solid.all() else order[solid[order]]
+        counts["detections_degenerate"] = len(order) - len(kept)
+        order = kept
+    return order
 
 
 def _columns(table: AvaTable, label_space: LabelSpace) -> np.ndarray:
@@ -245,21 +245,19 @@ def _check_not_inverted(truth: Rows) -> None:
         )
 
 
-def _single(rows: Rows) -> Rows:
-    return Rows(rows.frame, rows.column, rows.label_id, rows.boxes.astype(np.float32), rows.scores.astype(np.float32))
-
-
 def _per_class(
-    found: Rows, hits: np.ndarray, num_truth: np.ndarray, label_space: LabelSpace, skip_undetected: bool
+    found: Rows, order: np.ndarray, hits: np.ndarray, num_truth: np.ndarray, label_space: LabelSpace, rules: Protocol
 ) -> tuple[ClassAp, ...]:
-    """Return the average precision of every class; ``hits`` belongs to ``found``."""
+    """Return the average precision of every class; ``hits`` belongs to ``order``, rows of ``found``."""
     narrow = np.int16 if len(label_space) <= np.iinfo(np.int16).max else np.int32  # 16 bits are sorted by counting
-    order = np.argsort(found.column.astype(narrow), kind="stable")
-    bounds = np.searchsorted(found.column[order], np.arange(len(label_space) + 1))
+    column = found.column[order].astype(narrow)
+    by_class = np.argsort(column, kind="stable")
+    bounds = np.searchsorted(column[by_class], np.arange(len(label_space) + 1, dtype=narrow))
     results = []
-    for column, (label_id, name) in enumerate(zip(label_space.published_ids, label_space.names, strict=True)):
-        mine = order[bounds[column] : bounds[column + 1]]
-        left_out = num_truth[column] == 0 or (skip_undetected and len(mine) == 0)
-        ap = None if left_out else all_point_ap(found.scores[mine], hits[mine], int(num_truth[column]))
-        results.append(ClassAp(id=label_id, name=name, ap=ap, num_ground_truth=int(num_truth[column])))
+    for k, (label_id, name) in enumerate(zip(label_space.published_ids, label_space.names, strict=True)):
+        mine = by_class[bounds[k] : bounds[k + 1]]
+        scores = found.scores[order[mine]].astype(np.float32 if rules.single_precision else np.float64)
+        left_out = num_truth[k] == 0 or (rules.skip_undetected and len(mine) == 0)
+        ap = None if left_out else all_point_ap(scores, hits[mine], int(num_truth[k]))
+        results.append(ClassAp(id=label_id, name=name, ap=ap, num_ground_truth=int(num_truth[k])))
     return tuple(results)

@@ -71,8 +71,8 @@ def explain(truth: AvaTable, found: AvaTable, *, label_space: LabelSpace | None 
     """Return what is wrong between ground truth and detections; nothing if they fit.
 
     Args:
-        truth: Ground truth, read with ``allow_outside``.
-        found: Detections, read with ``allow_outside``.
+        truth: Ground truth, read with ``boxes="any"``.
+        found: Detections, read with ``boxes="any"``.
         label_space: The evaluated classes, if known.
     """
     empty = [name for name, table in zip(NAMES, (truth, found), strict=True) if len(table) == 0]

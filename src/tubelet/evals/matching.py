@@ -44,10 +44,9 @@ def by_score(rows: Rows, chosen: np.ndarray | None = None) -> np.ndarray:
     # sort by two keys; the few rows it cannot tell apart are then put in order exactly.
     with np.errstate(over="ignore"):
         bits = (scores + 0.0).astype(np.float32).view(np.uint32)  # + 0.0: minus zero is zero
-    rising = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
     key = frame.astype(np.uint64)
     key <<= np.uint64(32)
-    key |= ~rising
+    key |= np.where(bits >> 31, bits, ~(bits | np.uint32(1 << 31)))
     order: np.ndarray = np.argsort(key)
     key = key[order]
     same_as_next = key[1:] == key[:-1]
@@ -70,30 +69,53 @@ def best_per_frame(rows: Rows, capacity: int, chosen: np.ndarray | None = None) 
 
     That reader pushes every row of a keyframe, over all classes, on a min-heap of
     ``(score, id, y1, x1, y2, x2)``, replaces the smallest only by a strictly larger score, and sorts the heap's array
-    by falling score, stably. Where no equal scores decide anything this is a plain sort and cut; only the other
-    keyframes go through a real heap.
+    by falling score, stably. Where no equal scores decide anything this is a plain sort and cut; equal scores at the
+    cut are chosen by ``_choose_at_cut``, and only keyframes where two kept rows of a class tie go through a real heap.
     """
     order = by_score(rows, chosen)
     frame, score = rows.frame[order], rows.scores[order]
+    same_as_next = (frame[1:] == frame[:-1]) & (score[1:] == score[:-1])
+    del score
     starts = np.flatnonzero(np.diff(frame, prepend=-1))
     counts = np.diff(np.append(starts, len(frame)))
     rank = np.arange(len(frame), dtype=np.int32) - np.repeat(starts.astype(np.int32), counts)
     keep = rank < capacity
-    same_as_next = (frame[1:] == frame[:-1]) & (score[1:] == score[:-1])
-    undecided = np.unique(
-        np.concatenate(
-            [
-                frame[1:][same_as_next & (rank[1:] == capacity)],  # a tie across the cut
-                _frames_with_tied_class(frame, rows.column[order], same_as_next & keep[1:]),
-            ]
-        )
-    )
-    for number in undecided.tolist():
-        at = int(np.searchsorted(frame, number))
-        stop = at + int(counts[np.searchsorted(starts, at)])
-        chosen = heap_order(rows, np.sort(order[at:stop]), capacity)
-        order[at : at + len(chosen)] = chosen
+    across = np.flatnonzero(same_as_next & (rank[1:] == capacity))
+    for place, group in zip(across.tolist(), np.searchsorted(frame[starts], frame[across]).tolist(), strict=True):
+        at = int(starts[group])
+        _choose_at_cut(rows, order[at : at + int(counts[group])], same_as_next[at:], place - at, capacity)
+    tied_frames = _frames_with_tied_class(frame, rows.column[order], same_as_next & keep[1:])
+    for group in np.searchsorted(frame[starts], tied_frames).tolist():
+        at = int(starts[group])
+        kept = heap_order(rows, np.sort(order[at : at + int(counts[group])]), capacity)
+        order[at : at + len(kept)] = kept
     return order[keep]
+
+
+def _choose_at_cut(rows: Rows, order: np.ndarray, same_as_next: np.ndarray, place: int, capacity: int) -> None:
+    """Put the rows that the heap keeps first among those that tie at the cut of one frame, in place.
+
+    With s the score at the cut, the heap holds only rows of s and above once ``capacity`` of them have come. No row of
+    s enters after that, and every better one that comes removes the smallest tuple of those that are in.
+
+    Args:
+        rows: All rows.
+        order: The frame's rows by falling score, ties in file order; a view.
+        same_as_next: Whether the score of a place is that of the next.
+        place: The last one before the cut.
+        capacity: Rows kept of a frame.
+    """
+    better = np.flatnonzero(~same_as_next[:place])
+    first = int(better[-1]) + 1 if len(better) else 0
+    worse = np.flatnonzero(~same_as_next[place : len(order) - 1])
+    end = place + int(worse[0]) + 1 if len(worse) else len(order)
+    tied = order[first:end]
+    inside = tied[tied <= np.sort(order[:end])[capacity - 1]]
+    too_many = len(inside) - (capacity - first)
+    if too_many:
+        y1, x1, y2, x2 = rows.boxes[inside][:, [1, 0, 3, 2]].T
+        inside = np.delete(inside, np.lexsort((x2, y2, x1, y1, rows.label_id[inside]))[:too_many])
+    order[first:end] = np.concatenate([inside, np.setdiff1d(tied, inside)])
 
 
 def _frames_with_tied_class(frame: np.ndarray, column: np.ndarray, same_as_next: np.ndarray) -> np.ndarray:
@@ -101,11 +123,11 @@ def _frames_with_tied_class(frame: np.ndarray, column: np.ndarray, same_as_next:
     tied = np.zeros(len(frame), dtype=bool)
     tied[1:] |= same_as_next
     tied[:-1] |= same_as_next
-    run = np.cumsum(~np.concatenate([[False], same_as_next]))[tied]
+    run = np.cumsum(~np.concatenate([[False], same_as_next]), dtype=np.int32)[tied]
     frame, column = frame[tied], column[tied]
     order = np.lexsort((column, run))
     twice = (np.diff(run[order]) == 0) & (np.diff(column[order]) == 0)
-    tied_frames: np.ndarray = frame[order][1:][twice]
+    tied_frames: np.ndarray = np.unique(frame[order][1:][twice])
     return tied_frames
 
 
@@ -125,49 +147,54 @@ def heap_order(rows: Rows, indices: np.ndarray, capacity: int | None) -> np.ndar
     return np.array([row_of[id(entry)] for entry in sorted(heap, key=lambda entry: -entry[0])], dtype=np.int64)
 
 
-def match(detections: Rows, truth: Rows, *, iou: float, heap_ties: bool) -> np.ndarray:
+def match(detections: Rows, order: np.ndarray, truth: Rows, *, iou: float, heap_ties: bool) -> np.ndarray:
     """Return which detections are true positives.
 
     A detection looks only at the ground truth box of its frame and class with the largest IoU; the first detection to
     reach it with at least ``iou`` is the true positive, a later one does not fall back to the second-best box.
 
     Args:
-        detections: In the order in which they may claim boxes.
+        detections: All rows; they are compared in the precision of the ground truth's boxes.
+        order: int64 (P,), those that may claim boxes, in the order in which they do.
         truth: In file order.
         iou: Threshold in (0, 1].
         heap_ties: Where a detection overlaps two boxes equally, the first of the official reader's heap order counts;
             else the first of the file.
 
     Returns:
-        bool (R,) for the rows of ``detections``.
+        bool (P,) for the rows of ``order``.
     """
-    best, tied_frames = _best_truth(detections, truth, iou)
+    best, tied_frames = _best_truth(detections, order, truth, iou)
     if heap_ties and len(tied_frames):
         truth = truth.take(_reorder_by_heap(truth, tied_frames))
-        best, _ = _best_truth(detections, truth, iou)
-    hits = np.zeros(len(detections), dtype=bool)
+        best, _ = _best_truth(detections, order, truth, iou)
+    hits = np.zeros(len(order), dtype=bool)
     reaching = np.flatnonzero(best >= 0)
     _, first = np.unique(best[reaching], return_index=True)
     hits[reaching[first]] = True
     return hits
 
 
-def _best_truth(detections: Rows, truth: Rows, iou: float) -> tuple[np.ndarray, np.ndarray]:
+def _best_truth(detections: Rows, order: np.ndarray, truth: Rows, iou: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the best box of each detection (-1 = none reaches ``iou``) and the frames where two are equally good."""
     num_columns = int(max(detections.column.max(initial=0), truth.column.max(initial=0))) + 1
     truth_key = truth.frame.astype(np.int64) * num_columns + truth.column
-    order = np.argsort(truth_key, kind="stable")
-    known, first_of, count_of = np.unique(truth_key[order], return_index=True, return_counts=True)
-    best = np.full(len(detections), -1, dtype=np.int64)
-    key = detections.frame.astype(np.int64) * num_columns + detections.column
+    in_order = np.argsort(truth_key, kind="stable")
+    known, first_of, count_of = np.unique(truth_key[in_order], return_index=True, return_counts=True)
+    best = np.full(len(order), -1, dtype=np.int32)
+    key = detections.frame[order].astype(np.int64)
+    key *= num_columns
+    key += detections.column[order]
     place = np.searchsorted(known, key)
     with_truth = np.flatnonzero(np.append(known, -1)[place] == key)
     if len(with_truth) == 0:
-        return best, np.empty(0, dtype=np.int64)
+        return best, np.empty(0, dtype=np.int32)
     first, counts = first_of[place[with_truth]], count_of[place[with_truth]]
+    del key, place
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    pair_truth = order[np.arange(counts.sum()) + np.repeat(first - starts, counts)]
-    overlap = paired_iou(detections.boxes[np.repeat(with_truth, counts)], truth.boxes[pair_truth])
+    pair_truth = in_order[np.arange(counts.sum()) + np.repeat(first - starts, counts)]
+    boxes = detections.boxes[order[with_truth]].astype(truth.boxes.dtype, copy=False)
+    overlap = paired_iou(np.repeat(boxes, counts, axis=0), truth.boxes[pair_truth])
     largest = np.maximum.reduceat(overlap, starts)
     at_largest = np.flatnonzero(overlap == np.repeat(largest, counts))
     owner = np.repeat(np.arange(len(with_truth)), counts)[at_largest]
@@ -175,12 +202,12 @@ def _best_truth(detections: Rows, truth: Rows, iou: float) -> tuple[np.ndarray, 
     reaches = largest >= iou
     best[with_truth] = np.where(reaches, pair_truth[at_largest[is_first]], -1)
     tied = with_truth[owner[~is_first & reaches[owner]]]
-    return best, np.unique(detections.frame[tied])
+    return best, np.unique(detections.frame[order[tied]])
 
 
 def _reorder_by_heap(truth: Rows, frames: np.ndarray) -> np.ndarray:
     """Return indices of all truth rows, those of ``frames`` in the official reader's heap order."""
-    order = by_frame(truth)
+    order = by_frame(truth, None)
     sorted_frames = truth.frame[order]
     for frame in frames:
         span = slice(np.searchsorted(sorted_frames, frame), np.searchsorted(sorted_frames, frame, side="right"))

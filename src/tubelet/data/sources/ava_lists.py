@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tubelet.data.ava_csv import parse_keyframe, write_text
+from tubelet.data.ava_csv import write_text
+from tubelet.data.ava_rows import parse_keyframe
 from tubelet.data.ava_table import Keyframe
 from tubelet.data.sources.annotation_files import packaged_label_space, plain_lines, read_text
 from tubelet.labels import LabelSpace, buckets_by_count

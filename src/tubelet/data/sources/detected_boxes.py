@@ -110,7 +110,7 @@ def read_detected_boxes(path: Path) -> AvaTable:
     """
     if path.suffix in (".pkl", ".pickle"):
         return read_proposals(path)
-    return read_ava_csv(path, detections=True, allow_outside=True)
+    return read_ava_csv(path, detections=True, boxes="any")
 
 
 def _clip_numbers(videos: pa.Array, manifest: Manifest) -> tuple[np.ndarray, pa.Array]:
