@@ -425,3 +425,16 @@ def test_a_folder_of_frames_is_read_at_its_rate(tmp_path: Path) -> None:
     sample = ClipDataset(manifest, "train", preprocess=preprocess, augment=None).view(0)
     # Three seconds hold frames 0 to 29; a clip that spans ten frames in the middle begins at 0.95 s, between 9 and 10.
     assert [number_of(frame[:, 32:128]) for frame in sample.frames] == [9, 14, 19]
+
+
+def test_class_turns_read_the_labels_of_clips_and_of_boxes(classify: Manifest, localise: Manifest) -> None:
+    """Groups by the rarest class, each with max(1, sqrt(threshold / share)) turns; none for a box without a label."""
+    assert dataset(classify).class_turns("uniform", 0.001) is None
+    turns = dataset(classify).class_turns("repeat_factor", 1.0)
+    assert turns is not None
+    # "one" (walk, jump) stands under walk, which is as rare as jump and comes first; "two" under run; sqrt(2) turns.
+    assert (turns.order.tolist(), turns.sizes.tolist(), turns.turns.tolist()) == ([0, 1], [1, 1], [1, 1])
+    turns = dataset(localise).class_turns("repeat_factor", 1.0)
+    assert turns is not None
+    # Three keyframes: jump; walk and sit; run (and a box of nothing): sqrt(3) turns each.
+    assert (turns.order.tolist(), turns.turns.tolist()) == ([1, 2, 0], [2, 2, 2])

@@ -145,8 +145,9 @@ def test_a_batch_is_what_the_mixture_says(sets: dict[str, ClipDataset]) -> None:
     plan = mixture(sets)
     for step, batch in batches(sets, plan, seed=9):
         data = sets[batch.task]
-        expected = [data.sample(i, sample_seed(9, step, slot)) for slot, i in enumerate(plan.indices(step))]
-        assert batch.task == plan.task_at(step)
+        (part,) = plan.parts(step)
+        assert (batch.task, batch.slots) == (part.task, part.slots) == (part.task, (0, 1, 2))
+        expected = [data.sample(i, sample_seed(9, step, slot)) for slot, i in zip(part.slots, part.indices)]
         assert batch.sample_ids == tuple(sample.sample_id for sample in expected)
         assert batch.video.shape == (3, 3, 4, 48, 48)
         for video, sample in zip(batch.video, expected, strict=True):
@@ -287,7 +288,8 @@ def test_a_worker_killed_in_the_middle_changes_no_batch(tmp_path: Path) -> None:
 def test_a_video_that_kills_its_worker_is_blamed(tmp_path: Path) -> None:
     sets = deadly_sets(tmp_path, deadly="b.mp4")
     plan = mixture(sets, 12)
-    first = next(s for s in range(12) if "b.mp4" in {sets[plan.task_at(s)].video(i) for i in plan.indices(s)})
+    videos = [{sets[part.task].video(i) for part in plan.parts(step) for i in part.indices} for step in range(12)]
+    first = next(step for step, names in enumerate(videos) if "b.mp4" in names)
     seen = []
     with pytest.raises(WorkerError, match=r"sample \S+: its worker process ended 3 times \(signal 11, SIGSEGV\)"):
         seen.extend(step for step, _ in batches(sets, plan, num_workers=2, seed=9))
@@ -305,10 +307,11 @@ def test_skipped_samples_leave_the_others_as_they_are(tmp_path: Path, caplog: py
         found = dict(batches(sets, plan, num_workers=num_workers, seed=9, on_error="skip"))
         assert list(found) == list(range(6))
         for step, batch in found.items():
-            names = [sets[batch.task].video(i) for i in plan.indices(step)]
+            names = [sets[part.task].video(i) for part in plan.parts(step) for i in part.indices]
             kept = [slot for slot, name in enumerate(names) if name != "b.mp4"]
             full = whole[step]
             assert batch.sample_ids == tuple(full.sample_ids[slot] for slot in kept)
+            assert batch.slots == tuple(kept)
             assert batch.skipped_ids == tuple(i for i in full.sample_ids if i not in batch.sample_ids)
             assert torch.equal(batch.video, full.video[kept])
             if full.box_clip is None or batch.box_clip is None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from tubelet.data.class_turns import ClassSampling, ClassTurns, class_turns
 from tubelet.data.examples import Examples, clip_examples, keyframe_examples
 from tubelet.data.manifest import Manifest, validate_manifest
 from tubelet.labels import mirror_columns
@@ -136,6 +137,13 @@ class ClipDataset:
     def preprocess(self) -> Preprocess:
         """Canvas, frames and rate of the samples."""
         return self._preprocess
+
+    def class_turns(self, sampling: ClassSampling, threshold: float) -> ClassTurns | None:
+        """Return how often each example comes in a pass of the set (``data.class_turns``); None = once."""
+        rows, labels = self._examples.row_offsets, self._examples.label_offsets
+        return class_turns(
+            labels[rows], self._examples.label_values, len(self.label_space), sampling=sampling, threshold=threshold
+        )
 
     @property
     def mixes_clips(self) -> bool:
