@@ -208,7 +208,7 @@ def test_a_second_process_on_the_folder_is_refused_until_the_first_is_gone(run: 
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder(run: RunConfig, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no meta\.json"):
+    with pytest.raises(InputError, match="neither a run folder, nor a .safetensors file"):
         fit(replace(run, init_from=str(tmp_path / "nowhere")), tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
 
@@ -253,7 +253,7 @@ def test_loss_that_is_not_finite_names_step_task_and_samples(
     monkeypatch.setattr("tubelet.train.fit.open_session", poisoned)
     with pytest.raises(NonFiniteLossError, match=r"^step \d+, task moments: loss nan, .*moments/train-") as caught:
         fit(run, tmp_path, progress=False)
-    first = next(step for step in range(opened[0].num_steps) if opened[0].mixture.parts(step)[0].task == "moments")
+    first = next(step for step in range(opened[0].num_steps) if opened[0].mixture.task_at(step) == "moments")
     assert str(caught.value).startswith(f"step {first + 1}, ")  # counted from 1, as in metrics.jsonl
     assert "\n" not in str(caught.value)
     assert not read_json(tmp_path / "meta.json")["finished"]

@@ -11,6 +11,7 @@ from tubelet.records import from_json, to_json
 from tubelet.tasks import TaskConfig
 from tubelet.train.optim import OptimConfig
 from tubelet.train.schedule import RatePlan, plan_rates
+from tubelet.train.track import TrackerName
 from tubelet.types import InputError, Preprocess
 from tubelet.video.cache import FrameCache
 from tubelet.video.transforms import read_size
@@ -28,6 +29,7 @@ RUNTIME_OPTIONS = (
     "checkpoint_every_minutes",
     "num_checkpoints",
     "best_metric",
+    "track",
     "device",
     "parallel",
     "accumulation_steps",
@@ -100,6 +102,8 @@ class RunConfig:
     best_metric: str | None = None
     """``<task>/<split>/<metric>``: the checkpoint that scored highest in it stays too. Scored every
     ``eval_every_steps``."""
+    track: tuple[TrackerName, ...] = ()
+    """Trackers besides TensorBoard: ``wandb``, ``mlflow``."""
     device: str | None = None
     """``cpu``, ``cuda``, ...; None = a GPU if there is one."""
 

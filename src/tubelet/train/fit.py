@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -48,10 +47,7 @@ def fit(
     with sole_writer(out):
         session = open_session(run, out, device=device)
         session.describe()
-        lengths = {"num_steps": session.num_steps, "start_step": session.step, "batch_size": run.batch_size}
-        shown: dict[str, Any] = {"progress": progress, "console": console}
-        tracked: dict[str, Any] = {"track": run.track, "config": run.to_json(), "device": session.device}
-        with session.checkpoints, RunLog(out, **lengths, **shown, **tracked) as log:
+        with session.checkpoints, open_log(session, progress=progress, console=console) as log:
             log.table(
                 f"{run.name}: {session.num_steps} steps, {run.mixture} mixture", map(asdict, session.mixture.table())
             )
@@ -62,6 +58,21 @@ def fit(
             metrics = score(session, log)
             session.describe(metrics=metrics)
     return RunResult(out=out, metrics=metrics)
+
+
+def open_log(session: Session, *, progress: bool, console: Console | None) -> RunLog:
+    """Return the log of a run as it stands."""
+    return RunLog(
+        session.out,
+        num_steps=session.num_steps,
+        start_step=session.step,
+        batch_size=session.run.batch_size,
+        device=session.device,
+        progress=progress,
+        console=console,
+        track=session.run.track,
+        config=session.run.to_json(),
+    )
 
 
 def score(session: Session, log: RunLog) -> dict[str, float]:

@@ -1,9 +1,9 @@
-"""What a run says while it goes: a live line, ``metrics.jsonl``, TensorBoard, and the tables of the mixture.
-
-The only file that imports TensorBoard.
-"""
+"""What a run says while it goes: a live line, ``metrics.jsonl``, the trackers, and the tables of the mixture."""
 
 import json
+import os
+import resource
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,11 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from tubelet.train.folder import METRICS_FILE
+from tubelet.train.track import Tracker, TrackerName, open_trackers
 
 T = TypeVar("T")
 
@@ -31,7 +33,9 @@ class StepReport:
     """Steps done."""
     num_steps: int
     task: str
+    """Those of the step, with `` + `` between them."""
     loss: float
+    """Mean over the examples of each task; summed over the tasks."""
     learning_rate: float
     clips_per_second: float
     """Smoothed over recent steps."""
@@ -40,6 +44,8 @@ class StepReport:
     losses: Mapping[str, float]
     """Every task's loss, smoothed over its recent steps."""
     seconds_left: float
+    memory_gib: float
+    """Peak so far of this process: of the GPU where there is one, else of the main memory, without the workers'."""
 
 
 class RunLog:
@@ -50,8 +56,12 @@ class RunLog:
         num_steps: Length of the run.
         start_step: Steps done before; later rows of an interrupted attempt are dropped.
         batch_size: Clips per step.
+        device: Where the model is; None = the CPU.
+        is_main: False on all processes but the first: they write and show nothing.
         progress: Whether anything is shown; files are written either way.
         console: Where; None = the standard one.
+        track: Trackers besides TensorBoard.
+        config: Of the run, for the trackers.
     """
 
     def __init__(
@@ -61,19 +71,23 @@ class RunLog:
         num_steps: int,
         start_step: int,
         batch_size: int,
+        device: torch.device | None = None,
+        is_main: bool = True,
         progress: bool = True,
         console: Console | None = None,
+        track: tuple[TrackerName, ...] = (),
+        config: Mapping[str, Any] | None = None,
     ) -> None:
-        # Imported here because it takes a second that commands without training should not pay.
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._num_steps, self._batch_size, self._show = num_steps, batch_size, progress
+        self._num_steps, self._batch_size, self._device = num_steps, batch_size, device
+        self._show = progress and is_main
         self._console = console or Console()
-        keep_rows(out / METRICS_FILE, last_step=start_step)
-        self._rows = (out / METRICS_FILE).open("a")
-        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=start_step + 1 if start_step else None)
+        self._trackers: list[Tracker] = []
+        if is_main:
+            keep_rows(out / METRICS_FILE, last_step=start_step)
+            self._trackers = open_trackers(out, names=track, config=config or {}, start_step=start_step)
+        self._rows = (out / METRICS_FILE if is_main else Path(os.devnull)).open("a")
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-        self._live = Progress(*columns, console=self._console, disable=not (progress and self._console.is_terminal))
+        self._live = Progress(*columns, console=self._console, disable=not (self._show and self._console.is_terminal))
         self._bar = self._live.add_task("starting", total=num_steps, completed=start_step)
         self._losses: dict[str, float] = {}
         self._wait_seconds = self._step_seconds = 0.0
@@ -89,7 +103,8 @@ class RunLog:
     ) -> None:
         self._live.stop()
         self._rows.close()
-        self._board.close()
+        for tracker in self._trackers:
+            tracker.close()
 
     def waiting(self, items: Iterable[T]) -> Iterator[T]:
         """Yield from ``items`` and count the time it takes to get each."""
@@ -103,42 +118,65 @@ class RunLog:
             self._last_wait = time.monotonic() - began
             yield item
 
-    def step(self, step: int, *, task: str, loss: float, gradient_norm: float, learning_rate: float) -> StepReport:
-        """Note a step that was done (``step`` counts from 1 here) and return how the run stands."""
+    def step(self, step: int, *, losses: Mapping[str, float], gradient_norm: float, learning_rate: float) -> StepReport:
+        """Note a step that was done and return how the run stands.
+
+        Args:
+            step: Counts from 1 here.
+            losses: Of each task of the step, the mean over its examples.
+            gradient_norm: Of the step, before clipping.
+            learning_rate: Of the step.
+        """
         now = time.monotonic()
-        seconds, self._step_began = now - self._step_began, now
-        first = self._step_seconds == 0.0
-        self._step_seconds = seconds if first else SMOOTHING * self._step_seconds + (1 - SMOOTHING) * seconds
-        wait = self._last_wait
-        self._wait_seconds = wait if first else SMOOTHING * self._wait_seconds + (1 - SMOOTHING) * wait
-        self._losses[task] = SMOOTHING * self._losses.get(task, loss) + (1 - SMOOTHING) * loss
+        self._measure(now)
+        for task, loss in losses.items():
+            self._losses[task] = SMOOTHING * self._losses.get(task, loss) + (1 - SMOOTHING) * loss
         report = StepReport(
             step=step,
             num_steps=self._num_steps,
-            task=task,
-            loss=loss,
+            task=" + ".join(losses),
+            loss=sum(losses.values()),
             learning_rate=learning_rate,
             clips_per_second=self._batch_size / max(self._step_seconds, 1e-9),
             data_wait=min(1.0, self._wait_seconds / max(self._step_seconds, 1e-9)),
             losses=dict(self._losses),
             seconds_left=(self._num_steps - step) * self._step_seconds,
+            memory_gib=peak_gib(self._device),
         )
-        row = {"step": step, "task": task, "loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
-        self._write(row | {"clips_per_second": report.clips_per_second, "data_wait": report.data_wait})
-        for name, value in (("loss", loss), ("gradient_norm", gradient_norm)):
-            self._board.add_scalar(f"{name}/{task}", value, step)
-        self._board.add_scalar("learning_rate", learning_rate, step)
+        shared = {"gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        speed = {n: getattr(report, n) for n in ("clips_per_second", "data_wait", "memory_gib")}
+        for task, loss in losses.items():
+            self._write({"step": step, "task": task, "loss": loss} | shared | speed)
+        tasks = {f"loss/{task}": loss for task, loss in losses.items()}
+        self._track(step, tasks | {f"gradient_norm/{report.task}": gradient_norm, "learning_rate": learning_rate})
         self._show_step(report, now)
         return report
+
+    def _measure(self, now: float) -> None:
+        """Take the time of the step that has just ended into the smoothed ones."""
+        seconds, self._step_began = now - self._step_began, now
+        keep = 0.0 if self._step_seconds == 0.0 else SMOOTHING
+        self._step_seconds = keep * self._step_seconds + (1 - keep) * seconds
+        self._wait_seconds = keep * self._wait_seconds + (1 - keep) * self._last_wait
 
     def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Note the scores of an evaluation."""
         self._write({"step": step, "metrics": dict(metrics)})
-        for name, value in metrics.items():
-            self._board.add_scalar(name, value, step)
+        self._track(step, metrics)
         self.flush()
-        if self._show:
-            self._live.console.print(metrics_line(metrics), highlight=False)
+        self.say(metrics_line(metrics))
+
+    def realised(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Note what each task has really had, beside the plan that ``Mixture.table`` gives.
+
+        Args:
+            step: Steps done.
+            rows: One a task, with ``task`` and numbers by name.
+        """
+        seen = {row["task"]: {name: value for name, value in row.items() if name != "task"} for row in rows}
+        self._write({"step": step, "mixture": seen})
+        flat = {f"mixture/{task}/{name}": value for task, numbers in seen.items() for name, value in numbers.items()}
+        self._track(step, flat)
 
     def table(self, title: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Show rows as a table, columns by the keys of the first."""
@@ -158,15 +196,21 @@ class RunLog:
     def flush(self) -> None:
         """Put everything noted so far into the files; the time since the last step does not count as the next one's."""
         self._rows.flush()
-        self._board.flush()
+        for tracker in self._trackers:
+            tracker.flush()
         self._step_began = time.monotonic()
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self._rows.write(json.dumps(row) + "\n")
 
+    def _track(self, step: int, values: Mapping[str, float]) -> None:
+        for tracker in self._trackers:
+            tracker.log(step, values)
+
     def _show_step(self, report: StepReport, now: float) -> None:
         losses = "  ".join(f"{name} {loss:.3f}" for name, loss in sorted(report.losses.items()))
-        text = f"{report.task}: {losses}  {report.clips_per_second:.1f} clips/s  waits {report.data_wait:.0%}"
+        speed = f"{report.clips_per_second:.1f} clips/s  waits {report.data_wait:.0%}  {report.memory_gib:.1f} GiB"
+        text = f"{report.task}: {losses}  {speed}"
         self._live.update(self._bar, completed=report.step, description=text)
         if self._show and self._live.disable and (now >= self._line_due or report.step == report.num_steps):
             self._line_due = now + PLAIN_LINE_SECONDS
@@ -176,6 +220,15 @@ class RunLog:
 def metrics_line(metrics: Mapping[str, float]) -> str:
     """Return the scores on one line."""
     return "  ".join(f"{name} {value:.3f}" for name, value in sorted(metrics.items()))
+
+
+def peak_gib(device: torch.device | None) -> float:
+    """Return the most memory this process has had at once, in GiB: the GPU's where it uses one, else its own."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    # Bytes on macOS, KiB elsewhere.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def keep_rows(path: Path, *, last_step: int) -> None:
