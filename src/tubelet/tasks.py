@@ -1,6 +1,8 @@
 """A task: one data set, one head, one loss. The training loop and the evaluation know nothing more about a data set."""
 
 from collections.abc import Callable
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -8,8 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tubelet.data.class_turns import ClassSampling
 from tubelet.data.dataset import Augment, ClipDataset
 from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.data.shuffle import key_of
 from tubelet.labels import LabelSpace
 from tubelet.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from tubelet.models.model import HeadConfig, VideoModel
@@ -20,6 +24,7 @@ from tubelet.video.cache import FrameCache
 from tubelet.video.transforms import normalise
 
 BoxOrigin = Literal["annotated", "detected", "both"]
+LabelChoice = Literal["all", "one", "one_each_pass"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +38,9 @@ class TaskConfig:
     kind: Literal["classify", "localise"]
     loss: Literal["softmax", "sigmoid"]
     """``softmax``: one class per example; ``sigmoid``: every class on its own (several actions at once)."""
+    labels: LabelChoice = "all"
+    """Of a clip with several. ``one``: drawn once for all from its id (paper B, 3.3: "randomly assigning one of the
+    associated hashtags to each video"); ``one_each_pass``: drawn anew whenever it is seen."""
     augment: Augment = field(default_factory=Augment)
     boxes: BoxOrigin = "annotated"
     """Person boxes to train on (paper A, A.1: detected boxes for AVA, annotated ones for AVA-Kinetics)."""
@@ -52,8 +60,31 @@ class TaskConfig:
     label_smoothing: float = 0.1
     loss_weight: float = 1.0
     """Multiplies the loss; the mixture's weights decide how often the task comes, this how hard it pulls."""
+    mixture_weight: float | None = None
+    """Share of the run's samples, in any scale; for all tasks of a run or none. None = the size of the set."""
+    class_sampling: ClassSampling = "uniform"
+    """How often the examples of rare and of frequent classes come in a pass of the set (``data.class_turns``)."""
+    repeat_threshold: float = 0.001
+    """Of ``repeat_factor``: classes in a smaller share of the examples come more often."""
     train_split: str = "train"
     eval_split: str = "val"
+
+    def __post_init__(self) -> None:
+        for option, low, high in (
+            ("label_smoothing", 0, 1),
+            ("box_score_threshold", 0, 1),
+            ("eval_box_score_threshold", 0, 1),
+            ("label_iou", 0, 1),
+            ("repeat_threshold", 0, 1),
+            ("loss_weight", 0, math.inf),
+            ("mixture_weight", 0, math.inf),
+            ("eval_num_views", 1, math.inf),
+        ):
+            value = getattr(self, option)
+            if value is not None and not low <= value <= high:
+                raise InputError(f"task {self.name}: {option} must be between {low} and {high}, found {value}")
+        if self.labels != "all" and self.kind != "classify":
+            raise InputError(f"task {self.name}: labels {self.labels!r} is for whole clips; a box has all its labels")
 
 
 class Task:
@@ -64,8 +95,10 @@ class Task:
             raise InputError(
                 f"task {config.name}: kind is {config.kind!r}, but {manifest.root} holds a {manifest.kind!r} set"
             )
-        if config.loss == "softmax" and manifest.multi_label:
-            raise InputError(f"task {config.name}: {manifest.root} is multi-label, which needs loss 'sigmoid'")
+        if config.loss == "softmax" and manifest.multi_label and config.labels == "all":
+            raise InputError(
+                f"task {config.name}: {manifest.root} is multi-label, which needs loss 'sigmoid', or labels 'one'"
+            )
         if config.kind == "localise" and (config.augment.batch.mixup or config.augment.batch.cutmix):
             raise InputError(f"task {config.name}: mixup and CutMix mix whole clips: they do not go with boxes")
         self.config = config
@@ -113,7 +146,9 @@ class Task:
         """
         settings = self.config.augment.batch
         has_boxes = batch.boxes is not None
-        video, targets = augment_batch(batch.video, batch.targets, settings, batch.seeds, has_boxes=has_boxes)
+        video, targets = augment_batch(
+            batch.video, batch.targets, settings, batch.seeds, batch.slots, has_boxes=has_boxes
+        )
         return replace(batch, video=video, targets=targets)
 
     def losses(self, model: Callable[..., Tensor], batch: ClipBatch) -> Tensor:
@@ -135,11 +170,20 @@ class Task:
         return logits
 
 
-def task_config(folder: Path, **options: Any) -> TaskConfig:
+def one_label(targets: Tensor, draws: Sequence[int]) -> Tensor:
+    """Return targets (B, K) with one of each row's classes left; a number drawn for each row says which."""
+    positive = targets > 0
+    number = positive.sum(dim=1, keepdim=True)
+    chosen = torch.tensor(draws, device=targets.device).view(-1, 1) % number.clamp(min=1)
+    return (positive & (positive.cumsum(dim=1) - 1 == chosen)).to(targets.dtype)
+
+
+def task_config(folder: Path, *, labels: LabelChoice = "all", **options: Any) -> TaskConfig:
     """Return the config of a manifest's task, named after it; kind and loss follow from what the manifest says.
 
     Args:
         folder: Of the manifest.
+        labels: As in ``TaskConfig``; for a multi-label set of clips. With one label a clip the loss is a softmax.
         options: Other fields of ``TaskConfig``.
     """
     manifest = read_manifest(folder)
@@ -147,7 +191,8 @@ def task_config(folder: Path, **options: Any) -> TaskConfig:
         name=manifest.name,
         manifest=str(folder.resolve()),
         kind="localise" if manifest.kind == "localise" else "classify",
-        loss="sigmoid" if manifest.multi_label else "softmax",
+        loss="sigmoid" if manifest.multi_label and labels == "all" else "softmax",
+        labels=labels,
         **options,
     )
 

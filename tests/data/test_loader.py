@@ -121,7 +121,9 @@ def test_what_changes_whole_batches_follows_from_the_step_alone(sets: dict[str, 
 
     def changed(batch: ClipBatch) -> tuple[torch.Tensor, torch.Tensor]:
         settings = mixing if batch.boxes is None else still
-        return augment_batch(batch.video, batch.targets, settings, batch.seeds, has_boxes=batch.boxes is not None)
+        return augment_batch(
+            batch.video, batch.targets, settings, batch.seeds, batch.slots, has_boxes=batch.boxes is not None
+        )
 
     whole = {step: changed(batch) for step, batch in batches(sets, plan, seed=9)}
     plain = dict(batches(sets, plan, seed=9))

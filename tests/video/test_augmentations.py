@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -32,11 +33,18 @@ def flat(red: float, green: float, blue: float) -> Tensor:
     return torch.tensor([red, green, blue]).view(1, 3, 1, 1, 1).expand(1, 3, 1, 8, 8).clone()
 
 
+def changed_batch(
+    video: Tensor, targets: Tensor, settings: BatchAugment, seeds: Sequence[int], *, has_boxes: bool
+) -> tuple[Tensor, Tensor]:
+    """Change a whole step's batch."""
+    return augment_batch(video, targets, settings, seeds, range(len(video)), has_boxes=has_boxes)
+
+
 def test_the_same_seeds_change_a_batch_alike_and_others_do_not() -> None:
     video, targets = batch()
-    first, first_targets = augment_batch(video, targets, SSV2, [1, 2, 3, 4], has_boxes=False)
-    again, again_targets = augment_batch(video, targets, SSV2, [1, 2, 3, 4], has_boxes=False)
-    other, _ = augment_batch(video, targets, SSV2, [5, 6, 7, 8], has_boxes=False)
+    first, first_targets = changed_batch(video, targets, SSV2, [1, 2, 3, 4], has_boxes=False)
+    again, again_targets = changed_batch(video, targets, SSV2, [1, 2, 3, 4], has_boxes=False)
+    other, _ = changed_batch(video, targets, SSV2, [5, 6, 7, 8], has_boxes=False)
     assert torch.equal(first, again)
     assert torch.equal(first_targets, again_targets)
     assert not torch.equal(first, other)
@@ -47,15 +55,15 @@ def test_the_same_seeds_change_a_batch_alike_and_others_do_not() -> None:
 def test_a_sample_changes_by_its_own_seed_wherever_it_stands() -> None:
     settings = BatchAugment(colour_probability=0.8, rand_augment=(2, 20))
     video, targets = batch()
-    whole, _ = augment_batch(video, targets, settings, [1, 2, 3, 4], has_boxes=False)
+    whole, _ = changed_batch(video, targets, settings, [1, 2, 3, 4], has_boxes=False)
     order = [2, 0, 3, 1]
-    shuffled, _ = augment_batch(video[order], targets, settings, [3, 1, 4, 2], has_boxes=False)
+    shuffled, _ = changed_batch(video[order], targets, settings, [3, 1, 4, 2], has_boxes=False)
     assert torch.equal(shuffled, whole[order])
 
 
 def test_nothing_is_done_by_default() -> None:
     video, targets = batch()
-    changed, same = augment_batch(video, targets, BatchAugment(), [0] * 4, has_boxes=True)
+    changed, same = changed_batch(video, targets, BatchAugment(), [0] * 4, has_boxes=True)
     assert torch.equal(changed, video)
     assert torch.equal(same, targets)
 
@@ -64,7 +72,7 @@ def test_the_input_is_left_alone_and_frames_of_a_clip_change_alike() -> None:
     still = torch.randint(0, 256, (3, 3, 1, 12, 12), dtype=torch.uint8).expand(3, 3, 4, 12, 12).clone()
     before = still.clone()
     settings = BatchAugment(colour_probability=1.0, rand_augment=(2, 15))
-    changed, _ = augment_batch(still, torch.eye(3), settings, [7, 8, 9], has_boxes=False)
+    changed, _ = changed_batch(still, torch.eye(3), settings, [7, 8, 9], has_boxes=False)
     assert torch.equal(still, before)
     assert torch.equal(changed, changed[:, :, :1].expand_as(changed))
     assert not torch.equal(changed, still)
@@ -75,13 +83,13 @@ def test_pixels_do_not_move_where_there_are_boxes() -> None:
     video = torch.full((64, 3, 1, 16, 16), 60, dtype=torch.uint8)
     video[..., 4:9, 5:11] = 190
     settings = BatchAugment(rand_augment=(2, 30), colour_probability=0.5)
-    changed, _ = augment_batch(video, torch.zeros(64, 1), settings, list(range(64)), has_boxes=True)
+    changed, _ = changed_batch(video, torch.zeros(64, 1), settings, list(range(64)), has_boxes=True)
     outside = torch.ones(16, 16, dtype=torch.bool)
     outside[2:11, 3:13] = False  # sharpening twice may touch two pixels around it
     values = changed[..., outside]
     assert (values == values[..., :1]).all()
     with pytest.raises(ValueError, match="do not go with boxes"):
-        augment_batch(video, torch.zeros(64, 1), BatchAugment(mixup=0.2), list(range(64)), has_boxes=True)
+        changed_batch(video, torch.zeros(64, 1), BatchAugment(mixup=0.2), list(range(64)), has_boxes=True)
 
 
 def test_brightness_contrast_and_saturation_by_hand() -> None:
@@ -108,14 +116,14 @@ def test_hue_turns_around_grey() -> None:
     settings = BatchAugment(colour_probability=1.0, brightness=0, contrast=0, saturation=0, hue=0.5)
     seen = set()
     for seed in range(6):
-        changed, _ = augment_batch(video, torch.zeros(1, 1), settings, [seed], has_boxes=True)
+        changed, _ = changed_batch(video, torch.zeros(1, 1), settings, [seed], has_boxes=True)
         red, green, blue = changed[0, :, 0, 0, 0].tolist()
         seen.add((red, green, blue))
         if max(red, green, blue) < 255 and min(red, green, blue) > 0:  # else it was cut to the range
             assert abs(0.299 * red + 0.587 * green + 0.114 * blue - 98.44) < 1.5
     assert len(seen) > 3
     grey = torch.full_like(video, 90)
-    changed, _ = augment_batch(grey, torch.zeros(1, 1), settings, [3], has_boxes=True)
+    changed, _ = changed_batch(grey, torch.zeros(1, 1), settings, [3], has_boxes=True)
     assert (changed.int() - 90).abs().max() <= 1
 
 
@@ -164,16 +172,41 @@ def test_the_beta_draw_has_its_moments() -> None:
         assert abs(draws.var() - 1 / (4 * (2 * alpha + 1))) < 0.01
 
 
-def test_mixing_takes_one_way_for_each_batch() -> None:
+def test_mixing_takes_one_way_for_each_pair() -> None:
     video, targets = batch()
     settings = BatchAugment(mixup=0.3, cutmix=1.0)
     kinds = set()
     for seed in range(12):
-        mixed, mixed_targets = augment_batch(video, targets, settings, [seed, 0, 0, 0], has_boxes=False)
-        from_either = (mixed == video) | (mixed == video.roll(1, dims=0))
-        kinds.add(bool(from_either.all()))
+        mixed, mixed_targets = changed_batch(video, targets, settings, [seed, 0, seed + 50, 0], has_boxes=False)
+        from_either = (mixed == video) | (mixed == video[[1, 0, 3, 2]])
+        kinds.add((bool(from_either[:2].all()), bool(from_either[2:].all())))
         assert torch.allclose(mixed_targets.sum(dim=1), torch.ones(4))
-    assert kinds == {True, False}
+        assert (mixed_targets[:2, 2:] == 0).all()
+        assert (mixed_targets[2:, :2] == 0).all()
+    assert len(kinds) == 4
+
+
+def test_pairs_mix_alike_in_any_piece_of_the_batch() -> None:
+    """Slots 2i and 2i + 1, by the seed of the first; who has lost its partner stays as it is."""
+    video, targets = batch()
+    settings = BatchAugment(colour_probability=0.5, mixup=0.3, cutmix=1.0)
+    whole, whole_targets = augment_batch(video, targets, settings, [1, 2, 3, 4], [4, 5, 6, 7], has_boxes=False)
+    for first in (0, 2):
+        piece = slice(first, first + 2)
+        seeds, slots = [1, 2, 3, 4][piece], [4, 5, 6, 7][piece]
+        part, part_targets = augment_batch(video[piece], targets[piece], settings, seeds, slots, has_boxes=False)
+        assert torch.equal(part, whole[piece])
+        assert torch.equal(part_targets, whole_targets[piece])
+    mixes = BatchAugment(mixup=1.0)
+    short, short_targets = augment_batch(video[1:], targets[1:], mixes, [2, 3, 4], [5, 6, 7], has_boxes=False)
+    assert torch.equal(short[0], video[1])
+    assert torch.equal(short_targets[0], targets[1])
+    assert ((short_targets[1:] > 0) & (short_targets[1:] < 1)).sum() == 4
+    odd, odd_targets = augment_batch(video[1:3], targets[1:3], mixes, [2, 3], [5, 6], has_boxes=False)
+    assert torch.equal(odd, video[1:3])
+    assert torch.equal(odd_targets, targets[1:3])
+    nothing, _ = augment_batch(video[:0], targets[:0], settings, [], [], has_boxes=False)
+    assert len(nothing) == 0
 
 
 @pytest.mark.parametrize(
@@ -192,5 +225,5 @@ def test_settings_are_checked(wrong: dict[str, object]) -> None:
 
 
 def test_seeds_must_fit_the_batch() -> None:
-    with pytest.raises(ValueError, match="2 seeds for a batch of 4"):
-        augment_batch(*batch(), BatchAugment(), [1, 2], has_boxes=False)
+    with pytest.raises(ValueError, match="2 seeds and 4 slots for a batch of 4"):
+        changed_batch(*batch(), BatchAugment(), [1, 2], has_boxes=False)

@@ -47,9 +47,10 @@ class BatchAugment:
     rand_augment: tuple[int, int] = (0, 0)
     """Operations for each clip, and their magnitude in 0..30."""
     mixup: float = 0.0
-    """Alpha of the Beta distribution (Zhang et al. 2018); 0 = off."""
+    """Alpha of the Beta distribution (Zhang et al. 2018); 0 = off. Clips are mixed in pairs, slots 2i and 2i + 1 of the
+    step's global batch, each pair by its own draw: the same clips mix however many processes share the batch."""
     cutmix: float = 0.0
-    """Alpha of the Beta distribution (Yun et al. 2019); 0 = off. With both on, each batch takes one, by a coin."""
+    """Alpha of the Beta distribution (Yun et al. 2019); 0 = off. With both on, each pair takes one, by a coin."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.colour_probability <= 1:
@@ -65,7 +66,13 @@ class BatchAugment:
 
 
 def augment_batch(
-    video: Tensor, targets: Tensor, settings: BatchAugment, seeds: Sequence[int], *, has_boxes: bool
+    video: Tensor,
+    targets: Tensor,
+    settings: BatchAugment,
+    seeds: Sequence[int],
+    slots: Sequence[int],
+    *,
+    has_boxes: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return the batch changed by ``settings``.
 
@@ -74,16 +81,18 @@ def augment_batch(
         targets: float32 (B, K); returned as they are unless clips are mixed.
         settings: What is done.
         seeds: Of the samples, one each: what changed them before was drawn from it too, in another stream.
+        slots: Place of each sample in the step's global batch, ascending. A clip whose partner in mixing is missing
+            (unreadable, or the batch is odd) stays as it is.
         has_boxes: The targets belong to boxes: pixels do not move.
 
     Raises:
-        ValueError: Clips with boxes would be mixed, or the seeds are not B.
+        ValueError: Clips with boxes would be mixed, or the seeds or slots are not B.
     """
-    if len(seeds) != len(video):
-        raise ValueError(f"{len(seeds)} seeds for a batch of {len(video)}")
+    if not len(seeds) == len(slots) == len(video):
+        raise ValueError(f"{len(seeds)} seeds and {len(slots)} slots for a batch of {len(video)}")
     if has_boxes and (settings.mixup or settings.cutmix):
         raise ValueError("mixup and CutMix mix whole clips: they do not go with boxes")
-    if settings == BatchAugment():
+    if settings == BatchAugment() or len(video) == 0:
         return video, targets
     generators = [torch.Generator().manual_seed(seed ^ STREAM) for seed in seeds]
     if settings.colour_probability:
@@ -91,7 +100,11 @@ def augment_batch(
     if settings.rand_augment[0]:
         video = rand_augment(video, *settings.rand_augment, generators, moves=not has_boxes)
     if settings.mixup or settings.cutmix:
-        video, targets = _mix(video, targets, settings, generators[0])
+        firsts = [i for i, slot in enumerate(slots[:-1]) if slot % 2 == 0 and slots[i + 1] == slot + 1]
+        video, targets = video.clone(), targets.clone()
+        for i in firsts:
+            pair = slice(i, i + 2)
+            video[pair], targets[pair] = _mix(video[pair], targets[pair], settings, generators[i])
     return video, targets
 
 
@@ -139,17 +152,17 @@ def rand_augment(
 
 
 def mixup(video: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Return ``share`` of each clip plus the rest of the clip before it in the batch; targets likewise."""
-    mixed = share * video.float() + (1 - share) * video.float().roll(1, dims=0)
-    return mixed.round_().to(torch.uint8), share * targets + (1 - share) * targets.roll(1, dims=0)
+    """Return ``share`` of each of two clips plus the rest of the other; targets likewise."""
+    mixed = share * video.float() + (1 - share) * video.float().flip(0)
+    return mixed.round_().to(torch.uint8), share * targets + (1 - share) * targets.flip(0)
 
 
 def cutmix(video: Tensor, targets: Tensor, share: float, centre: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Return each clip with a window of the clip before it pasted in; targets by the area that is left.
+    """Return each of two clips with a window of the other pasted in; targets by the area that is left.
 
     Args:
-        video: uint8 (B, 3, T, H, W).
-        targets: (B, K).
+        video: uint8 (2, 3, T, H, W).
+        targets: (2, K).
         share: Wanted share of the clip that stays.
         centre: (y, x) of the window in 0..1; a part outside the frame is cut off.
     """
@@ -160,9 +173,9 @@ def cutmix(video: Tensor, targets: Tensor, share: float, centre: tuple[float, fl
         for c, n in zip(centre, (height, width), strict=True)
     )
     mixed = video.clone()
-    mixed[..., top:bottom, left:right] = video.roll(1, dims=0)[..., top:bottom, left:right]
+    mixed[..., top:bottom, left:right] = video.flip(0)[..., top:bottom, left:right]
     kept = 1 - (bottom - top) * (right - left) / (height * width)
-    return mixed, kept * targets + (1 - kept) * targets.roll(1, dims=0)
+    return mixed, kept * targets + (1 - kept) * targets.flip(0)
 
 
 def _mix(video: Tensor, targets: Tensor, settings: BatchAugment, generator: torch.Generator) -> tuple[Tensor, Tensor]:
