@@ -6,6 +6,7 @@ Shapes use: T frames, H height, W width, B clips in a batch, N boxes, K classes 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import pairwise
 from math import inf
 from typing import Literal, TypedDict
 
@@ -19,6 +20,10 @@ class InputError(ValueError):
 
     The command line prints it and exits with status 2. Inside the library it is an ordinary ``ValueError``.
     """
+
+
+class OtherRankError(InputError):
+    """What ended another of the processes that train together, where it is told; here nothing more needs to be said."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -260,6 +265,34 @@ class ClipBatch:
             _check_shape("ClipBatch.targets", self.targets, (len(self.sample_ids), None))
         else:
             _check_shape("ClipBatch.boxes", self.boxes, (self.targets.shape[0], 4))
+
+    def pieces(self, number: int) -> "list[ClipBatch]":
+        """Return the batch cut into ``number`` batches of nearly the same size, in order; some may be empty."""
+        edges = [len(self.sample_ids) * place // number for place in range(number + 1)]
+        return [self._rows(first, last) for first, last in pairwise(edges)]
+
+    def _rows(self, first: int, last: int) -> "ClipBatch":
+        """Return the clips ``first`` to ``last - 1`` with their boxes; what was counted stays with the whole batch."""
+        targets = slice(first, last)
+        if self.box_clip is not None:
+            edges = torch.searchsorted(self.box_clip, torch.tensor([first, last], device=self.box_clip.device))
+            targets = slice(*edges.tolist())
+        boxes, box_clip, norm, scores = (
+            None if value is None else value[targets]
+            for value in (self.boxes, self.box_clip, self.boxes_norm, self.box_scores)
+        )
+        return ClipBatch(
+            task=self.task,
+            video=self.video[first:last],
+            targets=self.targets[targets],
+            boxes=boxes,
+            box_clip=None if box_clip is None else box_clip - first,
+            boxes_norm=norm,
+            box_scores=scores,
+            sample_ids=self.sample_ids[first:last],
+            seeds=self.seeds[first:last],
+            slots=self.slots[first:last],
+        )
 
     def to(self, device: torch.device) -> "ClipBatch":
         """Return the batch with every tensor on ``device``."""

@@ -18,7 +18,7 @@ from tubelet.studies.cofinetuning import ArmsOutcome, Job, Work, run_arms, run_j
 from tubelet.studies.forgetting import with_earlier_heads
 from tubelet.studies.summary import summarise
 from tubelet.train.evaluate import evaluate_run
-from tubelet.train.loop import NonFiniteLossError
+from tubelet.train.nonfinite import NonFiniteLossError
 from tubelet.types import InputError
 
 SCALES = playground.SCALES

@@ -29,7 +29,7 @@ from tubelet.train.fit import fit
 from tubelet.train.folder import LOCK_FILE, data_hash
 from tubelet.train.interrupt import RunInterruptedError
 from tubelet.train.log import StepReport, read_rows
-from tubelet.train.loop import NonFiniteLossError
+from tubelet.train.nonfinite import NonFiniteLossError
 from tubelet.types import InputError
 from tubelet.video.augmentations import BatchAugment
 
@@ -253,7 +253,7 @@ def test_loss_that_is_not_finite_names_step_task_and_samples(
     monkeypatch.setattr("tubelet.train.fit.open_session", poisoned)
     with pytest.raises(NonFiniteLossError, match=r"^step \d+, task moments: loss nan, .*moments/train-") as caught:
         fit(run, tmp_path, progress=False)
-    first = next(step for step in range(opened[0].num_steps) if opened[0].mixture.task_at(step) == "moments")
+    first = next(step for step in range(opened[0].num_steps) if opened[0].mixture.parts(step)[0].task == "moments")
     assert str(caught.value).startswith(f"step {first + 1}, ")  # counted from 1, as in metrics.jsonl
     assert "\n" not in str(caught.value)
     assert not read_json(tmp_path / "meta.json")["finished"]

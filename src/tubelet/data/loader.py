@@ -145,11 +145,14 @@ def evaluation_batches(
     num_views: int = 1,
     crop: int = 0,
     crops: Crops = "centre",
+    rank: int = 0,
+    world_size: int = 1,
     prefetch_bytes: int = PREFETCH_BYTES,
 ) -> Iterator[ClipBatch]:
     """Yield one view of every example (``ClipDataset.view``), in order, in batches of at most ``batch_size``.
 
-    Errors are those of ``batches``.
+    Of several processes each takes every ``world_size``-th batch, so a batch holds the same examples for any number of
+    them. All get as many batches, the last of which may be empty. Errors are those of ``batches``.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}, expected at least 1")
@@ -157,8 +160,9 @@ def evaluation_batches(
     frame_hw = dataset.view_hw(crops)
 
     def orders() -> Iterator[Wanted]:
-        for number, first in enumerate(range(0, len(dataset), batch_size)):
-            indices = range(first, min(first + batch_size, len(dataset)))
+        for number in range(-(-len(dataset) // (batch_size * world_size))):
+            first = (number * world_size + rank) * batch_size
+            indices = range(min(first, len(dataset)), min(first + batch_size, len(dataset)))
             yield Wanted(step=number, task=task, indices=indices, make=[make] * len(indices), frame_hw=frame_hw)
 
     # Never "skip": a score over the examples that could be read is not the score of the set.

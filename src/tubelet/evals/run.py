@@ -7,46 +7,25 @@ more than five classes, ``top5``; for multi-label sets ``mAP``.
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from tubelet.data.ava_table import AvaTable, keyframe_of
 from tubelet.data.dataset import ClipDataset
-from tubelet.data.loader import evaluation_batches
 from tubelet.data.manifest import Manifest
 from tubelet.evals.ava import AvaResult, frame_map
 from tubelet.evals.breakdown import by_bucket
 from tubelet.evals.classify import mean_average_precision, top_k
+from tubelet.evals.gather import Ranks, ScoringTask, score_views
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
-from tubelet.models.precision import default_autocast
-from tubelet.types import ClipBatch, Crops, InputError
+from tubelet.types import Crops, InputError
 from tubelet.video.transforms import check_crops
-
-
-class ScoringTask(Protocol):
-    """What evaluation needs of a task."""
-
-    @property
-    def name(self) -> str:
-        """Names the head and the metrics."""
-
-    @property
-    def label_space(self) -> LabelSpace:
-        """Classes, in the order of the scores."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """The data set, which holds the annotated boxes."""
-
-    def scores(self, model: VideoModel, batch: ClipBatch) -> Tensor:
-        """Return probabilities (B, K) per clip or (N, K) per box."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +88,7 @@ def evaluate_task(
     device: torch.device | None = None,
     num_views: int = 1,
     crops: Crops = "centre",
+    ranks: Ranks | None = None,
 ) -> TaskResult:
     """Score ``model`` on every sample of ``dataset`` and compute the metrics of its kind.
 
@@ -124,13 +104,17 @@ def evaluate_task(
         device: Where the model is; None = where its parameters are.
         num_views: Classification: uniform temporal views whose probabilities are averaged.
         crops: What each view shows of a frame larger than the canvas; the probabilities of three are averaged.
+        ranks: Processes that call this together: each scores a share of the samples and all get the whole result, in
+            which every sample counts once; None = this one alone.
 
     Raises:
         InputError: No class has ground truth, scores are not finite, or views that do not fit: several of a keyframe,
             three squares of a letterboxed frame or of boxes, whole frames that differ in size.
     """
     views = _views(dataset, num_views, crops)
-    gathered = _gather_views(model, task, dataset, batch_size, num_workers, device, views)
+    gathered = score_views(
+        model, task, dataset, batch_size=batch_size, num_workers=num_workers, device=device, views=views, ranks=ranks
+    )
     result = TaskResult(
         task=task.name,
         split=dataset.split,
@@ -179,15 +163,6 @@ def localisation_metrics(result: AvaResult, label_space: LabelSpace, *, prefix: 
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Gathered:
-    sample_ids: tuple[str, ...]
-    scores: np.ndarray
-    targets: np.ndarray
-    boxes_norm: np.ndarray
-    num_boxes_outside: int
-
-
 def _views(dataset: ClipDataset, num_views: int, crops: Crops) -> list[dict[str, Any]]:
     """Return the arguments of ``evaluation_batches`` for each view."""
     if num_views < 1 or (num_views > 1 and dataset.kind == "localise"):
@@ -197,57 +172,6 @@ def _views(dataset: ClipDataset, num_views: int, crops: Crops) -> list[dict[str,
         raise InputError(f"crops {crops!r}: most boxes lie outside some of them; expected centre or whole")
     places = itertools.product(range(num_views), range(num_crops))
     return [{"view": v, "num_views": num_views, "crop": c, "crops": crops} for v, c in places]
-
-
-def _gather_views(
-    model: VideoModel,
-    task: ScoringTask,
-    dataset: ClipDataset,
-    batch_size: int,
-    num_workers: int,
-    device: torch.device | None,
-    shown: Sequence[Mapping[str, Any]],
-) -> _Gathered:
-    """Return the rows of every sample with the probabilities of its views averaged; the model's mode is restored."""
-    device = device if device is not None else next(model.parameters()).device
-    training = model.training
-    model.eval()
-    try:
-        views = []
-        for view in shown:
-            batches = evaluation_batches(dataset, task.name, batch_size, num_workers, **view)
-            views.append(_gather(model, task, batches, device))
-    finally:
-        model.train(training)
-    first = views[0]
-    if len(set(first.sample_ids)) != len(dataset) or any(v.sample_ids != first.sample_ids for v in views):
-        raise RuntimeError(f"{len(set(first.sample_ids))} samples were scored, the data set has {len(dataset)}")
-    scores = np.stack([view.scores for view in views]).mean(axis=0)
-    return replace(first, scores=np.asarray(scores, dtype=np.float32))
-
-
-@torch.inference_mode()
-def _gather(model: VideoModel, task: ScoringTask, batches: Iterator[ClipBatch], device: torch.device) -> _Gathered:
-    """Return the rows of all batches; a sample that comes again (from another process, say) is left out."""
-    seen: set[str] = set()
-    ids: list[str] = []
-    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    num_boxes_outside = 0
-    for batch in batches:
-        num_boxes_outside += batch.num_dropped_boxes
-        with default_autocast(device):
-            scores = task.scores(model, batch.to(device)).float().cpu().numpy()
-        clip = np.arange(len(batch.sample_ids)) if batch.box_clip is None else batch.box_clip.cpu().numpy()
-        fresh = np.array([sample not in seen for sample in batch.sample_ids], dtype=bool)[clip]
-        boxes = np.zeros((len(clip), 4)) if batch.boxes_norm is None else batch.boxes_norm.double().cpu().numpy()
-        rows.append((scores[fresh], batch.targets.cpu().numpy()[fresh], boxes[fresh]))
-        ids += [batch.sample_ids[i] for i in clip[fresh]]
-        seen.update(batch.sample_ids)
-    scores, targets, boxes = (np.concatenate(columns) for columns in zip(*rows, strict=True))
-    bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
-    if len(bad):
-        raise InputError(f"task {task.name}: the model's scores of sample {ids[bad[0]]} are not finite numbers")
-    return _Gathered(tuple(ids), scores, targets, boxes, num_boxes_outside)
 
 
 def ground_truth_table(manifest: Manifest, split: str) -> AvaTable:

@@ -1,9 +1,13 @@
 """Where a model runs, and in which number format, decided by what the hardware can do."""
 
+from typing import Literal
+
 import torch
 
 from tubelet.types import InputError
 
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+"""Of matrix products; ``auto``: ``compute_dtype`` of the device."""
 
 def pick_device(name: str | None) -> torch.device:
     """Return the named device, or a GPU if there is one, or the CPU."""
@@ -33,12 +37,19 @@ def compute_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def default_autocast(device: torch.device) -> torch.autocast:
+def run_dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    """Return the dtype that ``precision`` means on ``device``."""
+    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    return named[precision] if precision != "auto" else compute_dtype(device)
+
+
+def default_autocast(device: torch.device, precision: Precision = "auto") -> torch.autocast:
     """Return the context in which to run the model and its loss on ``device``; parameters stay float32.
 
-    No gradient scaling is needed: bfloat16 has float32's range. Losses and heads compute in float32 by themselves.
+    Only float16 needs its loss scaled (``train.loss_scale``): bfloat16 has float32's range. Losses and heads compute in
+    float32 by themselves.
     """
-    dtype = compute_dtype(device)
+    dtype = run_dtype(device, precision)
     if dtype == torch.float32:
         return torch.autocast(device.type, enabled=False)
     return torch.autocast(device.type, dtype=dtype)

@@ -24,7 +24,7 @@ from tubelet.studies.chance import Chance, measure_chance
 from tubelet.train.fit import fit
 from tubelet.train.folder import data_hash
 from tubelet.train.log import StepReport
-from tubelet.train.loop import NonFiniteLossError
+from tubelet.train.nonfinite import NonFiniteLossError
 from tubelet.types import InputError
 from tubelet.worker_pool import WorkerPool
 

@@ -8,6 +8,7 @@ from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.precision import pick_device
 from tubelet.models.saved import HEADS, MODEL_FILE, load_all, read_heads, read_meta, read_tensors
 from tubelet.tasks import build_task
+from tubelet.train.distributed import World
 from tubelet.train.evaluate import evaluate_tasks, run_config
 
 
@@ -36,15 +37,15 @@ def evaluate_earlier_heads(
     """Score the tasks of earlier stages with their own heads on the final backbone."""
     if not earlier:
         return {}
-    place = pick_device(device)
+    world = World(device=pick_device(device))
     runs = [run_config(folder) for folder in earlier]
     tasks = {c.name: build_task(c, preprocess=run.preprocess) for run in runs for c in run.tasks}
     return evaluate_tasks(
-        with_earlier_heads(final, earlier).to(place),
+        with_earlier_heads(final, earlier).to(world.device),
         tasks,
         dict.fromkeys(tasks, split),
         cache=runs[0].frame_cache(),
         batch_size=runs[0].eval_batch_size,
         num_workers=num_workers,
-        device=place,
+        world=world,
     )

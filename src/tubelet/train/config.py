@@ -1,12 +1,16 @@
 """A run as data: everything that decides the weights, in frozen dataclasses with a strict JSON form."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import OnError
+from tubelet.data.mixture import Mixture
 from tubelet.models.model import BackboneConfig
+from tubelet.models.precision import Precision
 from tubelet.records import from_json, to_json
 from tubelet.tasks import TaskConfig
 from tubelet.train.optim import OptimConfig
@@ -15,9 +19,6 @@ from tubelet.train.track import TrackerName
 from tubelet.types import InputError, Preprocess
 from tubelet.video.cache import FrameCache
 from tubelet.video.transforms import read_size
-
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Parallel = Literal["ddp", "fsdp"]
 
 # These change speed or reporting, or what happens where the run would end: a run may go on with other values.
 RUNTIME_OPTIONS = (
@@ -30,6 +31,7 @@ RUNTIME_OPTIONS = (
     "num_checkpoints",
     "best_metric",
     "track",
+    "rank_timeout_seconds",
     "device",
     "parallel",
     "accumulation_steps",
@@ -64,8 +66,11 @@ class RunConfig:
     num_epochs: float | None = None
     """Passes over the sum of the data sets (paper A, 4.1). Exactly one of this and ``num_steps`` is given."""
     num_steps: int | None = None
-    mixture: Literal["weighted", "alternating", "sequential"] = "weighted"
-    """How the next batch's task is chosen (paper A, 3.2)."""
+    mixture: Literal["weighted", "alternating", "sequential", "mixed"] = "weighted"
+    """How a step's tasks are chosen (paper A, 3.2); keys of ``data.mixture.STRATEGIES``."""
+    mixture_temperature: float = 1.0
+    """1 = tasks have shares of the samples as large as their sets, 2 = as the square roots of their sizes. Not with
+    weights of their own (``TaskConfig.mixture_weight``)."""
     seed: int = 0
     """Decides the initial weights, the order of the data, augmentation and stochastic depth."""
     init_from: str | None = None
@@ -81,7 +86,7 @@ class RunConfig:
     loss."""
     batch_norm: Literal["per_rank", "synchronised"] = "per_rank"
     """Whose clips the statistics of batch normalisation are of; paper B, 3.2: each GPU's own."""
-    parallel: Parallel = "ddp"
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     """How several processes share a model: each holds all of it, or (``fsdp``) a part of every tensor."""
     accumulation_steps: int = 1
     """Pieces in which a process computes its share of a step, to save memory. The gradient is the same up to rounding,
@@ -104,6 +109,8 @@ class RunConfig:
     ``eval_every_steps``."""
     track: tuple[TrackerName, ...] = ()
     """Trackers besides TensorBoard: ``wandb``, ``mlflow``."""
+    rank_timeout_seconds: float = 600.0
+    """How long processes that train together wait for each other, before the run ends because one of them is gone."""
     device: str | None = None
     """``cpu``, ``cuda``, ...; None = a GPU if there is one."""
 
@@ -118,7 +125,7 @@ class RunConfig:
                 f"run {self.name}: the backbone takes {self.backbone.num_frames} frames of {self.backbone.size} px, "
                 f"but preprocess gives {self.preprocess.num_frames} of {self.preprocess.size}"
             )
-        for option in ("num_epochs", "checkpoint_every_minutes"):
+        for option in ("num_epochs", "checkpoint_every_minutes", "rank_timeout_seconds"):
             value = getattr(self, option)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"run {self.name}: {option} must be above 0, found {value}")
@@ -138,6 +145,32 @@ class RunConfig:
             return self.num_steps
         assert self.num_epochs is not None
         return max(1, round(self.num_epochs * num_examples / self.batch_size))
+
+    def plan_mixture(self, datasets: Mapping[str, ClipDataset]) -> Mixture:
+        """Return which tasks and samples each step has.
+
+        Args:
+            datasets: Each task's training examples.
+        """
+        sizes = {name: len(dataset) for name, dataset in datasets.items()}
+        weights = {task.name: task.mixture_weight for task in self.tasks if task.mixture_weight is not None}
+        if weights and len(weights) != len(self.tasks):
+            missing = [name for name in sizes if name not in weights]
+            raise InputError(f"run {self.name}: mixture_weight is given for {', '.join(weights)}, not for {missing}")
+        turns = {
+            task.name: datasets[task.name].class_turns(task.class_sampling, task.repeat_threshold)
+            for task in self.tasks
+        }
+        return Mixture(
+            sizes,
+            strategy=self.mixture,
+            batch_size=self.batch_size,
+            num_steps=self.steps_for(sum(sizes.values())),
+            seed=self.seed,
+            weights=weights or None,
+            temperature=self.mixture_temperature,
+            turns={name: each for name, each in turns.items() if each is not None},
+        )
 
     def rate_plan(self, num_examples: int) -> RatePlan:
         """Return the learning rate of every step; ``num_examples`` as in ``steps_for``."""

@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tubelet.evals.run import TaskResult, evaluate_task
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import pick_device
 from tubelet.models.saved import load_model, read_meta
 from tubelet.tasks import BoxOrigin, Task, build_task
 from tubelet.train.config import RunConfig
+from tubelet.train.distributed import World
 from tubelet.types import Crops, InputError
 from tubelet.video.cache import FrameCache
 
@@ -25,22 +24,24 @@ def evaluate_tasks(
     cache: FrameCache | None,
     batch_size: int,
     num_workers: int,
-    device: torch.device,
+    world: World,
 ) -> dict[str, TaskResult]:
-    """Score each task in ``splits`` on the split named there."""
-    return {
-        name: evaluate_task(
+    """Score each task in ``splits`` on the split named there; every rank a share of it, and all get the result."""
+
+    def scored(name: str, split: str) -> TaskResult:
+        return evaluate_task(
             model,
             tasks[name],
             tasks[name].dataset(split, training=False, cache=cache),
             batch_size=batch_size,
             num_workers=num_workers,
-            device=device,
+            device=world.device,
             num_views=tasks[name].config.eval_num_views,
             crops=tasks[name].config.eval_crops,
+            ranks=world,
         )
-        for name, split in splits.items()
-    }
+
+    return {name: scored(name, split) for name, split in splits.items()}
 
 
 def evaluate_run(
@@ -72,8 +73,8 @@ def evaluate_run(
     Returns:
         Task name to result.
     """
-    place = pick_device(device)
-    loaded = load_model(folder, device=place)
+    world = World(device=pick_device(device))
+    loaded = load_model(folder, device=world.device)
     run = run_config(folder)
     configs = {config.name: config for config in run.tasks}
     for name in tasks or ():
@@ -98,7 +99,7 @@ def evaluate_run(
         cache=run.frame_cache(),
         batch_size=run.eval_batch_size,
         num_workers=run.num_workers if num_workers is None else num_workers,
-        device=place,
+        world=world,
     )
 
 

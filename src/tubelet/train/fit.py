@@ -1,7 +1,7 @@
 """A whole run: from a config and a folder to trained, scored weights in it."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tubelet.train.config import RunConfig
+from tubelet.train.distributed import joined
 from tubelet.train.evaluate import evaluate_tasks
 from tubelet.train.folder import RunResult, check_same_run, finished_result, sole_writer
 from tubelet.train.log import RunLog, StepReport
@@ -27,10 +28,12 @@ def fit(
 ) -> RunResult:
     """Train ``run`` in the folder ``out``; go on with it if it is there; return its result if it is finished.
 
+    Started by ``torchrun``, all its processes train the run together; each gets the result.
+
     Args:
         run: The whole run.
         out: Run folder, made when missing.
-        device: ``cpu``, ``cuda``, ...; None = what the run says, or a GPU if there is one.
+        device: ``cpu``, ``cuda``, ...; None = what the run says, or a GPU if there is one, of several its own.
         on_step: Called after every step.
         progress: Whether a live line and tables are shown; files are written either way.
         console: Where they are shown; None = standard output.
@@ -41,23 +44,33 @@ def fit(
         NonFiniteLossError: A loss or gradient is not a finite number.
         RunInterruptedError: A signal came (``interrupt.py``); a checkpoint is written, the same call goes on from it.
     """
-    check_same_run(run, out)
-    if (result := finished_result(out)) is not None:
-        return result
-    with sole_writer(out):
-        session = open_session(run, out, device=device)
-        session.describe()
-        with session.checkpoints, open_log(session, progress=progress, console=console) as log:
-            log.table(
-                f"{run.name}: {session.num_steps} steps, {run.mixture} mixture", map(asdict, session.mixture.table())
-            )
-            train_steps(session, log, score=partial(score, session, log), on_step=on_step)
-            session.checkpoints.wait()
-            log.table("What the model has seen", session.seen_table())
-            log.say(session.data_left_out())
-            metrics = score(session, log)
-            session.describe(metrics=metrics)
+    with joined(device or run.device, timeout_seconds=run.rank_timeout_seconds) as world:
+        world.together(lambda: check_same_run(run, out))
+        if (result := world.together(lambda: finished_result(out))) is not None:
+            return result
+        with ExitStack() as stack:
+            # Rank 0 writes for all; the others begin when it has the folder.
+            world.together(lambda: stack.enter_context(sole_writer(out)) if world.is_main else None)
+            session = open_session(run, out, world=world)
+            session.describe()
+            metrics = _train(session, on_step=on_step, progress=progress, console=console)
     return RunResult(out=out, metrics=metrics)
+
+
+def _train(
+    session: Session, *, on_step: Callable[[StepReport], None] | None, progress: bool, console: Console | None
+) -> dict[str, float]:
+    """Train an opened run to its end and score it."""
+    with session.checkpoints, open_log(session, progress=progress, console=console) as log:
+        title = f"{session.run.name}: {session.num_steps} steps, {session.run.mixture} mixture"
+        log.table(title, map(asdict, session.mixture.table()))
+        train_steps(session, log, score=partial(score, session, log), on_step=on_step)
+        session.checkpoints.wait()
+        log.table("What the model has seen", session.seen_table())
+        log.say(session.data_left_out())
+        metrics = score(session, log)
+        session.describe(metrics=metrics)
+    return metrics
 
 
 def open_log(session: Session, *, progress: bool, console: Console | None) -> RunLog:
@@ -68,6 +81,7 @@ def open_log(session: Session, *, progress: bool, console: Console | None) -> Ru
         start_step=session.step,
         batch_size=session.run.batch_size,
         device=session.device,
+        is_main=session.world.is_main,
         progress=progress,
         console=console,
         track=session.run.track,
@@ -80,6 +94,7 @@ def score(session: Session, log: RunLog) -> dict[str, float]:
     run = session.run
     splits = {name: task.config.eval_split for name, task in session.tasks.items()}
     with nullcontext() if session.average is None else session.average.applied(session.model):
+        session.shared.take_buffers_of_main()
         results = evaluate_tasks(
             session.model,
             session.tasks,
@@ -87,7 +102,7 @@ def score(session: Session, log: RunLog) -> dict[str, float]:
             cache=run.frame_cache(),
             batch_size=run.eval_batch_size,
             num_workers=run.num_workers,
-            device=session.device,
+            world=session.world,
         )
     metrics = {name: value for result in results.values() for name, value in result.metrics.items()}
     log.metrics(session.step, metrics)

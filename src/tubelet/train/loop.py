@@ -1,27 +1,27 @@
-"""The training loop: one for every mixture of tasks (paper A, 3.2).
+"""The training loop: one for every mixture of tasks (paper A, 3.2), on one process or many.
 
-A run is a function of its config: which task, which samples, which augmentation and which dropped layers step k uses
-follow from (seed, k) alone. So a run that was killed goes on from its newest checkpoint to the same weights.
+A run is a function of its config: which tasks, which samples, which augmentation and which dropped layers step k uses
+follow from (seed, k) alone. So a run that was killed goes on from its newest checkpoint to the same weights, and ranks
+load their shares of a step without asking each other.
 """
 
 import math
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from tubelet.data.loader import batches, check_skips
+from tubelet.data.loader import batches
 from tubelet.models.precision import default_autocast
 from tubelet.train.interrupt import RunInterruptedError, StopRequest, deferred_signals
 from tubelet.train.log import RunLog, StepReport
+from tubelet.train.loss_scale import adapt_scale, loss_scale
+from tubelet.train.nonfinite import note_non_finite
 from tubelet.train.optim import set_learning_rate
-from tubelet.train.session import Session
+from tubelet.train.session import Met, Session
 from tubelet.types import ClipBatch
-
-
-class NonFiniteLossError(FloatingPointError):
-    """A loss or gradient is not a finite number; the message names the step, the task and the samples."""
 
 
 def train_steps(
@@ -40,10 +40,11 @@ def train_steps(
         on_step: Called after every step.
 
     Raises:
-        NonFiniteLossError: A loss or gradient is not a finite number.
-        RunInterruptedError: A signal came (``interrupt.py``); a checkpoint is written, the same call goes on from it.
+        NonFiniteLossError: A loss or gradient is not a finite number; the weights are those before the step.
+        RunInterruptedError: A signal came (``interrupt.py``); a checkpoint was written and the same call goes on
+            from it.
     """
-    run = session.run
+    run, world = session.run, session.world
     loader = batches(
         session.datasets,
         session.mixture,
@@ -51,66 +52,113 @@ def train_steps(
         num_workers=run.num_workers,
         seed=run.seed,
         on_error=run.on_error,
+        rank=world.rank,
+        world_size=world.size,
     )
     with deferred_signals() as stop:
-        for step, (batch,) in log.waiting(loader):
-            num_used, num_skipped = len(batch.sample_ids), len(batch.skipped_ids)
-            run_used, run_skipped = session.num_used + num_used, session.num_skipped + num_skipped
-            check_skips(step, num_used=num_used, num_skipped=num_skipped, run_used=run_used, run_skipped=run_skipped)
+        for step, parts in log.waiting(world.in_step(loader)):
+            met = session.meet(parts)
+            parts = tuple(session.tasks[part.task].augmented(part.to(session.device)) for part in parts)
             rate = session.rates.at(step)
-            batch = session.tasks[batch.task].augmented(batch.to(session.device))
-            loss, norm = train_step(session, batch, step=step, learning_rate=rate)
-            session.finish_step(batch)
-            report = log.step(session.step, losses={batch.task: loss}, gradient_norm=norm, learning_rate=rate)
+            losses, norm = train_step(session, parts, met, learning_rate=rate)
+            session.finish_step(met)
+            report = log.step(session.step, losses=losses, gradient_norm=norm, learning_rate=rate)
             if on_step is not None:
                 on_step(report)
             after_step(session, log, stop, score)
 
 
-def train_step(session: Session, batch: ClipBatch, *, step: int, learning_rate: float) -> tuple[float, float]:
-    """Move the weights once; return the loss and the gradient's norm before clipping.
+def train_step(
+    session: Session, parts: Sequence[ClipBatch], met: Sequence[Met], *, learning_rate: float
+) -> tuple[dict[str, float], float]:
+    """Move the weights once; return each task's loss and the gradient's norm before clipping.
 
-    ``step`` is the number of steps done before; messages and ``metrics.jsonl`` count steps from 1.
+    Args:
+        session: The run.
+        parts: This rank's share of the step, a batch for each task in it: one, but for the mixture ``mixed``.
+        met: What all ranks have of each part.
+        learning_rate: Of this step.
     """
-    run, model, task = session.run, session.model, session.tasks[batch.task]
+    model, optimizer = session.model, session.optimizer
     model.train()
-    network = partial(model, residual_scales=model.residual_scales(batch.seeds))
-    with default_autocast(session.device):
-        losses = task.losses(network, batch)
-        mean_loss = losses.sum() / max(1, len(losses))
-    loss = mean_loss.item()
-    session.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(mean_loss * task.config.loss_weight)
-    limit = math.inf if run.optim.clip_norm is None else run.optim.clip_norm
-    norm = clip_grad_norm_(model.parameters(), limit).item()
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        samples = ", ".join(batch.sample_ids)
-        raise NonFiniteLossError(
-            f"step {step + 1}, task {batch.task}: loss {loss}, gradient norm {norm}; samples: {samples}"
-        )
-    set_learning_rate(session.optimizer, learning_rate)
-    session.optimizer.step()
-    if session.average is not None:
-        session.average.update(model, steps=step + 1)
-    return loss, norm
+    optimizer.zero_grad(set_to_none=True)
+    before = [buffer.clone() for buffer in model.buffers()]
+    scale = loss_scale(session.counts) if session.scales_loss else 1.0
+    losses = add_gradients(session, parts, met, scale=scale)
+    norm = clip_gradients(session, scale)
+    usable = math.isfinite(norm)
+    if not all(map(math.isfinite, losses.values())) or not (usable or scale > 1.0):
+        for buffer, value in zip(model.buffers(), before, strict=True):
+            buffer.copy_(value)
+        raise note_non_finite(session, losses, norm)
+    if usable:
+        set_learning_rate(optimizer, learning_rate)
+        optimizer.step()
+        if session.average is not None:
+            session.average.update(model, steps=session.step + 1)
+    if session.scales_loss:
+        adapt_scale(session.counts, fits=usable)
+    return losses, norm
+
+
+def add_gradients(
+    session: Session, parts: Sequence[ClipBatch], met: Sequence[Met], *, scale: float
+) -> dict[str, float]:
+    """Run forward and backward of a step, piece by piece; return each task's mean loss over all ranks.
+
+    A task's loss is the mean over its examples (clips or boxes) that were really used, on all ranks; the step's is the
+    sum of the tasks' by their weights and their shares of the batch. So the gradient depends neither on the number of
+    ranks nor on that of the pieces.
+    """
+    world, shared, num_slots = session.world, session.shared, sum(each.slots for each in met)
+    # Ranks meet in every piece's backward, so on several of them a piece without a sample is run too.
+    pieces = [
+        (number, piece)
+        for number, part in enumerate(parts)
+        for piece in part.pieces(session.run.accumulation_steps)
+        if world.size > 1 or piece.sample_ids
+    ]
+    sums = torch.zeros(len(parts), dtype=torch.float64)
+    for place, (number, piece) in enumerate(pieces, start=1):
+        task, examples = session.tasks[piece.task], max(1, met[number].examples)
+        forward = partial(shared, residual_scales=session.model.residual_scales(piece.seeds))
+        with shared.piece(last=place == len(pieces)):
+            with default_autocast(session.device, session.run.precision):
+                loss = task.losses(forward, piece).sum()
+            share = task.config.loss_weight * met[number].slots / num_slots
+            shared.backward(loss * (scale * share / examples))
+        sums[number] += loss.detach().cpu()
+    totals = world.summed(sums.tolist())
+    return {each.task: total / max(1, each.examples) for each, total in zip(met, totals, strict=True)}
+
+
+def clip_gradients(session: Session, scale: float) -> float:
+    """Take the loss's scale out of the gradient and limit its norm over all parameters; return the norm before."""
+    parameters = [p for p in session.model.parameters() if p.grad is not None]
+    if scale != 1.0:
+        torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], 1.0 / scale)
+    limit = math.inf if session.run.optim.clip_norm is None else session.run.optim.clip_norm
+    norm = clip_grad_norm_(parameters, limit)
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # a DTensor where weights are sharded
 
 
 def after_step(session: Session, log: RunLog, stop: StopRequest, score: Callable[[], Mapping[str, float]]) -> None:
     """Score the model and begin to write a checkpoint when it is time; stop when asked to."""
-    run, step, num_steps = session.run, session.step, session.num_steps
-    stopping = stop.signal_number is not None
+    run, world, step, num_steps = session.run, session.world, session.step, session.num_steps
+    world.together(session.checkpoints.check)
+    due_here = session.checkpoints.due(
+        step, every_steps=run.checkpoint_every_steps, every_minutes=run.checkpoint_every_minutes
+    )
+    # Each rank has its own clock and gets its own signals: what one wants all do.
+    due, stopping = (wanted > 0 for wanted in world.summed([due_here, stop.signal_number is not None]))
     metrics = None
     if run.eval_every_steps and step % run.eval_every_steps == 0 and step < num_steps and not stopping:
         metrics = score()
-    session.checkpoints.check()
-    due = session.checkpoints.due(
-        step, every_steps=run.checkpoint_every_steps, every_minutes=run.checkpoint_every_minutes
-    )
     if due or step == num_steps or stopping or (metrics and run.best_metric):
         log.flush()
         session.save(metrics=metrics)
-    if stop.signal_number is not None:
+    if stopping:
         session.checkpoints.wait()
         text = f"{session.out}: stopped after step {step} of {num_steps}; the same command goes on from there"
         log.say(text)
-        raise RunInterruptedError(text, signal_number=stop.signal_number)
+        raise RunInterruptedError(text, signal_number=stop.signal_number or signal.SIGTERM)

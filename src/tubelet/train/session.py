@@ -1,6 +1,6 @@
 """What a run holds while it trains: data, model, optimizer, and how many steps are done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,33 +8,57 @@ import torch
 from torch.optim import Optimizer
 
 from tubelet.data.dataset import ClipDataset
+from tubelet.data.loader import check_skips
 from tubelet.data.mixture import Mixture
 from tubelet.models.model import VideoModel
-from tubelet.models.precision import pick_device
 from tubelet.tasks import Task, build_task
 from tubelet.train.checkpoint import CheckpointWriter, latest_checkpoint, load_checkpoint, run_tensors
 from tubelet.train.config import RunConfig
+from tubelet.train.distributed import World
 from tubelet.train.ema import WeightAverage
 from tubelet.train.folder import task_data_hash, write_run_meta
+from tubelet.train.loss_scale import SKIPPED
 from tubelet.train.optim import build_optimizer
 from tubelet.train.schedule import RatePlan
+from tubelet.train.shared_model import SharedModel, local_part
 from tubelet.train.start import initialise
 from tubelet.types import ClipBatch
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Met:
+    """What all ranks together have of a part of a step."""
+
+    task: str
+    samples: int
+    """Used; ``skipped``: could not be read."""
+    skipped: int
+    examples: int
+    """Clips, or boxes: as many as the task has losses."""
+    clamped_frames: int
+    dropped_boxes: int
+
+    @property
+    def slots(self) -> int:
+        """Places of the step's batch that are this part's."""
+        return self.samples + self.skipped
+
+
 @dataclass(kw_only=True, slots=True)
 class Session:
-    """A run in progress. Only ``step`` and ``counts`` change, and what is inside ``model`` and ``optimizer``."""
+    """A run in progress, on one rank. Only ``step`` and ``counts`` change, and what the tensors hold."""
 
     run: RunConfig
     out: Path
-    device: torch.device
+    world: World
     tasks: dict[str, Task]
     data: dict[str, str]
     """Task name to the ``data_hash`` of its manifest."""
     datasets: dict[str, ClipDataset]
     mixture: Mixture
     model: VideoModel
+    shared: SharedModel
+    """The same, as ranks train it together."""
     optimizer: Optimizer
     average: WeightAverage | None
     """Moving average of the weights, where the run keeps one."""
@@ -44,7 +68,13 @@ class Session:
     """Steps done."""
     checkpoints: CheckpointWriter
     counts: dict[str, int]
-    """What the run has met: ``clips/<task>`` seen, frames clamped to a video's ends, boxes that left the canvas."""
+    """What the run has met: ``clips/<task>`` seen, frames clamped to a video's ends, boxes that left the canvas; of all
+    ranks, and the same on all."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this rank computes."""
+        return self.world.device
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -61,27 +91,68 @@ class Session:
         """Samples left out so far because they could not be read."""
         return self.counts.get("skipped_samples", 0)
 
-    def finish_step(self, batch: ClipBatch) -> None:
-        """Note that a step was done, and what its batch has met."""
+    @property
+    def scales_loss(self) -> bool:
+        """Whether the numbers of the run are so small that its loss is scaled (``loss_scale.py``)."""
+        return self.run.precision == "float16"
+
+    def meet(self, parts: Sequence[ClipBatch]) -> list[Met]:
+        """Return what all ranks have of a step's parts; raise when too much of it could not be read."""
+        rows = [
+            (len(part.sample_ids), len(part.skipped_ids), len(part.targets), part.num_clamped, part.num_dropped_boxes)
+            for part in parts
+        ]
+        numbers = iter(self.world.summed([number for row in rows for number in row]))
+        met = [
+            Met(
+                task=part.task,
+                samples=int(next(numbers)),
+                skipped=int(next(numbers)),
+                examples=int(next(numbers)),
+                clamped_frames=int(next(numbers)),
+                dropped_boxes=int(next(numbers)),
+            )
+            for part in parts
+        ]
+        used, skipped = sum(each.samples for each in met), sum(each.skipped for each in met)
+        check_skips(
+            self.step,
+            num_used=used,
+            num_skipped=skipped,
+            run_used=self.num_used + used,
+            run_skipped=self.num_skipped + skipped,
+        )
+        return met
+
+    def finish_step(self, met: Sequence[Met]) -> None:
+        """Note that a step was done, and what it has met."""
         self.step += 1
-        met = {
-            f"clips/{batch.task}": len(batch.sample_ids),
-            "clamped_frames": batch.num_clamped,
-            "skipped_samples": len(batch.skipped_ids),
-            "dropped_boxes": batch.num_dropped_boxes,
-        }
-        for name, number in met.items():
-            self.counts[name] = self.counts.get(name, 0) + number
+        for each in met:
+            for name, number in (
+                (f"clips/{each.task}", each.samples),
+                ("clamped_frames", each.clamped_frames),
+                ("skipped_samples", each.skipped),
+                ("dropped_boxes", each.dropped_boxes),
+            ):
+                self.counts[name] = self.counts.get(name, 0) + number
+
+    def weights_are_finite(self) -> bool:
+        """Return whether all weights are finite numbers, on every rank."""
+        bad = [not bool(torch.isfinite(local_part(p)).all()) for p in self.model.parameters()]
+        return self.world.summed([sum(bad)]) == [0.0]
 
     def save(self, *, metrics: Mapping[str, float] | None = None) -> None:
         """Begin to write a checkpoint of this step, with the scores that these weights have got."""
+        self.shared.take_buffers_of_main()
         averaged = None if self.average is None else self.average.tensors
         tensors = run_tensors(self.model, self.optimizer, averaged=averaged)
         self.checkpoints.save(tensors, step=self.step, state=self.counts, metrics=metrics)
         self.describe()
 
     def describe(self, *, metrics: Mapping[str, float] | None = None) -> None:
-        """Write ``meta.json``; a run with ``metrics`` is finished."""
+        """Write ``meta.json``, once for all ranks; a run with ``metrics`` is finished."""
+        if not self.world.is_main:
+            return
         write_run_meta(
             self.run,
             self.out,
@@ -108,52 +179,70 @@ class Session:
         skipped = sum(dataset.num_skipped_keyframes for dataset in self.datasets.values())
         unlabelled = sum(dataset.num_unlabelled_boxes for dataset in self.datasets.values())
         clamped, dropped = self.counts.get("clamped_frames", 0), self.counts.get("dropped_boxes", 0)
-        unreadable = self.counts.get("skipped_samples", 0)
+        unreadable, overflowed = self.counts.get("skipped_samples", 0), self.counts.get(SKIPPED, 0)
         return (
             f"{clamped} frames asked for outside their video (its first or last was used), {dropped} boxes left the "
             f"canvas, {skipped} keyframes without boxes skipped, {unlabelled} detected boxes match no annotated one, "
             f"{unreadable} samples that cannot be read left out"
+            + (f", {overflowed} steps without an update because a gradient overflowed" if self.scales_loss else "")
         )
 
 
-def open_session(run: RunConfig, out: Path, *, device: str | None = None) -> Session:
-    """Read the data, build the model and bring both to where the run stands."""
-    place = pick_device(device or run.device)
-    tasks = {config.name: build_task(config, preprocess=run.preprocess) for config in run.tasks}
-    cache = run.frame_cache()
-    datasets = {n: task.dataset(task.config.train_split, training=True, cache=cache) for n, task in tasks.items()}
-    for task in tasks.values():
-        # Read now, so that a missing split is found before hours of training and not after.
-        task.dataset(task.config.eval_split, training=False)
+def open_session(run: RunConfig, out: Path, *, world: World) -> Session:
+    """Read the data, build the model and bring both to where the run stands, on every rank."""
+    tasks = world.together(lambda: {config.name: build_task(config, preprocess=run.preprocess) for config in run.tasks})
+    datasets = world.together(lambda: open_datasets(run, tasks))
     sizes = {name: len(dataset) for name, dataset in datasets.items()}
     one_epoch = sum(sizes.values())
     num_steps = run.steps_for(one_epoch)
-    mixture = Mixture(sizes, strategy=run.mixture, batch_size=run.batch_size, num_steps=num_steps, seed=run.seed)
-    torch.manual_seed(run.seed)
-    model = VideoModel(run.backbone, {name: task.head for name, task in tasks.items()}).to(place)
-    checkpoint = latest_checkpoint(out)
-    initialise(model, resuming=checkpoint is not None, init_from=run.init_from, init_skip=run.init_skip)
-    if run.optim.frozen_backbone:
-        model.freeze_backbone()
+    mixture = run.plan_mixture(datasets)
+    checkpoint = latest_checkpoint(out, process_group=world.checkpoint_group)
+    model = world.together(lambda: build_model(run, tasks, world.device, resuming=checkpoint is not None))
+    synchronised = run.batch_norm == "synchronised"
+    shared = SharedModel(model, world, parallel=run.parallel, synchronised_batch_norm=synchronised)
+    # From here on this rank's parameters may be pieces of the model's.
     optimizer = build_optimizer(model, run.optim)
     average = None if run.optim.ema_decay is None else WeightAverage(model, run.optim.ema_decay)
     if checkpoint is not None:
         averaged = None if average is None else average.tensors
-        load_checkpoint(checkpoint, model=model, optimizer=optimizer, averaged=averaged)
+        world.together(lambda: load_checkpoint(checkpoint, model=model, optimizer=optimizer, averaged=averaged))
     return Session(
         run=run,
         out=out,
-        device=place,
+        world=world,
         tasks=tasks,
-        data={config.name: task_data_hash(config) for config in run.tasks},
+        data=world.together(lambda: {config.name: task_data_hash(config) for config in run.tasks}),
         datasets=datasets,
         mixture=mixture,
         model=model,
+        shared=shared,
         optimizer=optimizer,
         average=average,
         num_steps=num_steps,
         rates=run.rate_plan(one_epoch),
         step=0 if checkpoint is None else checkpoint.step,
         counts={} if checkpoint is None else dict(checkpoint.state),
-        checkpoints=CheckpointWriter(out, keep=run.num_checkpoints, best_metric=run.best_metric),
+        checkpoints=CheckpointWriter(
+            out, keep=run.num_checkpoints, best_metric=run.best_metric, process_group=world.checkpoint_group
+        ),
     )
+
+
+def open_datasets(run: RunConfig, tasks: Mapping[str, Task]) -> dict[str, ClipDataset]:
+    """Return each task's training examples."""
+    cache = run.frame_cache()
+    datasets = {n: task.dataset(task.config.train_split, training=True, cache=cache) for n, task in tasks.items()}
+    for task in tasks.values():
+        # Read now, so that a missing split is found before hours of training and not after.
+        task.dataset(task.config.eval_split, training=False)
+    return datasets
+
+
+def build_model(run: RunConfig, tasks: Mapping[str, Task], device: torch.device, *, resuming: bool) -> VideoModel:
+    """Return the model with the weights that the run starts from, the same on every rank."""
+    torch.manual_seed(run.seed)
+    model = VideoModel(run.backbone, {name: task.head for name, task in tasks.items()}).to(device)
+    initialise(model, resuming=resuming, init_from=run.init_from, init_skip=run.init_skip)
+    if run.optim.frozen_backbone:
+        model.freeze_backbone()
+    return model

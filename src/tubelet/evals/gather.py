@@ -1,0 +1,163 @@
+"""A model's scores of every sample of a data set, by one process or by several that share the samples."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tubelet.data.dataset import ClipDataset
+from tubelet.data.loader import evaluation_batches
+from tubelet.data.manifest import Manifest
+from tubelet.labels import LabelSpace
+from tubelet.models.model import VideoModel
+from tubelet.models.precision import default_autocast
+from tubelet.types import ClipBatch, InputError
+
+T = TypeVar("T")
+
+
+class ScoringTask(Protocol):
+    """What evaluation needs of a task."""
+
+    @property
+    def name(self) -> str:
+        """Names the head and the metrics."""
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """Classes, in the order of the scores."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The data set, which holds the annotated boxes."""
+
+    def scores(self, model: VideoModel, batch: ClipBatch) -> Tensor:
+        """Return probabilities (B, K) per clip or (N, K) per box."""
+
+
+class Ranks(Protocol):
+    """Processes that score a data set together (``train.distributed.World``)."""
+
+    @property
+    def rank(self) -> int:
+        """Number of this one."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def gathered(self, value: T) -> list[T]:
+        """Return what each of them has, in the order of their numbers."""
+
+    def in_step(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield from ``items``, of which all have as many; an error on one ends all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """Scores, a row for each clip or box."""
+
+    sample_ids: tuple[str, ...]
+    scores: np.ndarray
+    """float32 (R, K) probabilities."""
+    targets: np.ndarray
+    """float32 (R, K)."""
+    boxes_norm: np.ndarray
+    """float64 (R, 4) xyxy in 0..1; zero for clips."""
+    num_boxes_outside: int
+
+
+def score_views(
+    model: VideoModel,
+    task: ScoringTask,
+    dataset: ClipDataset,
+    *,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device | None,
+    views: Sequence[Mapping[str, Any]],
+    ranks: Ranks | None = None,
+) -> Rows:
+    """Return the rows of every sample, in order, with the probabilities of its views averaged.
+
+    Args:
+        model: Its mode is restored.
+        task: Gives the probabilities.
+        dataset: The samples.
+        batch_size: Clips per batch.
+        num_workers: Processes that prepare batches.
+        device: Where the model is; None = where its parameters are.
+        views: For each, the arguments of ``evaluation_batches`` that say which.
+        ranks: Processes that do this together; all of them get all rows.
+    """
+    device = device if device is not None else next(model.parameters()).device
+    place: dict[str, Any] = {} if ranks is None else {"rank": ranks.rank, "world_size": ranks.size}
+    training = model.training
+    model.eval()
+    try:
+        found = []
+        for view in views:
+            batches = evaluation_batches(dataset, task.name, batch_size, num_workers, **view, **place)
+            mine = _score(model, task, batches if ranks is None else ranks.in_step(batches), device)
+            found.append(in_order([mine] if ranks is None else ranks.gathered(mine), dataset))
+    finally:
+        model.train(training)
+    first = found[0]
+    if len(set(first.sample_ids)) != len(dataset) or any(view.sample_ids != first.sample_ids for view in found):
+        raise RuntimeError(f"{len(set(first.sample_ids))} samples were scored, the data set has {len(dataset)}")
+    bad = np.flatnonzero(~np.isfinite(first.scores).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"task {task.name}: the model's scores of sample {first.sample_ids[bad[0]]} are not finite numbers"
+        )
+    scores = np.stack([view.scores for view in found]).mean(axis=0)
+    return replace(first, scores=np.asarray(scores, dtype=np.float32))
+
+
+def in_order(parts: Sequence[Rows], dataset: ClipDataset) -> Rows:
+    """Return the rows of all ``parts`` in the data set's order; a sample that several have is taken from the first."""
+    place = {dataset.sample_id(index): index for index in range(len(dataset))}
+    owner: dict[str, int] = {}
+    for number, part in enumerate(parts):
+        for sample_id in part.sample_ids:
+            owner.setdefault(sample_id, number)
+    kept = [
+        np.array([owner[sample_id] == number for sample_id in part.sample_ids], dtype=bool)
+        for number, part in enumerate(parts)
+    ]
+    ids = [sample_id for part, keep in zip(parts, kept) for sample_id, k in zip(part.sample_ids, keep) if k]
+    order = np.argsort([place[sample_id] for sample_id in ids], kind="stable")
+
+    def together(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name)[keep] for part, keep in zip(parts, kept)])[order]
+
+    return Rows(
+        sample_ids=tuple(ids[row] for row in order),
+        scores=together("scores"),
+        targets=together("targets"),
+        boxes_norm=together("boxes_norm"),
+        num_boxes_outside=sum(part.num_boxes_outside for part in parts),
+    )
+
+
+@torch.inference_mode()
+def _score(model: VideoModel, task: ScoringTask, batches: Iterable[ClipBatch], device: torch.device) -> Rows:
+    """Return the rows of all batches as they come."""
+    ids: list[str] = []
+    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    num_boxes_outside = 0
+    for batch in batches:
+        num_boxes_outside += batch.num_dropped_boxes
+        with default_autocast(device):
+            scores = task.scores(model, batch.to(device)).float().cpu().numpy()
+        clip = np.arange(len(batch.sample_ids)) if batch.box_clip is None else batch.box_clip.cpu().numpy()
+        boxes = np.zeros((len(clip), 4)) if batch.boxes_norm is None else batch.boxes_norm.double().cpu().numpy()
+        rows.append((scores, batch.targets.cpu().numpy(), boxes))
+        ids += [batch.sample_ids[i] for i in clip]
+    scores, targets, boxes = (np.concatenate(columns) for columns in zip(*rows, strict=True))
+    return Rows(
+        sample_ids=tuple(ids), scores=scores, targets=targets, boxes_norm=boxes, num_boxes_outside=num_boxes_outside
+    )
