@@ -14,7 +14,7 @@ from tubelet.cli import main
 from tubelet.data.ava_csv import read_ava_csv, write_ava_csv
 from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import frame_map
-from tubelet.evals.explain import explain
+from tubelet.evals.explain import agreement, explain
 from tubelet.labels import LabelSpace
 
 LABELS = LabelSpace(name="ten", names=tuple(f"action {i}" for i in range(1, 11)), ids=tuple(range(1, 11)))
@@ -136,6 +136,54 @@ def test_other_traps_of_the_detections(change: Change, kind: str, text: str) -> 
     assert re.search(text, complaints[0].text)
 
 
+@pytest.mark.parametrize("mirror", [[1, 0, 1, 0], [0, 1, 0, 1]])
+def test_mirrored_boxes(mirror: list[int]) -> None:
+    truth, found = clean()
+    flipped = np.abs(np.array(mirror) - found.boxes_norm)[:, [2, 1, 0, 3] if mirror[0] else [0, 3, 2, 1]]
+    complaints = explain(truth, replace(found, boxes_norm=flipped))
+    assert [c.trap for c in complaints] == ["box_format"]
+    expected = "mirrored (x counts from the right)" if mirror[0] else "upside down (y counts from below)"
+    assert f"boxes of the detections are {expected}; AVA's" in complaints[0].text
+
+
+def still(seed: int) -> tuple[AvaTable, AvaTable]:
+    """People who move by a few hundredths of the frame in a second, found well."""
+    generator = np.random.default_rng(seed)
+    rows, found = [], []
+    for film in range(3):
+        for person in range(2):
+            corner = generator.uniform(0.1, 0.5, 2)
+            for second in range(902, 960):
+                corner = np.clip(corner + generator.normal(0, 0.02, 2), 0, 0.6)
+                box = np.concatenate([corner, corner + 0.3])
+                rows.append((f"film{film}", float(second), box, 1 + person, person))
+                found.append(
+                    (
+                        f"film{film}",
+                        float(second),
+                        box + generator.normal(0, 0.01, 4),
+                        1 + person,
+                        generator.uniform(0.5, 1),
+                    )
+                )
+    return table(rows, "person_ids"), table(found, "scores")
+
+
+@pytest.mark.parametrize(("files", "shift"), [(still, 1.0), (still, -1.0), (still, 2.0), (clean, 3.0), (clean, -6.0)])
+def test_a_shift_that_leaves_most_keys_meeting(files: Callable[[int], tuple[AvaTable, AvaTable]], shift: float) -> None:
+    truth, found = files(0)
+    late = times(lambda t: t + shift)(found)
+    assert agreement(truth, late).keyframes > 0.5
+    complaints = explain(truth, late)
+    assert [c.trap for c in complaints] == ["times"]
+    assert f"are {abs(shift):g} s {'later' if shift > 0 else 'earlier'} than" in complaints[0].text
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_people_who_hardly_move_are_no_shift(seed: int) -> None:
+    assert explain(*still(seed)) == ()
+
+
 def test_labels_outside_the_list() -> None:
     truth, found = clean()
     complaints = explain(
@@ -185,8 +233,17 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         main()
         return capsys.readouterr().out
 
-    assert call("found.csv").startswith("1. The boxes of the detections are in pixels (the largest number is 5")
-    assert "No cause found" in call("clean.csv")
+    told = call("found.csv").splitlines()
+    assert told[0] == (
+        "As the files are: frame mAP 0.0000 at IoU 0.5; 100.0% of the videos and 100.0% of the keyframes meet; at "
+        "these an annotated box overlaps the best detected one by 0.00."
+    )
+    assert told[1].startswith("1. The boxes of the detections are in pixels (the largest number is 5")
+    told = call("clean.csv").splitlines()
+    now = agreement(truth, read_ava_csv(tmp_path / "clean.csv", detections=True))
+    assert now.mean_ap == frame_map(truth, read_ava_csv(tmp_path / "clean.csv", detections=True), LABELS).mean_ap
+    assert f"frame mAP {now.mean_ap:.4f}" in told[0]
+    assert "No cause found" in told[1]
     case = make_case(0)
     for name in ("ground_truth", "detections"):
         (tmp_path / f"{name}.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in case[name]))
