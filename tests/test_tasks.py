@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from tubelet.data.loader import collate
+from tubelet.data.manifest import read_manifest
+from tubelet.data.manifest_writer import write_manifest
+from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.recipes.playground import SCALES, cofinetune, playground_task, preprocess_of
-from tubelet.tasks import build_task
+from tubelet.tasks import build_task, one_label, task_config
 from tubelet.types import ClipBatch, InputError
 from tubelet.video.augmentations import BatchAugment
 
@@ -92,8 +95,8 @@ def test_mixed_clips_have_soft_targets_that_reach_the_loss(squares: Path, model:
     mixing = replace(config, augment=replace(config.augment, batch=BatchAugment(mixup=1.0)), label_smoothing=0.0)
     task = build_task(mixing, preprocess=PREPROCESS)
     dataset = task.dataset("train", training=True)
-    batch = collate("kinetics", [dataset.sample(i, seed=50 + i) for i in range(3)])
-    assert batch.seeds == (50, 51, 52)
+    batch = replace(collate("kinetics", [dataset.sample(i, seed=50 + i) for i in range(4)]), slots=(0, 1, 2, 3))
+    assert batch.seeds == (50, 51, 52, 53)
     mixed = task.augmented(batch)
     share = mixed.targets.max(dim=1).values
     assert (mixed.targets.sum(dim=1) - 1).abs().max() < 1e-6
@@ -114,3 +117,60 @@ def test_clips_with_boxes_are_not_mixed(squares: Path) -> None:
             build_task(
                 replace(config, augment=replace(config.augment, batch=BatchAugment(**changes))), preprocess=PREPROCESS
             )
+
+
+def test_one_label_of_several_by_hand() -> None:
+    targets = torch.tensor([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    assert one_label(targets, [4, 7, 3]).tolist() == [[0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0] * 4]
+    assert one_label(targets, [0, 0, 0])[0].tolist() == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_a_clip_keeps_its_label_or_gets_another_each_pass(squares: Path, tmp_path: Path) -> None:
+    rows = [clip | {"labels": [0, 1, 2]} for clip in read_manifest(squares / "manifests/kinetics").clips.to_pylist()]
+    write_manifest(
+        tmp_path / "several",
+        name="several",
+        kind="classify",
+        multi_label=True,
+        label_space=LabelSpace(name="colours", names=("red", "green", "blue")),
+        media_root=str(squares / "videos"),
+        licence="CC0-1.0",
+        source="tests",
+        clips=rows,
+        boxes=None,
+    )
+    plain = task_config(tmp_path / "several")
+    assert plain.loss == "sigmoid"
+    with pytest.raises(InputError, match="multi-label, which needs loss 'sigmoid', or labels 'one'"):
+        build_task(replace(plain, loss="softmax"), preprocess=PREPROCESS)
+    with pytest.raises(InputError, match="labels 'one' is for whole clips"):
+        replace(plain, kind="localise", labels="one")
+    found: dict[str, list[list[int]]] = {}
+    for choice in ("one", "one_each_pass"):
+        config = task_config(tmp_path / "several", labels=choice)
+        assert config.loss == "softmax"
+        task = build_task(config, preprocess=PREPROCESS)
+        dataset = task.dataset("train", training=True)
+        passes = [collate("several", [dataset.sample(i, seed=100 * n + i) for i in range(12)]) for n in range(3)]
+        passes = [replace(batch, slots=tuple(range(12))) for batch in passes]
+        chosen = [task.augmented(batch).targets for batch in passes]
+        assert all((targets.sum(dim=1) == 1).all() for targets in chosen)
+        assert task.augmented(passes[0]).targets.equal(chosen[0])
+        found[choice] = [targets.argmax(dim=1).tolist() for targets in chosen]
+    assert found["one"][0] == found["one"][1] == found["one"][2]
+    assert len(set(map(tuple, found["one_each_pass"]))) == 3
+    assert set(found["one"][0]) == set(found["one_each_pass"][0]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label_smoothing": 1.5}, "task kinetics: label_smoothing must be between 0 and 1, found 1.5"),
+        ({"loss_weight": -1.0}, "loss_weight must be between 0 and inf"),
+        ({"eval_num_views": 0}, "eval_num_views must be between 1"),
+        ({"box_score_threshold": 80.0}, "box_score_threshold must be between 0 and 1"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(squares: Path, change: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(playground_task(squares, "kinetics"), **change)

@@ -1,8 +1,7 @@
 """A task: one data set, one head, one loss. The training loop and the evaluation know nothing more about a data set."""
 
-from collections.abc import Callable
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -144,11 +143,12 @@ class Task:
 
         What is drawn follows from the samples' seeds, so from (seed, step, place in the batch) alone.
         """
-        settings = self.config.augment.batch
-        has_boxes = batch.boxes is not None
-        video, targets = augment_batch(
-            batch.video, batch.targets, settings, batch.seeds, batch.slots, has_boxes=has_boxes
-        )
+        targets, choice = batch.targets, self.config.labels
+        if choice != "all":
+            keys = batch.sample_ids if choice == "one" else batch.seeds
+            targets = one_label(targets, [key_of(0, "label", key) for key in keys])
+        settings, has_boxes = self.config.augment.batch, batch.boxes is not None
+        video, targets = augment_batch(batch.video, targets, settings, batch.seeds, batch.slots, has_boxes=has_boxes)
         return replace(batch, video=video, targets=targets)
 
     def losses(self, model: Callable[..., Tensor], batch: ClipBatch) -> Tensor:

@@ -34,7 +34,7 @@ def test_a_misspelt_option_is_rejected_with_the_nearest_name(run: RunConfig) -> 
     [
         (("batch_size",), "16", "batch_size: expected int, found '16'"),
         (("batch_size",), True, "batch_size: expected int, found True"),  # a bool is an int to Python
-        (("mixture",), "weihted", "mixture: expected one of weighted, alternating, sequential"),
+        (("mixture",), "weihted", "mixture: expected one of weighted, alternating, sequential, mixed"),
         (("preprocess", "mean"), [0.5, 0.5], "mean: expected 3 values, found 2"),
         (("tasks",), 3, "tasks: expected a list"),
         (("optim",), 3, "expected a table of options for OptimConfig"),
@@ -93,6 +93,9 @@ def test_to_json_of_paths_and_tuples() -> None:
         ({"num_steps": 5}, "give one of num_epochs and num_steps"),
         ({"tasks": ()}, "task names must be unique and at least one"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"num_epochs": 0.0}, "num_epochs must be above 0, found 0.0"),
+        ({"num_workers": -1}, "num_workers must be at least 0"),
+        ({"accumulation_steps": 3}, "a batch of 8 does not divide into 3 accumulation_steps"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused(run: RunConfig, change: dict[str, object], message: str) -> None:
