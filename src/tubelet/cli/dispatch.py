@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from tubelet.cli import corpus, data, training, using, weights
+from tubelet.cli import corpus, data, scoring, training, using, weights
 from tubelet.types import InputError, did_you_mean
 
 COMMANDS: Mapping[str, Any] = {
@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Any] = {
     "train": training.train,
     "study": {"cofinetuning": training.study_cofinetuning},
     "evaluate": training.evaluate,
+    "ava-eval": scoring.ava_eval,
     "localise": using.localise,
     "classify": using.classify,
     "recipes": training.recipes,

@@ -20,8 +20,8 @@ from tubelet.types import InputError
 
 BOX_TOLERANCE = 1e-6
 BoxRule = Literal["inside", "near", "any"]
-"""Boxes accepted: ``inside`` the frame; ``near`` it, as detectors' boxes reach out of it, up to its size on each side
-and of any order of corners, so that pixels are still noticed; ``any``."""
+"""Boxes accepted: ``inside`` the frame; ``near`` it, up to its size on each side, as detectors' boxes reach out of it
+(pixels are still noticed; detections may be inverted, which evaluation leaves out and counts); ``any``."""
 
 
 def read_ava_csv(
@@ -50,7 +50,7 @@ def read_ava_csv(
     _check_cells(path, rows, detections=detections)
     if detections:
         rows.labels[rows.labels == NO_LABEL] = -1
-    _check_boxes(path, rows, boxes)
+    _check_boxes(path, rows, boxes, may_be_inverted=detections and boxes == "near")
     if label_space is not None:
         known = [*label_space.published_ids, -1] if detections else list(label_space.published_ids)
         unknown = ~np.isin(rows.labels, known)
@@ -122,13 +122,13 @@ def _check_cells(path: Path, rows: Rows, *, detections: bool) -> None:
         _reject(path, rows, rows.labels == NO_LABEL, "action id is missing")
 
 
-def _check_boxes(path: Path, rows: Rows, rule: BoxRule) -> None:
+def _check_boxes(path: Path, rows: Rows, rule: BoxRule, *, may_be_inverted: bool) -> None:
     if rule == "any":
         return
     slack = BOX_TOLERANCE if rule == "inside" else 1.0
     outside = np.asarray(((rows.boxes < -slack) | (rows.boxes > 1 + slack)).any(axis=1))
     _reject(path, rows, outside, "box {}, expected 0..1 of the frame, not pixels", rows.boxes)
-    if rule == "inside":
+    if not may_be_inverted:
         inverted = (rows.boxes[:, 2] < rows.boxes[:, 0]) | (rows.boxes[:, 3] < rows.boxes[:, 1])
         _reject(path, rows, inverted, "box {}, expected x1,y1,x2,y2 with x2 >= x1 and y2 >= y1", rows.boxes)
 

@@ -72,6 +72,8 @@ class Protocol:
     """Cut times to whole seconds, so keyframes of one second fall together."""
     takes_excluded: bool
     """Know a file of excluded timestamps."""
+    order_decides: bool = False
+    """Boxes are matched in the order of the rows: another order of the same rows gives another number."""
     heap_ties: bool = False
     """Order equal ground truth boxes as the official reader's heap does."""
     drop_degenerate: bool = True
@@ -93,7 +95,9 @@ PROTOCOLS = {
         heap_ties=True,
     ),
     # The 2018 rules as PySlowFast keeps them: no cap, and no sort before matching, so the result depends on row order.
-    "slowfast": Protocol(frames="all", order=matching.by_frame, whole_seconds=True, takes_excluded=True),
+    "slowfast": Protocol(
+        frames="all", order=matching.by_frame, whole_seconds=True, takes_excluded=True, order_decides=True
+    ),
     # mmaction2: keyframes without ground truth and classes without detections are left out of the number.
     "mmaction": Protocol(
         frames="with_truth",
@@ -130,18 +134,48 @@ def frame_map(
         InputError: An unknown protocol or ``iou``, ``excluded`` where the protocol has none, an inverted box in the
             ground truth, scores missing or not finite, or no class with ground truth.
     """
-    rules = _rules(protocol, iou, excluded)
-    found, order, truth, num_truth, counts = _select(ground_truth, detections, label_space, rules, excluded or ())
-    hits = matching.match(found, order, truth, iou=iou, heap_ties=rules.heap_ties)
-    per_class = _per_class(found, order, hits, num_truth, label_space, rules)
+    matched = match_detections(ground_truth, detections, label_space, iou=iou, protocol=protocol, excluded=excluded)
+    per_class = _per_class(matched, label_space, PROTOCOLS[protocol])
     values = [c.ap for c in per_class if c.ap is not None]
     if not values:
-        also = " and a detection" if rules.skip_undetected else ""
+        also = " and a detection" if PROTOCOLS[protocol].skip_undetected else ""
         raise InputError(
             f"mAP over no classes: none of the {len(label_space)} classes of {label_space.name} has ground truth{also}"
         )
     mean = float(np.mean(values))
-    return AvaResult(protocol=protocol, iou=iou, mean_ap=mean, per_class=per_class, counts=counts)
+    return AvaResult(protocol=protocol, iou=iou, mean_ap=mean, per_class=per_class, counts=matched.counts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matched:
+    """Which detections are true positives."""
+
+    found: Rows
+    """All detections."""
+    order: np.ndarray
+    """int64 (P,), rows of ``found`` that count, in the order in which they claimed ground truth."""
+    hits: np.ndarray
+    """bool (P,), true positives among them."""
+    num_truth: np.ndarray
+    """int (K,), ground truth per class."""
+    counts: dict[str, int]
+    """Rows given, and rows left out by each rule of the protocol."""
+
+
+def match_detections(
+    ground_truth: AvaTable,
+    detections: AvaTable,
+    label_space: LabelSpace,
+    *,
+    iou: float = 0.5,
+    protocol: str = "official",
+    excluded: Keyframes | None = None,
+) -> Matched:
+    """Return what ``frame_map`` ranks; arguments and errors as there."""
+    rules = _rules(protocol, iou, excluded)
+    found, order, truth, num_truth, counts = _select(ground_truth, detections, label_space, rules, excluded or ())
+    hits = matching.match(found, order, truth, iou=iou, heap_ties=rules.heap_ties)
+    return Matched(found=found, order=order, hits=hits, num_truth=num_truth, counts=counts)
 
 
 def _rules(protocol: str, iou: float, excluded: Keyframes | None) -> Protocol:
@@ -245,19 +279,18 @@ def _check_not_inverted(truth: Rows) -> None:
         )
 
 
-def _per_class(
-    found: Rows, order: np.ndarray, hits: np.ndarray, num_truth: np.ndarray, label_space: LabelSpace, rules: Protocol
-) -> tuple[ClassAp, ...]:
-    """Return the average precision of every class; ``hits`` belongs to ``order``, rows of ``found``."""
+def _per_class(matched: Matched, label_space: LabelSpace, rules: Protocol) -> tuple[ClassAp, ...]:
+    """Return the average precision of every class."""
     narrow = np.int16 if len(label_space) <= np.iinfo(np.int16).max else np.int32  # 16 bits are sorted by counting
-    column = found.column[order].astype(narrow)
+    column = matched.found.column[matched.order].astype(narrow)
     by_class = np.argsort(column, kind="stable")
     bounds = np.searchsorted(column[by_class], np.arange(len(label_space) + 1, dtype=narrow))
+    precision = np.float32 if rules.single_precision else np.float64
     results = []
     for k, (label_id, name) in enumerate(zip(label_space.published_ids, label_space.names, strict=True)):
-        mine = by_class[bounds[k] : bounds[k + 1]]
-        scores = found.scores[order[mine]].astype(np.float32 if rules.single_precision else np.float64)
-        left_out = num_truth[k] == 0 or (rules.skip_undetected and len(mine) == 0)
-        ap = None if left_out else all_point_ap(scores, hits[mine], int(num_truth[k]))
-        results.append(ClassAp(id=label_id, name=name, ap=ap, num_ground_truth=int(num_truth[k])))
+        mine, num_truth = by_class[bounds[k] : bounds[k + 1]], int(matched.num_truth[k])
+        scores = matched.found.scores[matched.order[mine]].astype(precision)
+        left_out = num_truth == 0 or (rules.skip_undetected and len(mine) == 0)
+        ap = None if left_out else all_point_ap(scores, matched.hits[mine], num_truth)
+        results.append(ClassAp(id=label_id, name=name, ap=ap, num_ground_truth=num_truth))
     return tuple(results)

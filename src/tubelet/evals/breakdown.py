@@ -70,7 +70,7 @@ def by_bucket(result: AvaResult, label_space: LabelSpace) -> dict[str, float | N
 
     Empty for a label space without buckets.
     """
-    return _means(result, label_space.buckets, BUCKETS if label_space.buckets else ())
+    return group_means(result, label_space.buckets, BUCKETS if label_space.buckets else ())
 
 
 def by_group(result: AvaResult, label_space: LabelSpace) -> dict[str, float | None]:
@@ -78,10 +78,17 @@ def by_group(result: AvaResult, label_space: LabelSpace) -> dict[str, float | No
 
     Empty for a label space without groups.
     """
-    return _means(result, label_space.groups, tuple(dict.fromkeys(label_space.groups)))
+    return group_means(result, label_space.groups, tuple(dict.fromkeys(label_space.groups)))
 
 
-def _means(result: AvaResult, parts: Sequence[str], names: Sequence[str]) -> dict[str, float | None]:
+def group_means(result: AvaResult, parts: Sequence[str], names: Sequence[str]) -> dict[str, float | None]:
+    """Return the mean AP of the classes of each group; None where none of them has an AP.
+
+    Args:
+        result: K classes.
+        parts: K group names.
+        names: The groups wanted.
+    """
     if names and len(parts) != len(result.per_class):
         raise InputError(f"the result has {len(result.per_class)} classes, the label space {len(parts)}")
     means: dict[str, float | None] = {}
