@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from tubelet.data.mixture import BLOCK, STRATEGIES, Mixture, Part, sample_seed
+from tubelet.data.mixture import BLOCK, STRATEGIES, Mixture, Part, sample_seed, slots_of_rank
 from tubelet.data.shuffle import permuted
 from tubelet.types import InputError
 
@@ -75,7 +75,7 @@ def test_weighted_draws_tasks_by_their_shares(how: str) -> None:
         assert (np.abs(after.sum(axis=0) - wanted) <= 4.5 * sigma).all()
 
 
-def test_shares_by_hand() -> None:
+def test_weights_by_hand() -> None:
     """Temperatures: the sizes' powers; towards equal weights as it grows."""
     plan = Mixture({"a": 100, "b": 400}, batch_size=1, num_steps=60, seed=0, temperature=2.0)
     assert [row.weight for row in plan.table()] == pytest.approx([1 / 3, 2 / 3])
@@ -181,28 +181,31 @@ def test_golden_order() -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("in_pairs", [False, True])
-def test_the_shares_of_the_processes_are_the_part(strategy: str, in_pairs: bool) -> None:
+def test_the_shares_of_the_processes_are_the_step(strategy: str) -> None:
     plan = mixture(strategy=strategy)
-    for step in range(50):
-        for part in plan.parts(step):
-            for world_size in (1, 2, 4):
-                shares = [part.share(rank, world_size, in_pairs=in_pairs) for rank in range(world_size)]
+    for world_size in (1, 2, 4, 8):
+        slots = [slots_of_rank(8, rank, world_size) for rank in range(world_size)]
+        for step in range(50):
+            parts = plan.parts(step)
+            for part in parts:
+                shares = [part.share(mine) for mine in slots]
                 assert {share.task for share in shares} == {part.task}
                 assert sum((share.slots for share in shares), ()) == part.slots
                 assert sum((share.indices for share in shares), ()) == part.indices
-                sizes = [len(share.slots) for share in shares]
-                assert max(sizes) - min(sizes) <= (0 if strategy != "mixed" else 2 if in_pairs else 1)
-                if in_pairs:
-                    assert all(share.slots[0] % 2 == 0 for share in shares if share.slots)
+            # All have as many samples, whatever their tasks.
+            assert {sum(len(part.share(mine).slots) for part in parts) for mine in slots} == {8 // world_size}
 
 
-def test_pairs_stay_together_at_the_cost_of_even_shares() -> None:
-    part = Part(task="a", indices=tuple(range(10, 16)), slots=tuple(range(6)))
-    assert [part.share(rank, 2).slots for rank in (0, 1)] == [(0, 1, 2), (3, 4, 5)]
-    assert [part.share(rank, 2, in_pairs=True).slots for rank in (0, 1)] == [(0, 1), (2, 3, 4, 5)]
-    odd = Part(task="a", indices=(7, 8, 9), slots=(4, 5, 6))
-    assert [odd.share(rank, 4, in_pairs=True).indices for rank in range(4)] == [(), (7, 8), (), (9,)]
+def test_shares_by_hand() -> None:
+    assert [slots_of_rank(6, rank, 2) for rank in (0, 1)] == [range(3), range(3, 6)]
+    assert [slots_of_rank(6, rank, 2, in_pairs=True) for rank in (0, 1)] == [range(2), range(2, 6)]
+    assert [slots_of_rank(8, rank, 4, in_pairs=True) for rank in range(4)] == [slots_of_rank(8, r, 4) for r in range(4)]
+    part = Part(task="a", indices=(7, 8, 9), slots=(4, 5, 6))
+    assert part.share(range(3, 6)) == Part(task="a", indices=(7, 8), slots=(4, 5))
+    assert part.share(range(4)) == Part(task="a", indices=(), slots=())
+    for batch_size, world_size in ((8, 3), (2, 4)):
+        with pytest.raises(InputError, match=f"batch_size is {batch_size}, expected a multiple of the {world_size} "):
+            slots_of_rank(batch_size, 0, world_size)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 17, 64, 65, 1000, 4097])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.handover import MakeSample, SharedVideo, make_sample, place_sample, rebuilt, share_video
-from tubelet.data.mixture import Mixture, sample_seed
+from tubelet.data.mixture import Mixture, sample_seed, slots_of_rank
 from tubelet.types import ClipBatch, ClipSample, Crops, InputError, VideoError
 from tubelet.worker_pool import WorkerPool
 
@@ -81,8 +81,8 @@ def batches(
     """Yield ``(step, batches)`` from ``start_step`` to the end of the mixture: this process's share of every part.
 
     The batches of a step depend on (seed, step) alone; those of all processes together are the same for any
-    ``world_size``. A batch may be empty: where a small part of a ``mixed`` step has fewer samples than there are
-    processes, and where none of a share can be made.
+    ``world_size``. A batch may be empty: where none of a ``mixed`` step's part lies in this process's slots, and where
+    none of a share can be made.
 
     Args:
         datasets: The data set of each task of the mixture.
@@ -106,23 +106,22 @@ def batches(
     sizes = {task: len(dataset) for task, dataset in datasets.items()}
     if sizes != mixture.sizes:
         raise InputError(f"the mixture was made for sets of {mixture.sizes}, the data sets have {sizes}")
-    if mixture.batch_size % world_size:
-        raise InputError(
-            f"batch_size is {mixture.batch_size}, expected a multiple of the {world_size} processes that share a batch"
-        )
+    slots = {
+        task: slots_of_rank(mixture.batch_size, rank, world_size, in_pairs=dataset.mixes_clips)
+        for task, dataset in datasets.items()
+    }
 
     def orders() -> Iterator[Wanted]:
         for step in range(start_step, mixture.num_steps):
             parts = mixture.parts(step)
             for number, part in enumerate(parts, start=1):
-                dataset = datasets[part.task]
-                share = part.share(rank, world_size, in_pairs=dataset.mixes_clips)
+                share = part.share(slots[part.task])
                 yield Wanted(
                     step=step,
                     task=part.task,
                     indices=share.indices,
                     make=[partial(ClipDataset.sample, seed=sample_seed(seed, step, slot)) for slot in share.slots],
-                    frame_hw=dataset.view_hw("centre"),
+                    frame_hw=datasets[part.task].view_hw("centre"),
                     slots=share.slots,
                     ends_step=number == len(parts),
                 )

@@ -51,15 +51,28 @@ class Part:
     slots: tuple[int, ...]
     """Their places in the step's global batch, 0..batch_size-1, in order; with them ``sample_seed``."""
 
-    def share(self, rank: int, world_size: int, *, in_pairs: bool = False) -> "Part":
-        """Return the contiguous piece that process ``rank`` of ``world_size`` trains on; the pieces make up the part.
-
-        ``in_pairs``: no cut between slots 2i and 2i + 1, which mixup and CutMix mix; pieces may then differ in size.
-        """
-        unit = 2 if in_pairs else 1
-        number = -(-len(self.slots) // unit)
-        first, last = (unit * (number * place // world_size) for place in (rank, rank + 1))
+    def share(self, slots: range) -> "Part":
+        """Return what lies in these slots of the step; it may be nothing."""
+        inside = [place for place, slot in enumerate(self.slots) if slot in slots]
+        first, last = (inside[0], inside[-1] + 1) if inside else (0, 0)
         return Part(task=self.task, indices=self.indices[first:last], slots=self.slots[first:last])
+
+
+def slots_of_rank(batch_size: int, rank: int, world_size: int, *, in_pairs: bool = False) -> range:
+    """Return the slots that process ``rank`` of ``world_size`` trains on: a contiguous piece of every step.
+
+    ``in_pairs``: no cut between slots 2i and 2i + 1, which mixup and CutMix mix; pieces may then differ in size.
+
+    Raises:
+        InputError: The batch does not divide by the processes.
+    """
+    if batch_size % world_size:
+        raise InputError(
+            f"batch_size is {batch_size}, expected a multiple of the {world_size} processes that share a batch"
+        )
+    unit = 2 if in_pairs else 1
+    number = -(-batch_size // unit)
+    return range(unit * (number * rank // world_size), unit * (number * (rank + 1) // world_size))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
