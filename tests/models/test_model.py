@@ -247,3 +247,22 @@ def test_other_depths_need_no_other_graph() -> None:
         found = compiled(video, "kinetics", residual_scales=scales)
         torch.testing.assert_close(found, model(video, "kinetics", residual_scales=scales))
     assert len(graphs) == 1
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(dataclasses.replace(CONFIG, aggregation=a) for a in ("per_place", "joint", "spatial_only")),
+        ResNet3DConfig(depth=18, convolution="2plus1d", size=32, num_frames=4),
+    ],
+)
+def test_no_clips_are_a_batch_too(config: BackboneConfig) -> None:
+    """A process whose share of a step is empty still takes part in it: its gradient is zero, not missing."""
+    model = VideoModel(config, HEADS)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers() if not name.endswith("tracked")}
+    none = torch.zeros(0, 3, 4, 32, 32)
+    for logits in (model(none, "kinetics"), model(none, "ava", torch.zeros(0, 4), NO_BOX)):
+        assert len(logits) == 0
+        logits.sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers() if name in before)

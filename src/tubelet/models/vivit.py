@@ -161,7 +161,7 @@ class TubeletEmbedding(nn.Module):
             )
         t, h, w = frames // self.tubelet, height // p, width // p
         cut = video.reshape(b, 3, t, self.tubelet, h, p, w, p).permute(0, 2, 4, 6, 1, 3, 5, 7)
-        result: Tensor = self.projection(cut.reshape(b, t, h, w, -1))
+        result: Tensor = self.projection(cut.reshape(b, t, h, w, self.projection.in_features))
         return result
 
 
@@ -274,7 +274,7 @@ class ViViT(nn.Module):
         grid: Tensor = self.embedding(video)
         b, t, h, w, d = grid.shape
         if self.config.aggregation == "joint":
-            tokens = (grid + resize_time_positions(resize_space_positions(self.positions, h, w), t)).view(b, 1, -1, d)
+            tokens = (grid + resize_time_positions(resize_space_positions(self.positions, h, w), t)).view(b, 1, t * h * w, d)
         else:
             tokens = (grid + resize_space_positions(self.space_positions, h, w)).view(b, t, h * w, d)
         class_tokens = None
