@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+CHUNK = 1 << 21
+"""Rows looked up at a time, so that what is needed on the way does not grow with the rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -179,30 +182,36 @@ def _best_truth(detections: Rows, order: np.ndarray, truth: Rows, iou: float) ->
     """Return the best box of each detection (-1 = none reaches ``iou``) and the frames where two are equally good."""
     num_columns = int(max(detections.column.max(initial=0), truth.column.max(initial=0))) + 1
     truth_key = truth.frame.astype(np.int64) * num_columns + truth.column
-    in_order = np.argsort(truth_key, kind="stable")
-    known, first_of, count_of = np.unique(truth_key[in_order], return_index=True, return_counts=True)
+    by_key = np.argsort(truth_key, kind="stable")
+    known, first_of, count_of = np.unique(truth_key[by_key], return_index=True, return_counts=True)
     best = np.full(len(order), -1, dtype=np.int32)
-    key = detections.frame[order].astype(np.int64)
-    key *= num_columns
-    key += detections.column[order]
-    place = np.searchsorted(known, key)
-    with_truth = np.flatnonzero(np.append(known, -1)[place] == key)
-    if len(with_truth) == 0:
-        return best, np.empty(0, dtype=np.int32)
-    first, counts = first_of[place[with_truth]], count_of[place[with_truth]]
-    del key, place
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    pair_truth = in_order[np.arange(counts.sum()) + np.repeat(first - starts, counts)]
-    boxes = detections.boxes[order[with_truth]].astype(truth.boxes.dtype, copy=False)
-    overlap = paired_iou(np.repeat(boxes, counts, axis=0), truth.boxes[pair_truth])
+    tied = [np.empty(0, dtype=np.int32)]
+    for start in range(0, len(order) if len(known) else 0, CHUNK):
+        part = order[start : start + CHUNK]
+        key = detections.frame[part].astype(np.int64) * num_columns + detections.column[part]
+        place = np.minimum(np.searchsorted(known, key), len(known) - 1)
+        there = np.flatnonzero(known[place] == key)
+        if len(there) == 0:
+            continue
+        first, counts = first_of[place[there]], count_of[place[there]]
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        pair_truth = by_key[np.arange(counts.sum()) + np.repeat(first - starts, counts)]
+        boxes = detections.boxes[part[there]].astype(truth.boxes.dtype, copy=False)
+        overlap = paired_iou(np.repeat(boxes, counts, axis=0), truth.boxes[pair_truth])
+        chosen, is_tied = _largest(overlap, starts, counts, iou)
+        best[start + there] = np.where(chosen >= 0, pair_truth[chosen], -1)
+        tied.append(detections.frame[part[there[is_tied]]])
+    return best, np.unique(np.concatenate(tied))
+
+
+def _largest(overlap: np.ndarray, starts: np.ndarray, counts: np.ndarray, iou: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first pair of largest overlap of each group (-1 = it is below ``iou``), and which groups have two."""
     largest = np.maximum.reduceat(overlap, starts)
     at_largest = np.flatnonzero(overlap == np.repeat(largest, counts))
-    owner = np.repeat(np.arange(len(with_truth)), counts)[at_largest]
+    owner = np.repeat(np.arange(len(starts)), counts)[at_largest]
     is_first = np.diff(owner, prepend=-1) > 0
     reaches = largest >= iou
-    best[with_truth] = np.where(reaches, pair_truth[at_largest[is_first]], -1)
-    tied = with_truth[owner[~is_first & reaches[owner]]]
-    return best, np.unique(detections.frame[order[tied]])
+    return np.where(reaches, at_largest[is_first], -1), owner[~is_first & reaches[owner]]
 
 
 def _reorder_by_heap(truth: Rows, frames: np.ndarray) -> np.ndarray:
