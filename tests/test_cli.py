@@ -35,7 +35,7 @@ def run_folder(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "run"
     command = ["train", "cofinetune", "--playground", squares, "--size", "tiny", "--out", out]
     done = subprocess.run(
-        [sys.executable, "-m", "tubelet.cli", *map(str, command)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tubelet", *map(str, command)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "localise/val/mAP" in done.stdout

@@ -1,4 +1,4 @@
-"""``python -m tubelet.cli``."""
+"""``python -m tubelet``, and ``torchrun ... -m tubelet train ...``."""
 
 from tubelet.cli.dispatch import main
 
