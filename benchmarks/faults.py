@@ -10,164 +10,36 @@ the weights of the undisturbed run, bit for bit, and with its losses at every st
 import argparse
 import json
 import os
-import random
 import resource
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from faulted_runs import (
+    NUM_STEPS,
+    RANK_TIMEOUT,
+    Place,
+    complete,
+    descendants,
+    ended,
+    finish,
+    harm,
+    is_same,
+    losses,
+    prepared,
+    ranks,
+    start,
+    stopped,
+    train_command,
+)
 from machine import write_result
 
-from tubelet.recipes.playground import cofinetune
-from tubelet.train.config import RunConfig
-
-FOLDER = Path(__file__).parent
-TESTS = FOLDER.parent / "tests"
-TUBELET = Path(sys.executable).with_name("tubelet")
-NUM_STEPS = 40
 Row = dict[str, Any]
-
-
-def squares_run(squares: Path, *, steps: int = NUM_STEPS, every: int = 1, workers: int = 1) -> RunConfig:
-    """The tiny co-finetuning run, with everything on that a resumed run has to continue.
-
-    Args:
-        squares: Folder of coloured squares.
-        steps: Length of the run.
-        every: Steps between checkpoints.
-        workers: Of the loader.
-    """
-    run = cofinetune(squares, size="tiny")
-    return replace(
-        run,
-        backbone=replace(run.backbone, stochastic_depth=0.3),
-        optim=replace(run.optim, optimizer="adamw", ema_decay=0.9),
-        num_epochs=None,
-        num_steps=steps,
-        batch_size=4,
-        num_workers=workers,
-        checkpoint_every_steps=every,
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """Where the faults happen."""
-
-    folder: Path
-    squares: Path
-    whole: Path
-    """The undisturbed run."""
-    seconds_to_first_step: float
-    seconds: float
-    """It took altogether."""
-    moments: random.Random
-
-    def command(self, out: Path, **options: object) -> list[str]:
-        """Return the command that trains in ``out``."""
-        return train_command(self.squares, out, **options)
-
-    def fresh(self, name: str) -> Path:
-        """Return a run folder that is not there."""
-        out = self.folder / name
-        shutil.rmtree(out, ignore_errors=True)
-        return out
-
-
-def train_command(squares: Path, out: Path, **options: object) -> list[str]:
-    """Return the command of a run; ``options`` are those of ``squares_run``."""
-    given = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    return [str(TUBELET), "train", "faults:squares_run", "--squares", str(squares), "--out", str(out), *given]
-
-
-def environment() -> dict[str, str]:
-    """Return this process's environment with one thread each, and with this folder for ``faults:squares_run``."""
-    path = os.pathsep.join([str(FOLDER), str(TESTS), os.environ.get("PYTHONPATH", "")])
-    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-
-
-def start(command: list[str], **options: Any) -> subprocess.Popen[str]:
-    """Start a command, its output in pipes."""
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment(), **(pipes | options))
-
-
-def finish(command: list[str], **options: Any) -> str:
-    """Run a command to its good end; return what it wrote to standard error."""
-    done = ended(start(command, **options))
-    assert done.status == 0, done.said
-    return done.said
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a process ended."""
-
-    status: int
-    said: str
-
-
-def ended(process: subprocess.Popen[str], *, seconds: float = 600) -> Ended:
-    """Wait for a process; one that hangs is a failed fault."""
-    try:
-        _, said = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise
-    return Ended(process.returncode, said or "")
-
-
-@contextmanager
-def prepared(folder: Path) -> Iterator[Place]:
-    """Make the data and the undisturbed run."""
-    sys.path.append(str(TESTS))
-    from moving_squares import build_moving_squares
-
-    squares = build_moving_squares(folder / "squares")
-    whole = folder / "whole"
-    began = time.monotonic()
-    process = start(train_command(squares, whole))
-    while not complete(whole) and process.poll() is None:
-        time.sleep(0.01)
-    first = time.monotonic() - began
-    done = ended(process)
-    assert done.status == 0, done.said
-    seconds = time.monotonic() - began
-    yield Place(
-        folder=folder,
-        squares=squares,
-        whole=whole,
-        seconds_to_first_step=first,
-        seconds=seconds,
-        moments=random.Random(2026),
-    )
-
-
-def complete(out: Path) -> list[Path]:
-    """Return the checkpoints that have their name, the newest last."""
-    return sorted(p for p in (out / "state").glob("step-*") if p.suffix != ".incomplete")
-
-
-def losses(out: Path) -> list[tuple[Any, ...]]:
-    """Return every step's row of each of its tasks in ``metrics.jsonl``, without what tells of the machine."""
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    kept = ("step", "task", "loss", "gradient_norm", "learning_rate")
-    return [tuple(row[name] for name in kept) for row in rows if "task" in row]
-
-
-def is_same(out: Path, whole: Path) -> bool:
-    """Return whether a run ended as another one: weights byte for byte, and every loss."""
-    weights = [(folder / "model.safetensors").read_bytes() for folder in (out, whole)]
-    return weights[0] == weights[1] and losses(out) == losses(whole)
 
 
 def row(number: str, fault: str, *, times: int, held: int, detail: str) -> Row:
@@ -180,13 +52,14 @@ def kills(place: Place, times: int = 50) -> Row:
     runs = same = inside = 0
     out = place.fresh("kills")
     for _ in range(times):
-        process = start(place.command(out), stderr=subprocess.DEVNULL)
+        before = half_written(out)
+        process = start(place.command(out))
         try:
-            process.wait(place.moments.uniform(0, 2 * place.seconds_to_first_step))
+            process.communicate(timeout=place.moments.uniform(0, 2 * place.seconds_to_first_step))
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
-        inside += any((out / "state").glob("*.incomplete"))
+            process.communicate()
+        inside += bool(half_written(out) - before)
         if process.returncode == 0:
             runs, same, out = runs + 1, same + is_same(out, place.whole), place.fresh("kills")
     finish(place.command(out))
@@ -196,15 +69,9 @@ def kills(place: Place, times: int = 50) -> Row:
     return row("1", "SIGKILL at a random moment", times=times, held=held, detail=detail)
 
 
-def stopped(place: Place, out: Path, number: signal.Signals, *, after: float = 0.0) -> Ended:
-    """Start or continue a run and send it a signal ``after`` seconds of training."""
-    there = complete(out)
-    process = start(place.command(out))
-    while complete(out) == there and process.poll() is None:
-        time.sleep(0.01)
-    time.sleep(after)
-    process.send_signal(number)
-    return ended(process)
+def half_written(out: Path) -> set[tuple[str, int]]:
+    """Return what kills have left of checkpoints, and when it was last written to."""
+    return {(path.name, path.stat().st_mtime_ns) for path in (out / "state").glob("*.incomplete")}
 
 
 def signals(place: Place, times: int = 3) -> Row:
@@ -249,17 +116,6 @@ def damage(place: Place, times: int = 100) -> Row:
     return row("2", "a flipped bit, a cut or a missing file", times=tried + 1, held=held, detail=detail)
 
 
-def harm(path: Path, kind: str, moments: random.Random) -> None:
-    """Flip one bit of a file, cut it somewhere, or remove it."""
-    data = bytearray(path.read_bytes())
-    place = moments.randrange(len(data))
-    data[place] ^= 1 << moments.randrange(8)
-    if kind == "remove":
-        path.unlink()
-    else:
-        path.write_bytes(data if kind == "flip" else data[:place])
-
-
 def full_disk(place: Place, times: int = 3) -> Row:
     """Let no file become as large as the optimizer's, which is what a full disk does in the middle of one."""
     held = 0
@@ -274,7 +130,7 @@ def full_disk(place: Place, times: int = 3) -> Row:
         def small_files(limit: int = limit) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-        done = ended(start(place.command(out), preexec_fn=small_files))
+        done = ended(start(place.command(out), before=small_files))
         step = int(before[-1].name.removeprefix("step-"))
         said = f"could not be written (OSError: [Errno 27] File too large); the one of step {step} stays in use"
         intact = complete(out) == before and (out / "model.safetensors").read_bytes() == weights
@@ -322,15 +178,6 @@ def dead_workers(place: Place, times: int = 10) -> Row:
     return row("6", "SIGKILL of a loader's process", times=killed, held=held, detail=detail)
 
 
-def descendants(process: int) -> list[int]:
-    """Return the processes that a process has started, and those that these have."""
-    try:
-        children = [int(c) for c in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    except OSError:
-        return []
-    return [each for child in children for each in (child, *descendants(child))]
-
-
 def other_workers(place: Place) -> Row:
     """Train with other numbers of loader processes."""
     numbers = (0, 2, 4)
@@ -343,6 +190,94 @@ def other_workers(place: Place) -> Row:
     return row("10", "another number of workers", times=len(numbers), held=held, detail=detail)
 
 
+def not_finite(place: Place) -> Row:
+    """Train at a rate that makes numbers too large in a few steps."""
+    out = place.fresh("rate")
+    done = ended(start(place.command(out, rate=1e30)))
+    told = "gradient norm" in done.said and "samples: " in done.said and "step " in done.said
+    record = json.loads((out / "nonfinite.json").read_text())
+    again = ended(start([*place.command(out, rate=1e30), "--replay-step", str(record["step"])]))
+    held = done.status == 1 and told and again.status == 1
+    detail = f"status 1 at step {record['step']}; step, task and samples named, and the step done again alone"
+    return row("7", "a loss that is no finite number", times=1, held=int(held), detail=detail)
+
+
+def dead_rank(place: Place) -> Row:
+    """Kill, then stop for good, each of two ranks in turn; nobody but the other rank itself can end it."""
+    held, slowest, tried = 0, 0.0, 0
+    undisturbed = place.fresh("ranks-whole")
+    assert [ended(p).status for p in ranks(place, undisturbed, 2)] == [0, 0]
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        out = place.fresh(f"ranks-{number}")
+        for victim in (0, 1):
+            there = complete(out)
+            both = ranks(place, out, 2)
+            while complete(out) == there and both[0].poll() is None:
+                time.sleep(0.01)
+            began = time.monotonic()
+            both[victim].send_signal(number)
+            done = ended(both[1 - victim], seconds=10 * RANK_TIMEOUT)
+            slowest = max(slowest, time.monotonic() - began)
+            both[victim].kill()
+            both[victim].communicate()
+            tried += 1
+            held += done.status not in (0, None) and "another rank has died or does not answer" in done.said
+        assert [ended(p).status for p in ranks(place, out, 2)] == [0, 0]
+        held -= 2 * (not is_same(out, undisturbed))
+    detail = f"the other ends at the latest after {slowest:.0f} s (timeout {RANK_TIMEOUT:.0f} s); then the same weights"
+    return row("8", "a rank that is killed or hangs", times=tried, held=held, detail=detail)
+
+
+def other_world_sizes(place: Place) -> Row:
+    """Continue a run of one process with two, and with one again, in float32."""
+    whole, out = place.fresh("one"), place.fresh("one-two-one")
+    finish(place.command(whole, precision="float32"))
+    for number in (1, 2):
+        there = complete(out)
+        processes = ranks(place, out, number, precision="float32")
+        while complete(out) == there and processes[0].poll() is None:
+            time.sleep(0.01)
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        assert {ended(p).status for p in processes} == {128 + signal.SIGTERM}
+    finish(place.command(out, precision="float32"))
+    pairs = list(zip(losses(whole), losses(out), strict=True))
+    apart = max(abs(a[2] - b[2]) / abs(a[2]) for a, b in pairs)
+    held = apart < 1e-5 and [a[:2] for a, _ in pairs] == [b[:2] for _, b in pairs]
+    detail = f"losses at most {apart:.1e} apart, relative"
+    return row("9", "continued by 1, 2 and 1 processes", times=1, held=int(held), detail=detail)
+
+
+def no_place(place: Place) -> Row:
+    """Train into a folder that cannot be written, and into one under a file."""
+    out = place.fresh("read-only")
+    out.mkdir()
+    inside = " ".join(place.command(out))
+    shell = f"mount -t tmpfs none {out} && mount -o remount,ro {out} && {inside}"
+    done = [ended(start(["unshare", "-rm", "sh", "-c", shell]))]
+    done.append(ended(start(place.command(place.whole / "meta.json" / "below"))))
+    held = sum(each.status == 2 and "Traceback" not in each.said for each in done)
+    detail = "status 2 and one line"
+    return row("11", "a folder that cannot be written", times=len(done), held=held, detail=detail)
+
+
+def missing_video(place: Place) -> Row:
+    """Take a video away while the run goes on."""
+    squares, out = place.folder / "squares-less", place.fresh("less")
+    shutil.copytree(place.squares, squares, dirs_exist_ok=True)
+    process = start(train_command(squares, out))
+    while not complete(out) and process.poll() is None:
+        time.sleep(0.01)
+    gone = squares / "videos/kinetics"
+    gone.rename(squares / "videos/away")
+    done = ended(process)
+    told = done.status == 2 and "kinetics/train-" in done.said and "Traceback" not in done.said
+    (squares / "videos/away").rename(gone)
+    finish(train_command(squares, out))
+    detail = "status 2 and the sample named; with the files back the same weights"
+    return row("11", "videos that vanish", times=1, held=int(told and is_same(out, place.whole)), detail=detail)
+
+
 FAULTS: Mapping[str, Callable[[Place], Row]] = {
     "kills": kills,
     "damage": damage,
@@ -350,7 +285,12 @@ FAULTS: Mapping[str, Callable[[Place], Row]] = {
     "full_disk": full_disk,
     "full_tmpfs": full_tmpfs,
     "dead_workers": dead_workers,
+    "not_finite": not_finite,
+    "dead_rank": dead_rank,
+    "other_world_sizes": other_world_sizes,
     "other_workers": other_workers,
+    "no_place": no_place,
+    "missing_video": missing_video,
 }
 
 
