@@ -16,6 +16,7 @@ from tubelet.boxes import box_iou
 from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import frame_map
 from tubelet.labels import LabelSpace
+from tubelet.video.sampling import nearest
 
 MET = 0.5
 """Share of keyframes (of the file that has fewer) that must be in both files; files that agree have nearly all."""
@@ -312,16 +313,10 @@ def _times_of(table: AvaTable) -> dict[str, np.ndarray]:
     return {video: np.unique(np.round(values, 6)) for video, values in gathered.items()}
 
 
-def _nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    after = np.clip(np.searchsorted(times, wanted), 0, len(times) - 1)
-    before = np.maximum(after - 1, 0)
-    return np.where(wanted - times[before] <= times[after] - wanted, times[before], times[after])
-
-
 def _met(pair: _Pair, slack: float = KEY_SLACK) -> float:
     """Return the share of keyframes, of the file that has fewer, that are in both."""
     truth, found = _times_of(pair.truth), _times_of(pair.found)
-    both = sum(int((np.abs(_nearest(truth[v], t) - t) <= slack).sum()) for v, t in found.items() if v in truth)
+    both = sum(int((np.abs(truth[v][nearest(truth[v], t)] - t) <= slack).sum()) for v, t in found.items() if v in truth)
     sizes = [sum(map(len, times.values())) for times in (truth, found)]
     return min(1.0, both / max(1, min(sizes)))
 
@@ -333,7 +328,7 @@ def _nearest_times(pair: _Pair, number: int) -> np.ndarray:
     seconds = table.pts_seconds.copy()
     for video in set(table.video.tolist()) & set(other):
         rows = table.video == video
-        seconds[rows] = _nearest(other[video], seconds[rows])
+        seconds[rows] = other[video][nearest(other[video], seconds[rows])]
     return seconds
 
 

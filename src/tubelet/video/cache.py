@@ -14,8 +14,9 @@ import torch
 from tubelet.types import Clip, VideoError
 from tubelet.video.container import probe
 from tubelet.video.convert import FrameSize
-from tubelet.video.decode import WantedTimes, iter_frames, wanted_times
+from tubelet.video.decode import HOLE_SECONDS, WantedTimes, iter_frames, wanted_times
 from tubelet.video.media import Media
+from tubelet.video.sampling import nearest
 
 VERSION = 3
 
@@ -48,10 +49,9 @@ class FrameCache:
         slack = header["frame_seconds"] + 1e-6
         if header["broken"] is not None and wanted.max() > times[-1]:
             raise VideoError(path, header["broken"], float(wanted.max()))
-        after = np.clip(np.searchsorted(times, wanted), 0, len(times) - 1)
-        before = np.maximum(after - 1, 0)
-        index = np.where(wanted - times[before] <= times[after] - wanted, before, after)
+        index = nearest(times, wanted)
         outside = (wanted < times[0] - slack) | (wanted > times[-1] + slack)
+        outside |= np.abs(times[index] - wanted) > max(slack, HOLE_SECONDS)
         return Clip(
             frames=torch.from_numpy(frames[index]).permute(0, 3, 1, 2),
             pts_seconds=times[index],

@@ -79,6 +79,10 @@ class OpenVideo:
         if seconds > MAX_SECONDS:
             raise VideoError(self.path, f"goes on beyond the limit of {MAX_SECONDS:.0f} s", seconds)
 
+    def goes_backwards(self, before: float, seconds: float) -> VideoError:
+        """Return the error of frames whose times are not in their order."""
+        return VideoError(self.path, f"the times of its frames go backwards, from {before:.3f} s", seconds)
+
     def check_complete(self, end_seconds: float) -> None:
         """Raise if the frames ended before the container's claim; a cut file must not pass as a short one.
 

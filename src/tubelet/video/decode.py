@@ -16,9 +16,12 @@ from tubelet.types import Clip, VideoError
 from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video
 from tubelet.video.convert import Crop, FrameBatch, FrameSize
 from tubelet.video.media import Media
-from tubelet.video.pictures import Pictures, nearest, open_pictures, resize_picture
+from tubelet.video.pictures import Pictures, open_pictures, resize_picture
 from tubelet.video.plan import Group, Picked, plan, read_planned
+from tubelet.video.sampling import nearest
 
+HOLE_SECONDS = 10.0
+"""Videos of still pictures show one for seconds; longer, and the times are damaged or parts of the video are gone."""
 WantedTimes = Sequence[float] | Callable[[float], Sequence[float]]
 """Times in seconds, or a function from the file's frame rate to them: a stride in frames of the file itself."""
 
@@ -37,7 +40,8 @@ def read_frames(
 ) -> Clip:
     """Read the frames nearest to the wanted times; of two equally near the earlier.
 
-    A time further than one frame interval outside the video is answered by its first or last frame and counted.
+    A time further than one frame interval outside the video is answered by its first or last frame and counted; so is
+    one in a hole of its times, ``HOLE_SECONDS`` or more from the nearest frame.
 
     Args:
         media: A video file, a folder or tar of frames, a picture, a shard's member or a URI.
@@ -56,7 +60,7 @@ def read_frames(
         Frames in the order of ``pts_seconds``.
 
     Raises:
-        VideoError: The video cannot be read, or it is cut short before a wanted time.
+        VideoError: The video cannot be read, its times go backwards, or it is cut short before a wanted time.
     """
     size = FrameSize(long_side=long_side, short_side=short_side, exact_hw=exact_hw, shrink_only=shrink_only, crop=crop)
     return _read(Media.of(media), [pts_seconds], size, lossy, max_pixels)[0]
@@ -106,12 +110,7 @@ def iter_frames(
         last = None
         batch: FrameBatch | None = None
         for time, frame in _decoded_from(video, start_seconds):
-            # Decoders give frames in the order they are shown in. Times that disagree are wrong, as in a file that lost
-            # the table of its B-frames' times; a frame that has none may be guessed too late by less than one.
-            if last is not None and time < last - 1.5 / video.fps:
-                raise VideoError(media, f"the times of its frames go backwards, from {last:.3f} s", time)
             last = time
-            video.check_duration(time)
             if time >= start_seconds - 1e-6:
                 batch = FrameBatch(video.path, size, 1) if batch is None else batch.again()
                 batch.add(frame, video.at)
@@ -158,6 +157,7 @@ def _read(media: Media, clips: Sequence[WantedTimes], size: FrameSize, lossy: bo
         whole = len(places) == len(answer.frames) and np.array_equal(places, np.arange(len(places)))
         frames = answer.frames if whole else answer.frames[places]
         outside = (clip < answer.first - slack) | (clip > answer.last + slack)
+        outside |= np.abs(answer.times[rows] - clip) > max(slack, HOLE_SECONDS)
         seen = torch.from_numpy(frames).permute(0, 3, 1, 2)
         results.append(Clip(frames=seen, pts_seconds=answer.times[rows], num_clamped=int(outside.sum())))
     return results
@@ -196,8 +196,8 @@ def _pick(video: OpenVideo, times: np.ndarray, size: FrameSize) -> _Answer:
 
 
 def _pick_pictures(pictures: Pictures, times: np.ndarray, size: FrameSize, max_pixels: int) -> _Answer:
-    shown = pictures.times
-    chosen = [nearest(shown, time) for time in times]
+    shown = np.array(pictures.times)
+    chosen = nearest(shown, times)
     read, places = np.unique(chosen, return_inverse=True)
     frames: list[np.ndarray] = []
     scaled: tuple[int, int] | None = None
@@ -205,7 +205,7 @@ def _pick_pictures(pictures: Pictures, times: np.ndarray, size: FrameSize, max_p
         pixels = pictures.load(int(index), max_pixels=max_pixels)
         scaled = scaled or size.scaled(pixels.shape[1], pixels.shape[0])
         frames.append(resize_picture(pixels, size, scaled))
-    return _Answer(np.stack(frames), places, np.asarray([shown[i] for i in chosen]), shown[0], shown[-1])
+    return _Answer(np.stack(frames), places, shown[chosen], shown[0], shown[-1])
 
 
 def _iter_pictures(
@@ -220,13 +220,23 @@ def _iter_pictures(
 
 
 def _decoded(video: OpenVideo) -> Iterator[tuple[float, VideoFrame]]:
-    """Yield frames with their times from where the file stands; a frame without a time follows the one before."""
+    """Yield frames with their times from where the file stands; a frame without a time follows the one before.
+
+    Raises:
+        VideoError: Times go backwards, or beyond the limit.
+    """
     step = 1 / video.fps
     following = video.at or 0.0
+    last = None
     for frame in video.container.decode(video.stream):
         if video.has_times and frame.pts is not None and frame.time_base is not None:
             following = float(frame.pts * frame.time_base) - video.offset
-        video.at = following
+        # Decoders give frames in the order they are shown in. Times that disagree are wrong, as in a file that lost
+        # the table of its B-frames' times; a frame that has none may be guessed too late by less than one.
+        if last is not None and following < last - 1.5 * step:
+            raise video.goes_backwards(last, following)
+        video.at = last = following
+        video.check_duration(following)
         yield following, frame
         following += step
 
@@ -254,7 +264,6 @@ def _read_plain(video: OpenVideo, group: Group, batch: FrameBatch) -> Picked:
     """Decode every frame from the key frame before the first time on; works for streams with missing times too."""
     chooser = _Chooser(video, group.times, batch)
     for time, frame in _decoded_from(video, group.times[0]):
-        video.check_duration(time)
         chooser.offer(time, frame)
         if chooser.done:
             break

@@ -3,8 +3,7 @@
 import io
 import re
 import stat
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,16 +113,6 @@ def resize_picture(pixels: np.ndarray, size: FrameSize, scaled: tuple[int, int])
         return pixels
     top, left = size.crop.place(height, width)
     return pixels[top : top + size.crop.height, left : left + size.crop.width]
-
-
-def nearest(seconds: Sequence[float], time: float) -> int:
-    """Return the index of the nearest of sorted ``seconds``; of two equally near the earlier."""
-    after = bisect_left(seconds, time)
-    if after == 0:
-        return 0
-    if after == len(seconds):
-        return after - 1
-    return after - 1 if time - seconds[after - 1] <= seconds[after] - time else after
 
 
 def _frames(names: Iterable[str]) -> tuple[str, ...]:

@@ -4,24 +4,29 @@ The packets' times say which frames are nearest to the wanted times, so frames t
 are never decoded, and stretches between far-apart clips are jumped over; the frames kept are bit-exact.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
 import av
+import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tubelet.video.container import SKIPPING_CODECS, OpenVideo
 from tubelet.video.convert import FrameBatch
-from tubelet.video.pictures import nearest
+from tubelet.video.sampling import nearest
 
 JUMP_SECONDS = 1.0
 """Wanted times further apart are looked for by a seek of their own; less is not worth one."""
 MAX_PLAN_BYTES = 256 * 2**20
 """Packets held at once; a longer stretch is decoded as it is read."""
+
+MAX_REORDERED = 16
+"""Pictures that may be decoded before one that is shown before all of them (H.264 and HEVC)."""
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
@@ -89,7 +94,7 @@ def read_planned(video: OpenVideo, group: Group, batch: FrameBatch) -> Picked | 
         return None
     if group.times[-1] > seconds[-1]:
         video.check_complete(seconds[-1] + 1 / video.fps)
-    chosen = [nearest(seconds, time) for time in group.times]
+    chosen = nearest(np.array(seconds), np.array(group.times)).tolist()
     places = _decode(video, group.packets, {stamps[i] for i in chosen}, batch)
     if places is None:
         return None
@@ -111,11 +116,17 @@ def _order(packet: VideoPacket) -> int:
 
 
 def _packets_covering(video: OpenVideo, times: list[float], max_bytes: int) -> Group:
-    """Return the packets from the key frame before the first time to one shown at or after the last."""
+    """Return the packets from the key frame before the first time to one shown at or after the last.
+
+    Raises:
+        VideoError: Their times go backwards by more than decoders reorder.
+    """
     base = float(video.stream.time_base or 1)
     limit = times[-1] + video.offset
     covered = ended = False
     packets: list[VideoPacket] = []
+    latest, since, gap = -math.inf, 0, 0.0  # the latest time, packets read after it, how far it is ahead of the others
+    steady, behind = max(JUMP_SECONDS, 3 / video.fps), 0
     video.seek(times[0])
     for packet in video.container.demux(video.stream):
         if packet.size == 0:  # the flush packet at the end of the file
@@ -128,21 +139,37 @@ def _packets_covering(video: OpenVideo, times: list[float], max_bytes: int) -> G
         packets.append(packet)
         assert packet.pts is not None
         assert packet.dts is not None
-        covered = covered or packet.pts * base >= limit
-        # Packets come in decoding order; once that clock has passed the last time, no earlier picture can follow.
+        seconds = packet.pts * base
+        if seconds >= latest:
+            latest, since, gap = seconds, 0, seconds - latest if len(packets) > 1 else 0.0
+        else:
+            since += 1
+            if since > MAX_REORDERED:
+                raise video.goes_backwards(latest - video.offset, seconds - video.offset)
+        covered = covered or seconds >= limit
+        # Packets come in decoding order; once that clock has passed the last time, no earlier picture can follow. A
+        # clock that jumps may be wrong: then the packets behind the jump tell.
         if covered and packet.dts * base > limit:
-            break
+            behind += 1
+            if gap <= steady or behind > MAX_REORDERED:
+                break
     return Group(times, packets, ended)
 
 
 def _decode(video: OpenVideo, packets: list[VideoPacket], needed: set[int], batch: FrameBatch) -> dict[int, int] | None:
-    """Decode packets in order, skipping unwanted non-reference frames; None if a needed frame did not come out."""
+    """Decode packets in order, skipping unwanted non-reference frames.
+
+    Returns:
+        Place of each needed frame; None if one did not come out, or they did not come in the order of their times.
+    """
     context = video.stream.codec_context
     skips = context.name in SKIPPING_CODECS
     places: dict[int, int] = {}
+    shown: list[int] = []
 
     def keep(frames: Sequence[VideoFrame]) -> None:
         for frame in frames:
+            shown.append(frame.pts if frame.pts is not None else -1)
             if frame.pts in needed and frame.pts is not None and frame.pts not in places:
                 video.at = float(frame.pts * (frame.time_base or 1)) - video.offset
                 places[frame.pts] = batch.add(frame, video.at)
@@ -164,4 +191,4 @@ def _decode(video: OpenVideo, packets: list[VideoPacket], needed: set[int], batc
         return None  # the plain reader names the place
     finally:
         context.skip_frame = "DEFAULT"
-    return places if len(places) == len(needed) else None
+    return places if len(places) == len(needed) and shown == sorted(shown) else None

@@ -1,5 +1,6 @@
 """Which times of a video make a clip. Strides count frames of a given rate, so times do not depend on the file."""
 
+import numpy as np
 import torch
 
 
@@ -78,6 +79,13 @@ def view_times(
     span = (num_frames - 1) * step
     begins = [_begin(start_seconds, end_seconds, place, span=span, frame=1 / fps) for place in places]
     return [_from(first, num_frames, step, fps, whole_frames) for first in begins]
+
+
+def nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return for each wanted time the index of the nearest of sorted ``times``; of two equally near the earlier."""
+    after = np.clip(np.searchsorted(times, wanted), 0, len(times) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(wanted - times[before] <= times[after] - wanted, before, after)
 
 
 def _step(num_frames: int, frame_stride: int, fps: float) -> float:

@@ -14,9 +14,9 @@ from torch.nn.functional import interpolate
 from tubelet.types import Clip, InputError, VideoError
 from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video
 from tubelet.video.convert import Crop, FrameSize
-from tubelet.video.decode import WantedTimes, wanted_times
+from tubelet.video.decode import HOLE_SECONDS, WantedTimes, wanted_times
 from tubelet.video.media import Media
-from tubelet.video.pictures import nearest
+from tubelet.video.sampling import nearest
 
 
 def read_frames(
@@ -57,7 +57,7 @@ def read_frames(
         wanted = wanted_times(pts_seconds, fps)
         if wanted.max() > shown[-1]:
             video.check_complete(shown[-1] + 1 / fps)
-    chosen = [nearest(shown, time) for time in wanted]
+    chosen = nearest(np.array(shown), wanted).tolist()
     with media.open() as file:
         try:
             decoder = decoder_class(file, num_ffmpeg_threads=1, seek_mode="exact", device=device)
@@ -70,6 +70,7 @@ def read_frames(
     slack = 1 / fps + 1e-6
     outside = (wanted < shown[0] - slack) | (wanted > shown[-1] + slack)
     times = np.asarray([shown[i] for i in chosen])
+    outside |= np.abs(times - wanted) > max(slack, HOLE_SECONDS)
     return Clip(frames=_resized(frames, size), pts_seconds=times, num_clamped=int(outside.sum()))
 
 

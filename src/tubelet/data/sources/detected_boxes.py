@@ -24,6 +24,7 @@ from tubelet.data.sources.boxed_videos import CORNERS, NO_LABEL, join_actions, l
 from tubelet.data.sources.media_folder import without_suffix
 from tubelet.data.sources.proposals import read_proposals
 from tubelet.types import InputError
+from tubelet.video.sampling import nearest
 
 SNAP = 1_000
 """Microseconds between a detection and an annotated keyframe that still are the same instant (three decimals)."""
@@ -185,11 +186,9 @@ def _snapped(
     if len(number) == 0:
         return time, np.zeros(len(time), dtype=bool)
     wanted = clip * SPAN + np.rint(np.clip(time, -1e4, 1e5) * 1e6).astype(np.int64)
-    right = np.minimum(np.searchsorted(number, wanted), len(number) - 1)
-    left = np.maximum(right - 1, 0)
-    nearest = np.where(np.abs(number[left] - wanted) < np.abs(number[right] - wanted), left, right)
-    met = np.abs(number[nearest] - wanted) <= SNAP
-    return np.where(met, seconds[nearest], time), met
+    index = nearest(number, wanted)
+    met = np.abs(number[index] - wanted) <= SNAP
+    return np.where(met, seconds[index], time), met
 
 
 def _annotated(manifest: Manifest) -> pa.Table:
