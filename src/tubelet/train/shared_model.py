@@ -5,6 +5,7 @@ step's examples on all ranks gives the gradient that one process would have.
 """
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
@@ -51,10 +52,13 @@ class SharedModel:
         apart = {name for name, _ in model.named_parameters() if name.startswith(NOT_IN_EVERY_STEP)}
         self._summed_apart = [p for name, p in model.named_parameters() if name in apart and p.requires_grad]
         if any(p.requires_grad and name not in apart for name, p in model.named_parameters()):
+            # Kernels of one pixel have the strides of either memory format, their gradients of the other: a small copy.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             ignore = nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
-            ignore(model, apart)  # type: ignore[no-untyped-call]
+            # Buffers too: statistics of batch normalisation are not handed round before every forward.
+            ignore(model, apart | {name for name, _ in model.named_buffers()})  # type: ignore[no-untyped-call]
             self._replica = nn.parallel.DistributedDataParallel(
-                model, device_ids=None if world.device.type == "cpu" else [world.device], broadcast_buffers=False
+                model, device_ids=None if world.device.type == "cpu" else [world.device]
             )
             self._call = self._replica
 
@@ -118,6 +122,22 @@ def local_part(tensor: Tensor) -> Tensor:
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
+class _SumOverRanks(torch.autograd.Function):
+    """The sum of every rank's tensor; each rank's loss depends on it, so the gradient is summed as well."""
+
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor) -> Tensor:
+        total = mine.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
 class SynchronisedBatchNorm(nn.BatchNorm3d):
     """Batch normalisation with the statistics of all ranks' clips; torch's own runs on GPUs only."""
 
@@ -125,13 +145,12 @@ class SynchronisedBatchNorm(nn.BatchNorm3d):
         """Normalise (B, C, T, H, W); B may differ between the ranks."""
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         axes = (0, 2, 3, 4)
-        wide = x.float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         number = wide.new_full((1,), x.numel() / self.num_features)
         mine = torch.cat([wide.sum(axes), wide.square().sum(axes), number])
-        total, squares, count = all_reduce(mine).split([self.num_features, self.num_features, 1])  # type: ignore[no-untyped-call]
+        summed: Tensor = _SumOverRanks.apply(mine)  # type: ignore[no-untyped-call]
+        total, squares, count = torch.split(summed, [self.num_features, self.num_features, 1])
         mean = total / count
         variance = (squares / count - mean.square()).clamp(min=0)
         with torch.no_grad():
