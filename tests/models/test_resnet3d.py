@@ -7,7 +7,7 @@ from torch import nn
 
 from tubelet.losses import softmax_cross_entropy
 from tubelet.models.model import HeadConfig, VideoModel, measure_cost
-from tubelet.models.resnet3d import ResNet3D, ResNet3DConfig, mid_planes_of
+from tubelet.models.resnet3d import Conv, ResNet3D, ResNet3DConfig, mid_planes_of
 from tubelet.types import InputError
 
 
@@ -123,6 +123,31 @@ def test_against_a_forward_pass_of_2d_and_1d_convolutions() -> None:
     with torch.no_grad():
         expected = plain_r2plus1d(video, model.state_dict(), (2, 2, 2, 2), 1e-3)
         torch.testing.assert_close(model(video), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 1, 1), (3, 3, 3), (1, 7, 7), (1, 1, 1)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_gradients_are_right_on_the_smallest_clips(kernel: tuple[int, int, int], dtype: torch.dtype) -> None:
+    """Against ``nn.Conv3d`` in float64. What is freed before is what uninitialised memory would hold."""
+    torch.manual_seed(0)
+    space = 2 if kernel[1] > 1 else 1
+    for stride in ((1, 1, 1), (2 if kernel[0] == 3 else 1, space, space), (2, 2, 2)):
+        for sides in ((1, 1, 1), (2, 1, 1), (2, 2, 2), (2, 5, 1), (2, 7, 7), (4, 3, 2)):
+            conv = Conv(16, 32, kernel, stride).to(dtype=dtype, memory_format=torch.channels_last_3d)
+            plain = nn.Conv3d(16, 32, kernel, stride, conv.padding, bias=False, dtype=torch.float64)
+            plain.load_state_dict(conv.state_dict())
+            x = torch.randn(2, 16, *sides).to(dtype=dtype, memory_format=torch.channels_last_3d).requires_grad_()
+            exact = x.detach().double().requires_grad_()
+            outputs = conv(x), plain(exact)
+            grad = torch.randn_like(outputs[0])
+            junk = torch.full((1_000_000,), 1e30)
+            del junk
+            for y, g in zip(outputs, (grad, grad.double()), strict=True):
+                y.backward(g)
+            pairs = (outputs, (x.grad, exact.grad), (conv.weight.grad, plain.weight.grad))
+            for found, expected in pairs:
+                tolerance = (2e-2 if dtype == torch.bfloat16 else 1e-5) * expected.abs().max().item()
+                torch.testing.assert_close(found.double(), expected, rtol=0, atol=tolerance + 1e-12)
 
 
 def test_r2d_keeps_frames_apart() -> None:

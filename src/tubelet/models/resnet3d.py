@@ -26,6 +26,8 @@ Convolution = Literal["2d", "3d", "2plus1d"]
 MidPlanes = Literal["per_convolution", "per_block"]
 
 BATCH_NORM_MOMENTUM = 0.1
+SMALL_SIDE = 2
+"""Frames or pixels up to which a side is padded before a convolution on a CPU, not in it."""
 STAGE_PLANES = (64, 128, 256, 512)
 STEM_MID_PLANES = 45
 BOTTLENECK_EXPANSION = 4
@@ -93,6 +95,44 @@ def _norm(planes: int, eps: float) -> nn.BatchNorm3d:
     return nn.BatchNorm3d(planes, eps=eps, momentum=BATCH_NORM_MOMENTUM)
 
 
+class Conv(nn.Conv3d):
+    """A convolution without bias that keeps unstrided sizes; over frames or over places alone it is computed in 2D.
+
+    In channels-last memory a clip is also B*T images of H x W, and B images of T x (H*W): both are views. PyTorch's 2D
+    kernels are right where oneDNN's 3D one is not: with bfloat16 products (torch 2.13, AVX512-BF16)
+    the weights of three frames got uninitialised memory for a gradient wherever a clip was 2 frames long, as those of
+    8 and 16 frames become. The same holds for sides of 1 pixel with a stride, in 2D too (``_padded``).
+    """
+
+    def __init__(
+        self, in_planes: int, out_planes: int, kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
+    ) -> None:
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        super().__init__(in_planes, out_planes, kernel, stride, padding, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, T, H, W) to (B, C', t, h, w)."""
+        stride_time, *stride_space = self.stride
+        if self.kernel_size[1:] == self.stride[1:] == (1, 1):
+            # Without dimension 3, not 4: so the gradient gets the weight's strides and is not copied.
+            y = F.conv2d(x.flatten(3), self.weight.squeeze(3), None, (stride_time, 1), (self.kernel_size[0] // 2, 0))
+            return torch.unflatten(y, 3, x.shape[3:])
+        x, (pad_time, pad_y, pad_x) = self._padded(x)
+        if self.kernel_size[0] == stride_time == 1:
+            frames = x.transpose(1, 2).flatten(0, 1)
+            y = F.conv2d(frames, self.weight.squeeze(2), None, stride_space, (pad_y, pad_x))
+            return torch.unflatten(y, 0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        return F.conv3d(x, self.weight, None, self.stride, (pad_time, pad_y, pad_x))
+
+    def _padded(self, x: Tensor) -> tuple[Tensor, list[int]]:
+        """Return the input, padded along its small sides, and the padding that is left to do."""
+        sides = zip(x.shape[2:], self.kernel_size, strict=True)
+        done = [k // 2 if n <= SMALL_SIDE and x.device.type == "cpu" else 0 for n, k in sides]
+        if any(done):
+            x = F.pad(x, [pad for pad in reversed(done) for _ in range(2)])
+        return x, [k // 2 - pad for k, pad in zip(self.kernel_size, done, strict=True)]
+
+
 class FactorisedConv(nn.Module):
     """(2+1)D: a spatial convolution, batch norm, ReLU, a temporal convolution; the spatial stride is in the first."""
 
@@ -100,11 +140,9 @@ class FactorisedConv(nn.Module):
         self, in_planes: int, mid_planes: int, out_planes: int, *, side: int, stride: tuple[int, int, int], eps: float
     ) -> None:
         super().__init__()
-        space, time = (1, *stride[1:]), (stride[0], 1, 1)
-        pad = side // 2
-        self.spatial = nn.Conv3d(in_planes, mid_planes, (1, side, side), space, (0, pad, pad), bias=False)
+        self.spatial = Conv(in_planes, mid_planes, (1, side, side), (1, *stride[1:]))
         self.norm = _norm(mid_planes, eps)
-        self.temporal = nn.Conv3d(mid_planes, out_planes, (3, 1, 1), time, (1, 0, 0), bias=False)
+        self.temporal = Conv(mid_planes, out_planes, (3, 1, 1), (stride[0], 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, C', t, h, w)."""
@@ -125,9 +163,7 @@ def build_conv(
     """Return a convolution of ``side`` x ``side`` pixels and, unless 2D, 3 frames, that keeps unstrided sizes."""
     if kind == "2plus1d":
         return FactorisedConv(in_planes, mid_planes, out_planes, side=side, stride=stride, eps=eps)
-    length = 1 if kind == "2d" else 3
-    pad = side // 2
-    return nn.Conv3d(in_planes, out_planes, (length, side, side), stride, (length // 2, pad, pad), bias=False)
+    return Conv(in_planes, out_planes, (1 if kind == "2d" else 3, side, side), stride)
 
 
 class Stem(nn.Module):
@@ -152,7 +188,7 @@ class Shortcut(nn.Module):
 
     def __init__(self, in_planes: int, out_planes: int, stride: tuple[int, int, int], eps: float) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(in_planes, out_planes, 1, stride, bias=False)
+        self.conv = Conv(in_planes, out_planes, (1, 1, 1), stride)
         self.norm = _norm(out_planes, eps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -192,11 +228,11 @@ class BottleneckBlock(nn.Module):
         shared = config.mid_planes == "per_block"
         middle = mid_planes_of(in_planes if shared else planes, planes)
         out_planes = BOTTLENECK_EXPANSION * planes
-        self.conv1 = nn.Conv3d(in_planes, planes, 1, bias=False)
+        self.conv1 = Conv(in_planes, planes, (1, 1, 1))
         self.norm1 = _norm(planes, eps)
         self.conv2 = build_conv(kind, planes, planes, stride=stride, mid_planes=middle, eps=eps)
         self.norm2 = _norm(planes, eps)
-        self.conv3 = nn.Conv3d(planes, out_planes, 1, bias=False)
+        self.conv3 = Conv(planes, out_planes, (1, 1, 1))
         self.norm3 = _norm(out_planes, eps)
         changes = in_planes != out_planes or stride != (1, 1, 1)
         self.shortcut = Shortcut(in_planes, out_planes, stride, eps) if changes else None
@@ -242,7 +278,7 @@ class ResNet3D(nn.Module):
     def reset_parameters(self) -> None:
         """Initialise for training from scratch: He's normal weights over the fan-out (Caffe2's ``MSRAFill``)."""
         for module in self.modules():
-            if isinstance(module, nn.Conv3d):
+            if isinstance(module, Conv):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def grid_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int]:
