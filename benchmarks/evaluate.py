@@ -1,10 +1,15 @@
-"""How long AVA scoring takes: ``python benchmarks/evaluate.py``.
+"""How long AVA scoring takes: ``python benchmarks/evaluate.py [--activitynet FOLDER]``.
 
 Synthetic AVA-like data: every person box scored for each of 60 classes. The plain loops of the tests, an independent
-implementation, score a sample in the same run; both must give the same mAP.
+implementation, score a sample in the same run; both must give the same mAP. With a checkout of the official code
+(github.com/activitynet/ActivityNet, nothing of which is here) a fiftieth of AVA's validation set is scored by it too.
 """
 
+import argparse
 import importlib.util
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,27 +17,59 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import write_result
+from machine import median_seconds, write_result
 
+from tubelet.data.ava_csv import read_ava_csv, write_ava_csv
 from tubelet.data.ava_table import AvaTable
+from tubelet.data.sources.ava_lists import read_label_map, write_label_map
 from tubelet.evals.ava import PROTOCOLS, frame_map
 from tubelet.labels import LabelSpace
 
 SPACE = LabelSpace(name="synthetic", names=tuple(f"class {i}" for i in range(1, 61)), ids=tuple(range(1, 61)))
 BOXES_PER_KEYFRAME = 1.9
-SIZES = (2_000, 20_000)
+SIZES = (2_000, 50_000)
 SAMPLE = 200
 ROUNDS = 3
+AVA_KEYFRAMES, AVA_BOXES = 57_000, 4
+"""AVA's validation set with the boxes of a detector at a low threshold: 13.7 million rows of a csv."""
+OFFICIAL_SHARE = 50
+OFFICIAL = """
+import sys, time, types
+import numpy as np
+for name, value in (("float", float), ("bool", bool), ("NAN", float("nan"))):  # names that numpy has given up
+    setattr(np, name, value)
+folder, truth, found, labels = sys.argv[1:]
+sys.path[:0] = [folder, folder + "/ava"]
+import get_ava_performance as official
+means, reading = [], []
+official.pprint = types.SimpleNamespace(pprint=lambda metrics, **_: means.append(metrics), pformat=lambda *_, **__: "")
+read = official.read_csv
+
+def timed(*arguments):
+    start = time.process_time()
+    rows = read(*arguments)
+    reading.append(time.process_time() - start)
+    return rows
+
+official.read_csv = timed
+start = time.process_time()
+official.run_evaluation(open(labels), open(truth), open(found))
+whole = time.process_time() - start
+print([value for key, value in means[-1].items() if "mAP" in key][0], whole, whole - sum(reading))
+"""
 
 
-def ava_like(num_keyframes: int, seed: int = 0) -> tuple[AvaTable, AvaTable]:
+def ava_like(num_keyframes: int, seed: int = 0, *, boxes_per_keyframe: int | None = None) -> tuple[AvaTable, AvaTable]:
     """Return ground truth and detections: about 1.9 boxes per keyframe, long-tailed classes, scores that help."""
     generator = np.random.default_rng(seed)
     num_boxes = 1 + generator.poisson(BOXES_PER_KEYFRAME - 1, num_keyframes)
+    if boxes_per_keyframe is not None:
+        num_boxes = np.full(num_keyframes, boxes_per_keyframe)
     keyframe = np.repeat(np.arange(num_keyframes), num_boxes)
     corner = generator.uniform(0, 0.5, (len(keyframe), 2))
     boxes = np.concatenate([corner, corner + generator.uniform(0.2, 0.5, (len(keyframe), 2))], axis=1)
-    video = np.array([f"video{k // 900:05d}" for k in range(num_keyframes)], dtype=object)[keyframe]
+    videos = [f"video{k:05d}" for k in range(num_keyframes // 900 + 1)]
+    video = np.array(videos, dtype=object)[np.arange(num_keyframes) // 900][keyframe]
     pts = (902.0 + np.arange(num_keyframes) % 900)[keyframe]
     shares = 1 / np.arange(1, len(SPACE) + 1)
     labels = generator.random((len(keyframe), len(SPACE))) < shares
@@ -44,7 +81,7 @@ def ava_like(num_keyframes: int, seed: int = 0) -> tuple[AvaTable, AvaTable]:
     found = AvaTable(
         video=np.repeat(video, len(SPACE)),
         pts_seconds=np.repeat(pts, len(SPACE)),
-        boxes_norm=np.repeat(boxes + generator.normal(0, 0.02, boxes.shape), len(SPACE), axis=0),
+        boxes_norm=np.repeat(np.clip(boxes + generator.normal(0, 0.02, boxes.shape), 0, 1), len(SPACE), axis=0),
         label_ids=np.tile(np.arange(1, len(SPACE) + 1, dtype=np.int32), len(keyframe)),
         scores=scores.reshape(-1),
     )
@@ -121,11 +158,88 @@ def scale(protocol: str, num_keyframes: int, *, decimals: int | None = None) -> 
     }
 
 
+def write_files(folder: Path, num_keyframes: int, boxes_per_keyframe: int | None) -> tuple[Path, Path, Path]:
+    """Write ground truth, detections and the action list as AVA publishes them."""
+    truth, found, labels = folder / "truth.csv", folder / "found.csv", folder / "labels.pbtxt"
+    given, scored = ava_like(num_keyframes, boxes_per_keyframe=boxes_per_keyframe)
+    write_ava_csv(truth, given)
+    write_ava_csv(found, scored)
+    write_label_map(labels, SPACE)
+    return truth, found, labels
+
+
+def score_files(truth: Path, found: Path, labels: Path, protocol: str) -> float:
+    """Return the mAP of files, read and scored."""
+    scored = read_ava_csv(found, detections=True, boxes="near")
+    return frame_map(read_ava_csv(truth), scored, read_label_map(labels), protocol=protocol).mean_ap
+
+
+def full_scale(protocol: str) -> dict[str, Any]:
+    """Time files of AVA's full size in a process of its own, whose memory is counted."""
+    code = "import evaluate, sys; evaluate.report_files(*sys.argv[1:])"
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(Path(folder), AVA_KEYFRAMES, AVA_BOXES)
+        command = [sys.executable, "-c", code, protocol, *map(str, files)]
+        done = subprocess.run(command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True)
+    seconds, cpu_seconds, mebibytes, rows = (float(value) for value in done.stdout.split())
+    return {
+        "protocol": protocol,
+        "data": f"csv files, {AVA_KEYFRAMES} keyframes",
+        "rows": int(rows),
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_mib": mebibytes,
+    }
+
+
+def report_files(protocol: str, truth: str, found: str, labels: str) -> None:
+    """Print seconds, processor's seconds, peak memory in MiB and rows of one scoring."""
+    start, cpu = time.perf_counter(), time.process_time()
+    score_files(Path(truth), Path(found), Path(labels), protocol)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    status = Path("/proc/self/status").read_text()  # getrusage would tell the parent's peak where that is higher
+    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+    print(seconds, cpu, peak, AVA_KEYFRAMES * AVA_BOXES * len(SPACE))
+
+
+def against_official(checkout: Path) -> dict[str, Any]:
+    """Score a fiftieth of the largest set in memory with the official code and with ours, from the same files."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(Path(folder), SIZES[-1] // OFFICIAL_SHARE, None)
+        command = [sys.executable, "-c", OFFICIAL, str(checkout / "Evaluation"), *map(str, files)]
+        theirs = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        truth, found = read_ava_csv(files[0]), read_ava_csv(files[1], detections=True, boxes="near")
+        mean = frame_map(truth, found, SPACE).mean_ap
+        ours = median_seconds(
+            {
+                "files": lambda: score_files(*files, "official"),
+                "memory": lambda: frame_map(truth, found, SPACE),
+            },
+            clock=time.process_time,
+        )
+    return {
+        "protocol": "official",
+        "data": f"{SIZES[-1] // OFFICIAL_SHARE} keyframes, against the official code, processor's seconds",
+        "rows": len(found),
+        "cpu_seconds": ours["files"],
+        "cpu_seconds_without_reading": ours["memory"],
+        "times_official": float(theirs[1]) / ours["files"],
+        "times_official_without_reading": float(theirs[2]) / ours["memory"],
+        "mAP_difference": abs(mean - float(theirs[0])),
+    }
+
+
 def main() -> None:
     """Measure and write ``benchmarks/results/evaluate.json``."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--activitynet", type=Path, help="checkout of the official code, to compare with")
+    checkout = parser.parse_args().activitynet
     rows = [compare_with_plain(protocol) for protocol in PROTOCOLS]
     rows += [scale(protocol, size) for size in SIZES for protocol in PROTOCOLS]
     rows.append(scale("official", SIZES[-1], decimals=4))
+    rows += [full_scale(protocol) for protocol in PROTOCOLS]
+    if checkout is not None:
+        rows.append(against_official(checkout))
     write_result("evaluate", rows)
 
 

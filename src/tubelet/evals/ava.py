@@ -245,11 +245,10 @@ def _in_matching_order(found: Rows, ignored: np.ndarray, rules: Protocol, counts
 
 def _columns(table: AvaTable, label_space: LabelSpace) -> np.ndarray:
     """Return the column, int32 (R,), of each row's published id; -1 where the label space has no such id."""
-    ids = np.asarray(label_space.published_ids, dtype=np.int32)
-    order = np.argsort(ids).astype(np.int32)
-    wanted = np.asarray(table.label_ids, dtype=np.int32)
-    at = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
-    return np.where(ids[order][at] == wanted, order[at], np.int32(-1))
+    ids = np.asarray(label_space.published_ids, dtype=np.int64)
+    order = np.append(np.argsort(ids), -1).astype(np.int32)  # the last entry answers for the place -1
+    columns: np.ndarray = order[matching.find_places(np.sort(ids), np.asarray(table.label_ids))]
+    return columns
 
 
 def _scores(table: AvaTable) -> np.ndarray:
