@@ -11,15 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from tubelet.data.manifest import Manifest, read_manifest
-from tubelet.data.mixture import Mixture
-from tubelet.models.model import BackboneConfig, measure_cost
+from tubelet.models.model import BackboneConfig, HeadConfig, measure_cost
 from tubelet.models.names import BACKBONES, NAMES_ARE
-from tubelet.models.precision import compute_dtype
+from tubelet.models.precision import compute_dtype, pick_device
 from tubelet.models.resnet3d import RESNET_DEPTHS, ResNet3DConfig
 from tubelet.models.saved import load_model
 from tubelet.models.vivit import ViViTConfig
 from tubelet.tasks import build_task
 from tubelet.train.config import RunConfig
+from tubelet.train.estimate import estimate
+from tubelet.train.folder import check_same_run
+from tubelet.train.schedule import RatePlan
 from tubelet.types import InputError
 from tubelet.video.container import probe
 
@@ -62,22 +64,65 @@ def describe_thing(thing: str, console: Console) -> None:
         raise InputError(f"{thing}: not a run folder, manifest, video file or model name ({NAMES_ARE})")
 
 
-def describe_run(run: RunConfig, console: Console) -> None:
-    """Print a run as it would be trained: the mixture, its length, the model, every option."""
-    tasks = [build_task(config, preprocess=run.preprocess) for config in run.tasks]
-    sizes = {task.name: len(task.dataset(task.config.train_split, training=True)) for task in tasks}
-    num_steps = run.steps_for(sum(sizes.values()))
-    mixture = Mixture(sizes, strategy=run.mixture, batch_size=run.batch_size, num_steps=num_steps, seed=run.seed)
-    heads = {task.name: task.head for task in tasks}
-    cost = measure_cost(run.backbone, heads)
-    table = Table(
-        "task", "size", "weight", "expected passes", title=f"{run.name}: {num_steps} steps of {run.batch_size}"
-    )
+def describe_run(run: RunConfig, out: Path, console: Console) -> None:
+    """Print a run as it would be trained in ``out``: every option, the mixture, the rates, what it takes.
+
+    Raises:
+        InputError: Its data cannot be used, or the folder holds another run.
+    """
+    tasks = {config.name: build_task(config, preprocess=run.preprocess) for config in run.tasks}
+    datasets = {name: task.dataset(task.config.train_split, training=True) for name, task in tasks.items()}
+    check_same_run(run, out)
+    num_examples = sum(map(len, datasets.values()))
+    mixture, rates = run.plan_mixture(datasets), run.rate_plan(num_examples)
+    console.print_json(json.dumps(run.to_json()))
+    title = f"{run.name}: {rates.num_steps} steps of {run.batch_size} clips, {run.mixture} mixture"
+    table = Table("task", "size", "weight", "expected passes", title=title, title_justify="left")
     for row in mixture.table():
         table.add_row(row.task, str(row.size), f"{row.weight:.3f}", f"{row.expected_passes:.2f}")
     console.print(table)
-    console.print(f"backbone: {cost.num_parameters:,} parameters, {cost.forward_gmacs:.2f} GMACs a clip")
-    console.print_json(json.dumps(run.to_json()))
+    facts = _facts_table()
+    for fact, value in (_rate_facts(rates) | _cost_facts(run, {n: t.head for n, t in tasks.items()}, rates)).items():
+        facts.add_row(fact, value)
+    console.print(facts)
+
+
+def _rate_facts(rates: RatePlan) -> dict[str, str]:
+    first, last = rates.at(0), rates.at(rates.num_steps - 1)
+    return {
+        "learning rate": f"{first:.3g}, from step {rates.warmup_steps + 1} on {rates.peak:.3g}, {last:.3g} at the end",
+        "schedule": f"{rates.schedule} after {rates.warmup_steps} steps of warm-up",
+    }
+
+
+def _cost_facts(run: RunConfig, heads: dict[str, HeadConfig], rates: RatePlan) -> dict[str, str]:
+    """Return what a run takes on this machine, of all its processes together."""
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    device = pick_device(run.device)
+    cost = measure_cost(run.backbone, heads)
+    at_once = -(-run.batch_size // (ranks * run.accumulation_steps))
+    taken = estimate(
+        run.backbone,
+        clips_at_once=at_once,
+        optimizer=run.optim.optimizer,
+        averaged=run.optim.ema_decay is not None,
+        frozen=run.optim.frozen_backbone,
+        device=device,
+        precision=run.precision,
+    )
+    step = taken.clip_seconds * run.batch_size / ranks
+    return {
+        "backbone": f"{cost.num_parameters:,} parameters, {cost.forward_gmacs:.2f} GMACs a clip",
+        "memory": f"{taken.weights_gib:.2f} GiB of weights, gradients and optimizer + {taken.activations_gib:.2f} GiB "
+        f"of activations for {at_once} clips at once, in each process; data comes on top",
+        "time": f"{_duration(step)} a step, {_duration(rates.num_steps * step)} of computing on {device} "
+        f"({taken.how}); what reading videos takes beyond that comes on top",
+    }
+
+
+def _duration(seconds: float) -> str:
+    unit, name = next((u, n) for u, n in ((3600, "hours"), (60, "minutes"), (0, "seconds")) if seconds >= 2 * u)
+    return f"{seconds / max(unit, 1):.3g} {name}"
 
 
 def _facts_table() -> Table:

@@ -4,12 +4,14 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import tyro
 
-from tubelet.cli import corpus, data, scoring, training, using, weights
-from tubelet.types import InputError, did_you_mean
+from tubelet.cli import corpus, data, evaluate, scoring, training, using, weights
+from tubelet.types import InputError, OtherRankError, did_you_mean
 
 COMMANDS: Mapping[str, Any] = {
     "demo": corpus.demo,
@@ -32,7 +34,7 @@ COMMANDS: Mapping[str, Any] = {
     },
     "train": training.train,
     "study": {"cofinetuning": training.study_cofinetuning},
-    "evaluate": training.evaluate,
+    "evaluate": evaluate.evaluate,
     "ava-eval": scoring.ava_eval,
     "localise": using.localise,
     "classify": using.classify,
@@ -66,28 +68,53 @@ def run(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    """Run ``tubelet``: mistakes are one line on standard error and exit status 2."""
+    """Run ``tubelet``: mistakes are one line on standard error and exit status 2.
+
+    Of the processes that ``torchrun`` starts the first shows results, and the first on each host its mistakes.
+    """
+    with ExitStack() as stack:
+        if os.environ.get("RANK", "0") != "0":
+            stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
+        status = _status()
+    if status:
+        sys.exit(status)
+
+
+def _status() -> int:
+    """Run the command line and return its exit status, having said what went wrong."""
     try:
         run(sys.argv[1:])
+    except OtherRankError:
+        return 2
     except InputError as error:
-        print(f"tubelet: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _tell(str(error))
+        return 2
     except BrokenPipeError:
         # `tubelet info ... | head` is no error; the interpreter must not flush into the closed pipe when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ConnectionError as error:
+        # Another process of the run is gone; each says so, for which one it was nobody knows.
+        print(f"tubelet: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     except OSError as error:
         # A folder that cannot be written, a full disk: whatever was being written has a temporary name.
         if error.filename is None:
             raise
-        print(f"tubelet: {error.filename}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+        _tell(f"{error.filename}: {error.strerror}")
+        return 2
     except FloatingPointError as error:
-        print(f"tubelet: {error}", file=sys.stderr)
-        sys.exit(1)
+        _tell(str(error))
+        return 2
     except KeyboardInterrupt as interrupt:
         # A stopped training run says itself how far it got and which signal it was.
-        print(f"tubelet: {interrupt or 'stopped; the same command goes on from here'}", file=sys.stderr)
-        sys.exit(getattr(interrupt, "exit_status", 130))
+        _tell(str(interrupt or "stopped; the same command goes on from here"))
+        return int(getattr(interrupt, "exit_status", 130))
+    return 0
+
+
+def _tell(text: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"tubelet: {' '.join(text.split())}", file=sys.stderr)
 
 
 def _print_help(commands: Mapping[str, Any], prog: str) -> None:

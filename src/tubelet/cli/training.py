@@ -1,17 +1,69 @@
-"""Commands that train, compare and score."""
+"""Commands that train and compare."""
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import tyro
 from rich.console import Console
 from rich.table import Table
-from tyro.conf import Positional, arg
+from tyro.conf import UseAppendAction, arg
 
-from tubelet.types import Crops, InputError
+from tubelet.types import InputError
+
+if TYPE_CHECKING:
+    from tubelet.train.folder import RunResult
+
+
+@dataclass(kw_only=True)
+class TrainOptions:
+    """Options of every run; those without a value here are as the recipe has them."""
+
+    out: Path
+    """Run folder; a run that is there goes on."""
+    dry_run: bool = False
+    """Print the resolved run, its mixture, and what memory and time it takes, and stop; nothing is written."""
+    device: str | None = None
+    """cpu, cuda; default: a GPU if there is one."""
+    on_error: Annotated[
+        Literal["raise", "skip"] | None,
+        arg(
+            help="a sample that cannot be read ends the run, or is left out, named and counted; the run ends all the "
+            "same when more than 1 % of its samples are (of the first thousand: more than ten)"
+        ),
+    ] = None
+    num_workers: int | None = None
+    """Processes that prepare batches, on each rank; 0: none of their own."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    """Of matrix products; auto: bfloat16 where it pays."""
+    parallel: Literal["ddp", "fsdp"] | None = None
+    """How the processes that torchrun starts share the model: each has all of it, or a part of every tensor."""
+    accumulation_steps: int | None = None
+    """Pieces in which a process computes its share of a step, to save memory."""
+    eval_batch_size: int | None = None
+    """Clips at once in scoring."""
+    eval_every_steps: int | None = None
+    """Score this often; always at the end."""
+    checkpoint_every_steps: int | None = None
+    """Write a checkpoint this often."""
+    checkpoint_every_minutes: float | None = None
+    """Write a checkpoint this often; whichever comes first."""
+    num_checkpoints: int | None = None
+    """The newest that stay."""
+    best_metric: str | None = None
+    """The checkpoint that scored highest in this, such as localise/val/mAP, stays too."""
+    track: tuple[Literal["wandb", "mlflow"], ...] | None = None
+    """Where the numbers go besides metrics.jsonl and TensorBoard."""
+    set: UseAppendAction[tuple[str, ...]] = ()
+    """Change any option by its place in what --dry-run prints: --set optim.ema_decay=0.999 --set mixture=mixed."""
+
+
+CALLS = ("out", "dry_run", "set")
+"""Options that are no option of a ``RunConfig``."""
 
 
 def train(arguments: list[str]) -> None:
@@ -25,44 +77,50 @@ def train(arguments: list[str]) -> None:
         return
     if not arguments or arguments[0].startswith("-"):
         raise InputError("tubelet train needs a recipe first: tubelet train RECIPE --out DIR ...; see tubelet recipes")
+    from tubelet.describe import describe_run
     from tubelet.recipes import find_recipe
+    from tubelet.train.config import with_settings
+    from tubelet.train.fit import fit
+    from tubelet.train.stages import fit_stages
 
     recipe = find_recipe(arguments[0])
-    chosen: Any = tyro.cli(_train_options(recipe), args=arguments[1:], prog=f"tubelet train {arguments[0]}")
+    chosen: Any = tyro.cli(_options_of(recipe), args=arguments[1:], prog=f"tubelet train {arguments[0]}")
     values = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(chosen)}
-    out, dry_run, device = values.pop("out"), values.pop("dry_run"), values.pop("device")
-    on_error = values.pop("on_error")
-    from tubelet.describe import describe_run
-    from tubelet.train.fit import fit
+    own = {field.name: values.pop(field.name) for field in dataclasses.fields(TrainOptions)}
+    changes = {name: value for name, value in own.items() if name not in CALLS and value is not None}
+    made = recipe(**values)
+    stages = made if isinstance(made, tuple) else (made,)
+    runs = [with_settings(dataclasses.replace(run, **changes), own["set"]) for run in stages]
+    if own["dry_run"]:
+        for run in runs:
+            describe_run(run, own["out"], Console())
+    elif isinstance(made, tuple):
+        _say(fit_stages(runs, own["out"]))
+    else:
+        _say([fit(runs[0], own["out"])])
 
-    run = dataclasses.replace(recipe(**values), on_error=on_error)
-    if dry_run:
-        describe_run(run, Console())
+
+def _say(results: "Sequence[RunResult]") -> None:
+    """Print the metrics, once for all processes that torchrun has started."""
+    if os.environ.get("RANK", "0") != "0":
         return
-    result = fit(run, out, device=device)
-    print("\n".join(f"{metric:40} {value:.4f}" for metric, value in sorted(result.metrics.items())))
-    print(f"run folder: {result.out}")
+    for result in results:
+        print("\n".join(f"{metric:40} {value:.4f}" for metric, value in sorted(result.metrics.items())))
+        print(f"run folder: {result.out}")
 
 
-def _train_options(recipe: Callable[..., Any]) -> type:
-    """Return a dataclass of the recipe's parameters plus those of every training run."""
-    hints = get_type_hints(recipe)
-    fields: list[Any] = [
-        ("out", Annotated[Path, arg(help="run folder; a run that is there goes on")]),
-        ("dry_run", Annotated[bool, arg(help="print the resolved run and stop")], dataclasses.field(default=False)),
-        ("device", Annotated[str | None, arg(help="cpu, cuda; default: a GPU if there is one")], None),
-        (
-            "on_error",
-            Annotated[Literal["raise", "skip"], arg(help="a sample that cannot be read ends the run, or is counted")],
-            dataclasses.field(default="raise"),
-        ),
-    ]
+def _options_of(recipe: Callable[..., Any]) -> type:
+    """Return a dataclass of the recipe's parameters plus those of every run."""
+    hints = get_type_hints(recipe, include_extras=True)
+    fields: list[Any] = []
     for name, parameter in inspect.signature(recipe).parameters.items():
+        if name in {field.name for field in dataclasses.fields(TrainOptions)}:
+            raise InputError(f"{recipe.__name__}: {name!r} is an option of every run, not one of a recipe")
         if parameter.default is inspect.Parameter.empty:
             fields.append((name, hints[name]))
         else:
             fields.append((name, hints[name], dataclasses.field(default=parameter.default)))
-    made = dataclasses.make_dataclass("Train", fields, kw_only=True)
+    made = dataclasses.make_dataclass("Train", fields, bases=(TrainOptions,), kw_only=True)
     made.__doc__ = recipe.__doc__
     return made
 
@@ -119,70 +177,3 @@ def study_cofinetuning(
         print(summarise(out).table())
     else:
         print(f"{out}: not finished; the same command goes on")
-
-
-def evaluate(
-    run: Positional[Path],
-    *,
-    split: str | None = None,
-    task: tuple[str, ...] = (),
-    boxes: Literal["annotated", "detected", "both"] | None = None,
-    box_threshold: float | None = None,
-    num_views: int | None = None,
-    crops: Crops | None = None,
-    detections: Path | None = None,
-    json: Path | None = None,
-    device: str | None = None,
-) -> None:
-    """Score a trained run on its data sets: AVA frame mAP@0.5 (official protocol) or top-1 / top-5.
-
-    Args:
-        run: Run folder.
-        split: Which split; default: each task's own evaluation split.
-        task: Which tasks; default: all.
-        boxes: Person boxes of the localisation task; default: its own choice.
-        box_threshold: Least confidence of a detected box; default: the task's own.
-        num_views: Clips of a video whose scores are averaged, for classification; default: the task's own.
-        crops: Shown of a frame larger than the model's square: its centre, three squares (averaged) or whole.
-        detections: Write the localisation task's scored boxes here, as an AVA csv; of several tasks choose one.
-        json: Write every number here.
-        device: cpu, cuda; default: a GPU if there is one.
-    """
-    from tubelet.data.ava_csv import write_ava_csv
-    from tubelet.evals.breakdown import by_bucket, by_group
-    from tubelet.records import write_json
-    from tubelet.train.evaluate import evaluate_run, run_config
-
-    scored = [config for config in run_config(run).tasks if not task or config.name in task]
-    boxed = [config.name for config in scored if config.kind == "localise"]
-    if detections is not None and len(boxed) != 1:
-        found = ", ".join(boxed) or "none"
-        raise InputError(f"{run}: --detections holds one localisation task, found {found}; choose one with --task")
-    results = evaluate_run(
-        run,
-        split=split,
-        tasks=task or None,
-        boxes=boxes,
-        box_score_threshold=box_threshold,
-        num_views=num_views,
-        crops=crops,
-        device=device,
-    )
-    numbers: dict[str, Any] = {}
-    for name, result in results.items():
-        numbers |= result.metrics
-        numbers[f"{name}/views"] = f"{result.num_views} x {result.crops}"
-        if result.ava is not None:
-            numbers[f"{name}/ava"] = result.ava.to_json()
-            for part in (by_bucket(result.ava, result.label_space), by_group(result.ava, result.label_space)):
-                numbers |= {f"{name}/{key}": value for key, value in part.items()}
-        if result.detections is not None and detections is not None:
-            # So many digits that scoring the file gives the printed number: rounding makes ties.
-            write_ava_csv(detections, result.detections, box_decimals=9, score_decimals=12)
-    table = Table("metric", "value")
-    for metric, value in numbers.items():
-        if isinstance(value, float | str):
-            table.add_row(metric, value if isinstance(value, str) else f"{value:.4f}")
-    Console().print(table)
-    if json is not None:
-        write_json(json, numbers)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tubelet.recipes import ava as _ava
+from tubelet.recipes import clips as _clips
 from tubelet.recipes import own_data as _own_data
 from tubelet.recipes import playground as _playground
 from tubelet.train.config import RunConfig
@@ -40,14 +41,22 @@ PLAYGROUND_RECIPES: Mapping[str, PlaygroundRecipe] = {
     "localise_only": _playground.localise_only,
 }
 
-RECIPES: Mapping[str, Callable[..., RunConfig]] = {
+Recipe = Callable[..., RunConfig | tuple[RunConfig, ...]]
+"""Its parameters become options; several runs are the stages of one after another (``train.stages``)."""
+
+RECIPES: Mapping[str, Recipe] = {
     **PLAYGROUND_RECIPES,
+    "transfer": _playground.transfer,
+    "train_sets": _playground.train_sets,
     "finetune": _own_data.finetune,
+    "finetune_clips": _clips.finetune_clips,
+    "pretrain_clips": _clips.pretrain_clips,
     "cofinetune_ava": _ava.cofinetune_ava,
+    "transfer_ava": _ava.transfer_ava,
 }
 
 
-def find_recipe(name: str) -> Callable[..., RunConfig]:
+def find_recipe(name: str) -> Recipe:
     """Return a recipe by its name, or your own as ``module:function`` (the current folder is searched too).
 
     Raises:
@@ -60,7 +69,7 @@ def find_recipe(name: str) -> Callable[..., RunConfig]:
     module, function = name.split(":", 1)
     sys.path.insert(0, str(Path.cwd()))
     try:
-        found: Callable[..., RunConfig] = getattr(import_module(module), function)
+        found: Recipe = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise InputError(f"recipe {name}: {error}") from error
     return found

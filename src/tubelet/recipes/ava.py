@@ -4,11 +4,11 @@
 
 Hardware: as published, accelerators for a batch of 128 clips of 32 x 224 x 224 (ViViT-Base).
 Duration: not measured by us. Expected (paper A, Table 1a): AVA v2.2 mAP@0.5 of 25.2 with Kinetics 400, top-1 76.2,
-from an ImageNet-21K checkpoint, which is not part of Tubelet; from scratch expect less.
+from an ImageNet-21K checkpoint (``--init-from hf_in21k_vit_b``); from scratch expect less.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tubelet.data.dataset import Augment
@@ -17,6 +17,7 @@ from tubelet.models.vivit import vivit_config
 from tubelet.tasks import BoxOrigin, TaskConfig, task_config
 from tubelet.train.config import RunConfig
 from tubelet.train.optim import OptimConfig
+from tubelet.train.stages import PREVIOUS
 from tubelet.types import InputError, Preprocess
 
 
@@ -48,7 +49,7 @@ def cofinetune_ava(
     boxes: BoxOrigin = "detected",
     eval_boxes: BoxOrigin = "detected",
     num_epochs: float = 15.0,
-    init_from: Path | None = None,
+    init_from: str | None = None,
     seed: int = 0,
     not_in_paper: NotInPaper = OUR_CHOICES,
 ) -> RunConfig:
@@ -62,7 +63,7 @@ def cofinetune_ava(
         eval_boxes: Scored: ``detected`` (AVA-Kinetics from 0.2, A.1), or ``annotated`` as a row of its own (paper A,
             4.3: 47.0 against 33.1 on AVA-Kinetics).
         num_epochs: Passes over the summed sets; 15 for co-finetuning, 20 for the paper's fine-tuning baseline.
-        init_from: Run folder of the start.
+        init_from: Start: a run folder, a .safetensors, or published weights by name, such as hf_in21k_vit_b.
         seed: Decides weights, order and augmentation.
         not_in_paper: Values the paper does not give.
     """
@@ -85,9 +86,53 @@ def cofinetune_ava(
         batch_size=128,
         num_epochs=num_epochs,
         seed=seed,
-        init_from=None if init_from is None else str(init_from.resolve()),
+        init_from=init_from,
         num_workers=8,
     )
+
+
+def transfer_ava(
+    manifests: Sequence[Path],
+    *,
+    vivit: str = "base",
+    size: int = 224,
+    boxes: BoxOrigin = "detected",
+    eval_boxes: BoxOrigin = "detected",
+    num_epochs: float = 20.0,
+    init_from: str | None = None,
+    seed: int = 0,
+    not_in_paper: NotInPaper = OUR_CHOICES,
+) -> tuple[RunConfig, ...]:
+    """Traditional transfer, paper A's control: one set after another, each from the weights before (3.2, Table 2).
+
+    Args:
+        manifests: In the order of the stages, such as Kinetics, Moments in Time, AVA.
+        vivit: As in ``cofinetune_ava``, and so are the others.
+        size: Longer side in pixels.
+        boxes: Trained on.
+        eval_boxes: Scored.
+        num_epochs: Of each stage; the paper gives 20 for AVA (A.1) and nothing for the stages before.
+        init_from: Start of the first stage.
+        seed: Decides weights, order and augmentation.
+        not_in_paper: Values the paper does not give.
+    """
+    stages = [
+        cofinetune_ava(
+            [folder],
+            vivit=vivit,
+            size=size,
+            boxes=boxes,
+            eval_boxes=eval_boxes,
+            num_epochs=num_epochs,
+            init_from=init_from if number == 0 else PREVIOUS,
+            seed=seed,
+            not_in_paper=not_in_paper,
+        )
+        for number, folder in enumerate(manifests)
+    ]
+    if not stages:
+        raise InputError("transfer_ava needs at least one manifest folder, found none")
+    return tuple(replace(run, name=f"transfer_{run.tasks[0].name}") for run in stages)
 
 
 def _task(folder: Path, *, boxes: BoxOrigin, eval_boxes: BoxOrigin, ours: NotInPaper) -> TaskConfig:

@@ -16,7 +16,7 @@ from tubelet.records import from_json
 from tubelet.tasks import task_config
 from tubelet.train.config import RunConfig
 from tubelet.train.optim import OptimConfig
-from tubelet.types import Preprocess
+from tubelet.types import InputError, Preprocess
 from tubelet.video.augmentations import BatchAugment
 
 UNCHANGED = BatchAugment()
@@ -33,7 +33,6 @@ def finetune(
     batch_augment: BatchAugment = UNCHANGED,
     eval_split: str = "val",
     seed: int = 0,
-    num_workers: int = 1,
 ) -> RunConfig:
     """Fine-tune a run's backbone on your own manifests; more than one are co-finetuned (paper A, 3.2).
 
@@ -50,8 +49,9 @@ def finetune(
         batch_augment: Colour jitter, RandAugment, mixup and CutMix; the last two are for classification sets.
         eval_split: Split that the finished run is scored on.
         seed: Decides order and augmentation.
-        num_workers: Processes that prepare batches.
     """
+    if not manifests:
+        raise InputError("finetune needs at least one manifest folder, found none")
     meta = read_meta(init_from)
     where = str(init_from / "meta.json")
     preprocess = from_json(Preprocess, meta["preprocess"], where=where)
@@ -71,5 +71,4 @@ def finetune(
         seed=seed,
         init_from=str(init_from.resolve()),
         cache_dir=str(manifests[0].resolve() / "cache"),
-        num_workers=num_workers,
     )

@@ -4,14 +4,14 @@
     tubelet train cofinetune --playground out/playground --out out/cofinetune
 
 Recipes: ``pretrain_posts`` (paper B in miniature; needs ``tubelet corpus build`` first: docs/reproduce.md has it),
-then from its weights ``cofinetune``, or ``transfer_kinetics`` -> ``transfer_moments`` -> ``transfer_localise``, or
-``localise_only``.
+then from its weights ``cofinetune``, or ``transfer_kinetics`` -> ``transfer_moments`` -> ``transfer_localise`` (all
+three: ``transfer``), or ``localise_only``. ``train_sets`` trains on any of its sets.
 Hardware: 2 CPU cores. Duration of one recipe: seconds (tiny), about a minute (small), minutes (study).
 Expected: docs/reproduce.md says what was measured so far, with chance beside it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tubelet.data.dataset import Augment
@@ -19,9 +19,12 @@ from tubelet.models.vivit import vivit_config
 from tubelet.tasks import TaskConfig, build_task, task_config
 from tubelet.train.config import RunConfig
 from tubelet.train.optim import OptimConfig
+from tubelet.train.stages import PREVIOUS
 from tubelet.types import InputError, Preprocess
 
 CLASSIFY_SETS = ("kinetics", "moments")
+SETS = ("kinetics", "moments", "localise", "direction", "kitchen", "kitchen_verb", "kitchen_noun", "single_keyframe")
+"""What ``train_sets`` may train on; ``posts`` has a recipe of its own."""
 LOCALISE_SET = "localise"
 POSTS_SET = "posts"
 
@@ -143,6 +146,42 @@ def localise_only(
     sizes = {task: num_examples(playground, task) for task in (*CLASSIFY_SETS, LOCALISE_SET)}
     epochs = scale_of(size).num_epochs * sum(sizes.values()) / sizes[LOCALISE_SET]
     return _run("localise_only", playground, (LOCALISE_SET,), size, init_from, learning_rate, seed, num_epochs=epochs)
+
+
+def transfer(
+    playground: Path, *, size: str = "small", init_from: Path | None = None, seed: int = 0
+) -> tuple[RunConfig, ...]:
+    """Traditional transfer whole: kinetics, then moments, then the localisation set (paper A, 3.2, Table 2)."""
+    first = transfer_kinetics(playground, size=size, init_from=init_from, seed=seed)
+    later = (make(playground, size=size, seed=seed) for make in (transfer_moments, transfer_localise))
+    return (first, *(replace(run, init_from=PREVIOUS) for run in later))
+
+
+def train_sets(
+    playground: Path,
+    *,
+    sets: tuple[str, ...] = ("direction",),
+    size: str = "small",
+    init_from: Path | None = None,
+    num_epochs: float | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+) -> RunConfig:
+    """Train on any of the playground's sets, together: direction, kitchen, kitchen_verb, single_keyframe, ...
+
+    Args:
+        playground: Playground folder.
+        sets: Names of its manifests.
+        size: Scale of the recipes.
+        init_from: Run folder of the start.
+        num_epochs: Passes over the summed sets; default: the scale's.
+        learning_rate: Peak; default: the scale's.
+        seed: Decides weights, order and augmentation.
+    """
+    for name in sets:
+        if name not in SETS:
+            raise InputError(f"the playground has no set {name!r} to train on; it has {', '.join(SETS)}")
+    return _run("train_sets", playground, sets, size, init_from, learning_rate, seed, num_epochs=num_epochs)
 
 
 def num_examples(playground: Path, task: str) -> int:

@@ -14,8 +14,8 @@ from tubelet.recipes.playground import LOCALISE_SET
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.forgetting import evaluate_earlier_heads
 from tubelet.train.evaluate import evaluate_run, run_config
-from tubelet.train.fit import fit
 from tubelet.train.log import StepReport
+from tubelet.train.stages import PREVIOUS, fit_stages
 
 # Recipes run one after the other, each from the weights of the one before.
 ARMS: Mapping[str, tuple[str, ...]] = {
@@ -108,17 +108,13 @@ def run_arm(
         num_workers: Processes that prepare batches.
     """
     began = time.monotonic()
-    previous, folders, samples_seen = start, [], 0
-    for number, recipe in enumerate(ARMS[arm], start=1):
-        if on_stage is not None:
-            on_stage(recipe)
-        make = PLAYGROUND_RECIPES[recipe]
-        run = make(playground, size=size, init_from=previous, learning_rate=learning_rate, seed=seed)
-        folder = out / f"{number}-{recipe}"
-        fit(replace(run, num_workers=num_workers), folder, on_step=on_step, progress=progress)
-        previous = folder
-        folders.append(folder)
-        samples_seen += _samples(folder)
+    options: dict[str, Any] = {"size": size, "learning_rate": learning_rate, "seed": seed}
+    runs = [replace(PLAYGROUND_RECIPES[name](playground, **options), num_workers=num_workers) for name in ARMS[arm]]
+    first = replace(runs[0], init_from=str(start.resolve()))
+    stages = [first, *(replace(run, init_from=PREVIOUS) for run in runs[1:])]
+    results = fit_stages(stages, out, on_stage=on_stage, on_step=on_step, progress=progress)
+    folders = [result.out for result in results]
+    samples_seen = sum(map(_samples, folders))
     # Looked at after ``fit``, which returns at once where a run is finished and refuses one on other data.
     result_file = out / f"{split}.json"
     if result_file.exists():

@@ -1,7 +1,8 @@
 """A run as data: everything that decides the weights, in frozen dataclasses with a strict JSON form."""
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from tubelet.tasks import TaskConfig
 from tubelet.train.optim import OptimConfig
 from tubelet.train.schedule import RatePlan, plan_rates
 from tubelet.train.track import TrackerName
-from tubelet.types import InputError, Preprocess
+from tubelet.types import InputError, Preprocess, did_you_mean
 from tubelet.video.cache import FrameCache
 from tubelet.video.transforms import read_size
 
@@ -214,3 +215,41 @@ def deciding_options(config: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in config.items() if name not in RUNTIME_OPTIONS}
     tasks = [{name: value for name, value in task.items() if not name.startswith("eval_")} for task in kept["tasks"]]
     return kept | {"tasks": tasks}
+
+
+def with_settings(run: RunConfig, settings: Sequence[str]) -> RunConfig:
+    """Return a run with some options changed.
+
+    Args:
+        run: As the recipe has it.
+        settings: ``place=value`` each. The place is that in the run's JSON, with dots, a task by its name:
+            ``optim.ema_decay=0.999``, ``tasks.localise.loss_weight=2``, ``mixture=mixed``.
+
+    Raises:
+        InputError: There is no such option (the nearest is offered), or the value is not one.
+    """
+    data = run.to_json()
+    for setting in settings:
+        place, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(f"{setting}: expected place=value, such as optim.ema_decay=0.999")
+        *path, last = place.split(".")
+        inner: Any = data
+        for name in path:
+            if isinstance(inner, list):
+                inner = {task["name"]: task for task in inner if isinstance(task, dict)}
+            inner = inner.get(_known(name, inner, place)) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict):
+            raise InputError(f"{place}: there is nothing of that name inside of {'.'.join(path)}")
+        try:
+            inner[_known(last, inner, place)] = json.loads(text)
+        except ValueError:
+            inner[last] = text
+    return RunConfig.from_json(data, where=" ".join(settings))
+
+
+def _known(name: str, options: Mapping[str, Any], place: str) -> str:
+    if name not in options:
+        hint = did_you_mean(name, options) or f"; known: {', '.join(options)}"
+        raise InputError(f"{place}: no option {name!r}{hint}")
+    return name

@@ -1,0 +1,50 @@
+"""Multi-stage transfer: runs one after another, each from the weights of the one before.
+
+Paper A compares with it (Kinetics, then Moments in Time, then AVA), paper B is it (pre-training, then fine-tuning).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tubelet.train.config import RunConfig
+from tubelet.train.fit import fit
+from tubelet.train.folder import RunResult
+from tubelet.train.log import StepReport
+
+PREVIOUS = "the stage before"
+"""What ``init_from`` of a stage says to start from the one before it; the recipe does not know where that will lie."""
+
+
+def stage_folders(runs: Sequence[RunConfig], out: Path) -> list[Path]:
+    """Return where each run goes: ``out/1-<name>`` and following."""
+    return [out / f"{number}-{run.name}" for number, run in enumerate(runs, start=1)]
+
+
+def fit_stages(
+    runs: Sequence[RunConfig],
+    out: Path,
+    *,
+    device: str | None = None,
+    on_stage: Callable[[str], None] | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+    progress: bool = True,
+) -> list[RunResult]:
+    """Train every run in its folder; what is finished is kept, what was interrupted goes on.
+
+    Args:
+        runs: In order; ``init_from`` may be ``PREVIOUS`` in all but the first.
+        out: Folder of all.
+        device: As for ``fit``.
+        on_stage: Called with the name of each run before it starts.
+        on_step: As for ``fit``.
+        progress: As for ``fit``.
+    """
+    results: list[RunResult] = []
+    for run, folder in zip(runs, stage_folders(runs, out), strict=True):
+        if on_stage is not None:
+            on_stage(run.name)
+        if run.init_from == PREVIOUS:
+            run = replace(run, init_from=str(results[-1].out.resolve()))
+        results.append(fit(run, folder, device=device, on_step=on_step, progress=progress))
+    return results
