@@ -12,7 +12,7 @@ Expected (v2.2): 235 / 64 / 131 videos, 837,318 training rows.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ from tubelet.data.sources.boxed_videos import (
     rows_table,
     told,
 )
+from tubelet.data.sources.frame_lists import folder_names, read_frame_lists
 from tubelet.data.sources.media_folder import MediaFolder
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
@@ -72,6 +73,7 @@ def import_ava(
     test_excluded: Path | None = None,
     video_starts_at: float | None = None,
     frames_fps: float = 30.0,
+    frame_lists: tuple[Path, ...] = (),
     skip_unknown_labels: bool = False,
     name: str | None = None,
     licence: str | None = None,
@@ -94,8 +96,10 @@ def import_ava(
         val_excluded: The same for validation.
         test_excluded: The same for testing.
         video_starts_at: The csv's time at which the files begin; default: 900 for videos of about 900 s whose keyframes
-            end later, else 0.
+            end later, and with frame lists, whose readers count from there; else 0.
         frames_fps: Rate of folders of frames.
+        frame_lists: Lists of the frames (csv) of LFB and PySlowFast: where each film's folder lies and how many frames
+            it holds; folders with another number are counted.
         skip_unknown_labels: Keep boxes of actions outside an action list of your own, without a label, counted.
         name: Of the data set, its task and head; default: ava, or as your action list is called.
         licence: Of the annotations; default: AVA's, or unknown with an action list of your own.
@@ -114,10 +118,11 @@ def import_ava(
         {split: path for split, path in barred.items() if path is not None},
         MediaFolder(media_root),
         space,
-        video_starts_at=video_starts_at,
+        video_starts_at=CUT_STARTS_AT if frame_lists and video_starts_at is None else video_starts_at,
         frames_fps=frames_fps,
         skip_unknown_labels=skip_unknown_labels,
         counts=counts,
+        frame_lists=frame_lists,
     )
     if boxed.boxes.num_rows == 0:
         raise InputError(
@@ -158,6 +163,7 @@ def read_ava(
     frames_fps: float,
     skip_unknown_labels: bool,
     counts: dict[str, int],
+    frame_lists: Sequence[Path] = (),
 ) -> BoxedClips:
     """Return AVA's csv files as tables; arguments as for ``import_ava``, what is left out is added to ``counts``."""
     tables = {
@@ -166,7 +172,15 @@ def read_ava(
         if path.suffix != ".txt"
     }
     split_of = _splits(files, tables)
-    videos = find_videos(media, {v: (v,) for v in split_of}, frames_fps=frames_fps, counts=counts)
+    listed = read_frame_lists(frame_lists)
+    names = {video: folder_names(listed, video) for video in split_of}
+    videos = find_videos(media, names, frames_fps=frames_fps, counts=counts)
+    if listed:
+        counts["videos_not_in_frame_lists"] = sum(video not in listed for video in videos)
+        counts["videos_with_other_frames"] = sum(
+            video.fps > 0 and name in listed and round(video.seconds * video.fps) != listed[name].num_frames
+            for name, video in videos.items()
+        )
     starts = _starts(tables.values(), videos, video_starts_at, counts)
     parts = []
     for split, table in tables.items():
