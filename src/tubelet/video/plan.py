@@ -88,7 +88,8 @@ def read_planned(video: OpenVideo, group: Group, batch: FrameBatch) -> Picked | 
     base = video.stream.time_base or Fraction(1)
     start = group.packets[0].pts or 0  # frames shown before it belong to the key frame before
     stamps = sorted({p.pts for p in group.packets if p.pts is not None and p.pts >= start and not p.is_discard})
-    seconds = [float(stamp * base) - video.offset for stamp in stamps]
+    # The same number as float(stamp * base), without a reduced fraction for each.
+    seconds = [stamp * base.numerator / base.denominator - video.offset for stamp in stamps]
     # Times before the first packet are answered by the plain reader, which knows the beginning of the video.
     if not seconds or group.times[0] < seconds[0] or (group.times[-1] > seconds[-1] and not group.ended):
         return None
@@ -171,7 +172,8 @@ def _decode(video: OpenVideo, packets: list[VideoPacket], needed: set[int], batc
         for frame in frames:
             shown.append(frame.pts if frame.pts is not None else -1)
             if frame.pts in needed and frame.pts is not None and frame.pts not in places:
-                video.at = float(frame.pts * (frame.time_base or 1)) - video.offset
+                base = frame.time_base or Fraction(1)
+                video.at = frame.pts * base.numerator / base.denominator - video.offset
                 places[frame.pts] = batch.add(frame, video.at)
 
     context.flush_buffers()
