@@ -1,8 +1,12 @@
-"""Training runs for ``faults.py`` to disturb: how they are started, stopped, harmed and compared."""
+"""Training runs for ``faults.py`` to disturb: how they are started, stopped, harmed and compared.
+
+``python faulted_runs.py`` is the process that ``Warm`` starts.
+"""
 
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -13,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Self
 
 from tubelet.models.vivit import ViViTConfig
 from tubelet.recipes.playground import cofinetune
@@ -22,26 +26,17 @@ from tubelet.train.config import RunConfig
 FOLDER = Path(__file__).parent
 TESTS = FOLDER.parent / "tests"
 TUBELET = Path(sys.executable).with_name("tubelet")
-NUM_STEPS = 40
+NUM_STEPS = 24
 RANK_TIMEOUT = 20.0
 
 
-def squares_run(
-    squares: Path,
-    *,
-    steps: int = NUM_STEPS,
-    workers: int = 1,
-    rate: float | None = None,
-    precision: Literal["auto", "float32"] = "auto",
-) -> RunConfig:
+def squares_run(squares: Path, *, steps: int = NUM_STEPS, rate: float | None = None) -> RunConfig:
     """The tiny co-finetuning run, with everything on that a resumed run has to continue.
 
     Args:
         squares: Folder of coloured squares.
         steps: Length of the run.
-        workers: Of the loader.
         rate: Learning rate; None = the recipe's.
-        precision: Of matrix products.
     """
     run = cofinetune(squares, size="tiny", learning_rate=rate)
     assert isinstance(run.backbone, ViViTConfig)
@@ -52,9 +47,7 @@ def squares_run(
         num_epochs=None,
         num_steps=steps,
         batch_size=4,
-        num_workers=workers,
         checkpoint_every_steps=1,
-        precision=precision,
         rank_timeout_seconds=RANK_TIMEOUT,
     )
 
@@ -84,8 +77,8 @@ class Place:
 
 
 def train_command(squares: Path, out: Path, **options: object) -> list[str]:
-    """Return the command of a run; ``options`` are those of ``squares_run``."""
-    given = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    """Return the command of a run; ``options`` are those of ``squares_run`` and of every run."""
+    given = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     return [str(TUBELET), "train", "faulted_runs:squares_run", "--squares", str(squares), "--out", str(out), *given]
 
 
@@ -173,6 +166,19 @@ def losses(out: Path) -> list[tuple[Any, ...]]:
     return [tuple(row[name] for name in kept) for row in rows if "task" in row]
 
 
+def finished(out: Path) -> bool:
+    """Return whether a run is trained and scored."""
+    return (out / "meta.json").exists() and json.loads((out / "meta.json").read_text())["finished"]
+
+
+def is_same_json(one: Path, other: Path) -> bool:
+    """Return whether two files are JSON of the same value."""
+    try:
+        return bool(json.loads(one.read_bytes()) == json.loads(other.read_bytes()))
+    except ValueError:
+        return False
+
+
 def is_same(out: Path, whole: Path) -> bool:
     """Return whether a run ended as another one: weights byte for byte, and every loss."""
     weights = [(folder / "model.safetensors").read_bytes() for folder in (out, whole)]
@@ -220,3 +226,56 @@ def ranks(place: Place, out: Path, number: int, **options: object) -> list[subpr
         start(place.command(out, **options), env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(number)
     ]
+
+
+class Warm:
+    """A process that has imported what a run needs, and forks off one run at a time.
+
+    Imports are most of a short run, and a kill in the middle of them tells nothing.
+    """
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, str(FOLDER / "faulted_runs.py")]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def killed(self, command: list[str], seconds: float) -> bool:
+        """Run a command of ours and kill it after some time; return whether it had ended well before."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(command[1:]), file=self._process.stdin, flush=True)
+        run = int(self._process.stdout.readline())
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+        if not ready:
+            os.kill(run, signal.SIGKILL)
+        status = int(self._process.stdout.readline())
+        assert status in (0, -signal.SIGKILL), f"status {status}"
+        return status == 0
+
+
+def fork_runs() -> None:
+    """Fork off a process for each command that comes, say its number, and how it ended."""
+    import tubelet.train.pieces
+    import tubelet.train.stages  # noqa: F401  # imported in time
+    from tubelet.cli import main
+
+    for line in sys.stdin:
+        process = os.fork()
+        if process == 0:
+            sys.argv = ["tubelet", *json.loads(line)]
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(nowhere, stream)
+            main()
+            sys.exit(0)
+        print(process, flush=True)
+        _, status = os.waitpid(process, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    fork_runs()

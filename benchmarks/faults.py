@@ -9,11 +9,11 @@ the weights of the undisturbed run, bit for bit, and with its losses at every st
 
 import argparse
 import json
+import logging
 import os
 import resource
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -24,12 +24,15 @@ from faulted_runs import (
     NUM_STEPS,
     RANK_TIMEOUT,
     Place,
+    Warm,
     complete,
     descendants,
     ended,
     finish,
+    finished,
     harm,
     is_same,
+    is_same_json,
     losses,
     prepared,
     ranks,
@@ -38,6 +41,8 @@ from faulted_runs import (
     train_command,
 )
 from machine import write_result
+
+from tubelet.train.checkpoint import latest_checkpoint
 
 Row = dict[str, Any]
 
@@ -49,24 +54,25 @@ def row(number: str, fault: str, *, times: int, held: int, detail: str) -> Row:
 
 def kills(place: Place, times: int = 50) -> Row:
     """Kill a run at random moments, from its start to its end, and let it go on; begin anew when it has ended."""
-    runs = same = inside = 0
+    runs = same = inside = done = 0
     out = place.fresh("kills")
-    for _ in range(times):
-        before = half_written(out)
-        process = start(place.command(out))
-        try:
-            process.communicate(timeout=place.moments.uniform(0, 2 * place.seconds_to_first_step))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        inside += bool(half_written(out) - before)
-        if process.returncode == 0:
+    with Warm() as warm:
+        began = time.monotonic()
+        assert warm.killed(place.command(out, num_workers=0), 600)
+        seconds = time.monotonic() - began
+        while done < times:
             runs, same, out = runs + 1, same + is_same(out, place.whole), place.fresh("kills")
-    finish(place.command(out))
+            # Short attempts against a long run: several kills before it gets to its end.
+            while done < times and not finished(out):
+                before = half_written(out)
+                number = done % 2  # of workers
+                if not warm.killed(place.command(out, num_workers=number), place.moments.uniform(0, seconds / 2)):
+                    done += 1
+                    inside += bool(half_written(out) - before)
+        finish(place.command(out))
     runs, same = runs + 1, same + is_same(out, place.whole)
-    held = times if same == runs else 0
     detail = f"{runs} runs, {same} the same; {inside} kills inside the write of a checkpoint"
-    return row("1", "SIGKILL at a random moment", times=times, held=held, detail=detail)
+    return row("1", "SIGKILL at a random moment", times=done, held=done if same == runs else 0, detail=detail)
 
 
 def half_written(out: Path) -> set[tuple[str, int]]:
@@ -92,28 +98,36 @@ def signals(place: Place, times: int = 3) -> Row:
     return row("3", "SIGINT, SIGTERM, SIGUSR1", times=3 * times, held=held, detail=detail)
 
 
-def damage(place: Place, times: int = 100) -> Row:
-    """Flip a bit, cut or remove each file of the newest checkpoint in turn."""
-    kept = place.fresh("damage")
-    stopped(place, kept, signal.SIGTERM, after=0.3)
-    before, newest = complete(kept)[-2:]
-    tried = held = 0
-    for kind in ("flip", "cut", "remove"):
-        for path in sorted(newest.iterdir()):
-            out = place.fresh("damaged")
-            shutil.copytree(kept, out)
-            harm(out / path.relative_to(kept), kind, place.moments)
-            said = finish(place.command(out))
-            tried += 1
-            held += "checkpoint passed over, the one before is used" in said and is_same(out, place.whole)
-    out = place.fresh("damaged")
-    shutil.copytree(kept, out)
-    for folder in complete(out):
-        harm(next(folder.glob("*.safetensors")), "flip", place.moments)
-    done = ended(start(place.command(out)))
+def damage(place: Place, times: int = 200) -> Row:
+    """Flip a bit of, cut, or remove a file of the newest checkpoint, chosen at random; then of all of them."""
+    out = place.fresh("damage")
+    stopped(place, out, signal.SIGTERM, after=0.3)
+    before, newest = complete(out)[-2:]
+    aside = out / "aside"
+    shutil.copytree(newest, aside)
+    held = 0
+    logging.disable(logging.WARNING)  # it is said each time
+    for number in range(times):
+        path = place.moments.choice(sorted(newest.iterdir()))
+        harm(path, ("flip", "cut", "remove")[number % 3], place.moments)
+        # What white space a bit is flipped in, between the checksums, is all the same.
+        unharmed = path.exists() and path.name == "checksums.json" and is_same_json(path, aside / path.name)
+        found = latest_checkpoint(out)
+        held += found is not None and found.folder == (newest if unharmed else before)
+        shutil.rmtree(newest)
+        shutil.copytree(aside, newest)
+    logging.disable(logging.NOTSET)
+    harm(max(newest.iterdir(), key=lambda path: path.stat().st_size), "flip", place.moments)
+    said = finish(place.command(out))
+    held += "checkpoint passed over, the one before is used" in said and is_same(out, place.whole)
+    none = place.fresh("damaged")
+    stopped(place, none, signal.SIGTERM)
+    for folder in complete(none):
+        harm(max(folder.iterdir(), key=lambda path: path.stat().st_size), "flip", place.moments)
+    done = ended(start(place.command(none)))
     held += done.status == 2 and "every checkpoint is damaged" in done.said
-    detail = f"step {before.name.removeprefix('step-')} stays in use and it is said; status 2 when none is left"
-    return row("2", "a flipped bit, a cut or a missing file", times=tried + 1, held=held, detail=detail)
+    detail = "the one before is used and it is said, and the same weights come out; status 2 when none is left"
+    return row("2", "a flipped bit, a cut or a missing file", times=times + 2, held=held, detail=detail)
 
 
 def full_disk(place: Place, times: int = 3) -> Row:
@@ -164,7 +178,7 @@ def dead_workers(place: Place, times: int = 10) -> Row:
     killed = held = 0
     while killed < times:
         out = place.fresh("workers")
-        process = start(place.command(out, workers=2))
+        process = start(place.command(out, num_workers=2))
         here = 0
         while process.poll() is None:
             children = descendants(process.pid)
@@ -184,7 +198,7 @@ def other_workers(place: Place) -> Row:
     held = 0
     for number in numbers:
         out = place.fresh(f"workers-{number}")
-        finish(place.command(out, workers=number))
+        finish(place.command(out, num_workers=number))
         held += is_same(out, place.whole)
     detail = "0, 2 and 4 beside the undisturbed run's 1: the same losses and weights"
     return row("10", "another number of workers", times=len(numbers), held=held, detail=detail)

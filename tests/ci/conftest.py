@@ -1,3 +1,4 @@
 from ci_support import finished_demo
+from faulted import faulted_place, faults
 
-__all__ = ["finished_demo"]
+__all__ = ["faulted_place", "faults", "finished_demo"]

@@ -1,4 +1,4 @@
-"""A demo that is killed wherever it happens to be goes on, and ends with the same numbers."""
+"""A demo or a training run that is killed wherever it happens to be goes on, and ends with the same numbers."""
 
 import json
 import random
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ci_support import TUBELET, demo_command
+from faulted import assert_held
 
 pytestmark = pytest.mark.ci
 
@@ -64,6 +65,11 @@ def test_a_killed_demo_ends_with_the_same_numbers_and_weights(finished_demo, tmp
     assert numbers(tmp_path)
     assert numbers(tmp_path) == numbers(finished_demo)
     assert weights(tmp_path) == weights(finished_demo)
+
+
+def test_a_killed_training_run_ends_with_the_same_losses_and_weights(faults, faulted_place):
+    """A round of six; ``tests/train/test_fifty_kills.py`` is the long one."""
+    assert_held(faults.kills(faulted_place, 6))
 
 
 def test_a_second_demo_reuses_everything(finished_demo):
