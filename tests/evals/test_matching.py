@@ -3,7 +3,7 @@ import heapq
 import numpy as np
 import pytest
 
-from tubelet.evals.matching import Rows, best_per_frame, by_score, paired_iou
+from tubelet.evals.matching import Rows, best_per_frame, by_frame, by_score, find_places, paired_iou
 
 
 def rows_of(frame: np.ndarray, scores: np.ndarray, seed: int = 0) -> Rows:
@@ -45,6 +45,38 @@ def test_rows_kept_are_those_of_a_real_heap(decimals: int, capacity: int) -> Non
             wanted = [entry for entry in expected if entry[1] == label]
             got = [i for i in mine if rows.label_id[i] == label]
             assert [(rows.scores[i], *rows.boxes[i, [1, 0, 3, 2]]) for i in got] == [(e[0], *e[2:]) for e in wanted]
+
+
+def test_rows_chosen_at_the_cut_are_those_of_a_real_heap() -> None:
+    for seed in range(300):  # so many equal scores that nearly every cut divides a tie
+        generator = np.random.default_rng(seed)
+        number, capacity = int(generator.integers(5, 60)), int(generator.integers(1, 12))
+        rows = rows_of(np.zeros(number, dtype=np.int64), np.round(generator.random(number), 1), seed)
+        entries = [
+            (float(rows.scores[i]), int(rows.label_id[i]), *rows.boxes[i, [1, 0, 3, 2]].tolist()) for i in range(number)
+        ]
+        heap: list[tuple[float, ...]] = []
+        for entry in entries:
+            if len(heap) < capacity:
+                heapq.heappush(heap, entry)
+            elif entry[0] > heap[0][0]:
+                heapq.heapreplace(heap, entry)
+        assert sorted(entries[i] for i in best_per_frame(rows, capacity)) == sorted(heap)
+
+
+def test_only_chosen_rows_are_ordered() -> None:
+    generator = np.random.default_rng(0)
+    rows = rows_of(generator.integers(0, 6, 200), np.round(generator.random(200), 1))
+    chosen = np.flatnonzero(generator.random(200) < 0.6)
+    for order in (by_score, by_frame, lambda rows, chosen=None: best_per_frame(rows, 7, chosen)):
+        np.testing.assert_array_equal(order(rows, chosen), chosen[order(rows.take(chosen))])
+
+
+@pytest.mark.parametrize("known", [[3, 5, 9], [-4], [0, 2**40]])
+def test_places_of_numbers(known: list[int]) -> None:
+    wanted = [-(2**40), -5, -4, -3, 0, 2, 3, 4, 5, 9, 10, 2**40, 2**41]
+    expected = [known.index(number) if number in known else -1 for number in wanted]
+    assert find_places(np.array(known), np.array(wanted)).tolist() == expected
 
 
 def test_paired_iou_by_hand() -> None:

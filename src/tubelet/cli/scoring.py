@@ -43,6 +43,9 @@ def ava_eval(
 
     if not ground_truth or not detections:
         raise InputError("expected at least one file after --ground-truth and after --detections")
+    for paths in (ground_truth, detections):
+        if twice := {path for path in paths if paths.count(path) > 1}:
+            raise InputError(f"{min(twice)}: given twice")
     parts = {_part_name(path, ground_truth): _read(path, scored=False) for path in ground_truth}
     found = _concat([_read(path, scored=True) for path in detections])
     data: dict[str, Any] = (
