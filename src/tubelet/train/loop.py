@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from tubelet.data.loader import batches
@@ -102,13 +103,18 @@ def train_step(
 
 
 def add_gradients(
-    session: Session, parts: Sequence[ClipBatch], met: Sequence[Met], *, scale: float
+    session: Session,
+    parts: Sequence[ClipBatch],
+    met: Sequence[Met],
+    *,
+    scale: float,
+    note: Callable[[ClipBatch, Tensor], None] | None = None,
 ) -> dict[str, float]:
     """Run forward and backward of a step, piece by piece; return each task's mean loss over all ranks.
 
     A task's loss is the mean over its examples (clips or boxes) that were really used, on all ranks; the step's is the
     sum of the tasks' by their weights and their shares of the batch. So the gradient depends neither on the number of
-    ranks nor on that of the pieces.
+    ranks nor on that of the pieces. ``note`` is called with each piece and its examples' losses.
     """
     world, shared, num_slots = session.world, session.shared, sum(each.slots for each in met)
     # Ranks meet in every piece's backward, so on several of them a piece without a sample is run too.
@@ -122,12 +128,14 @@ def add_gradients(
     for place, (number, piece) in enumerate(pieces, start=1):
         task, examples = session.tasks[piece.task], max(1, met[number].examples)
         forward = partial(shared, residual_scales=session.model.residual_scales(piece.seeds))
+        weight = scale * task.config.loss_weight * met[number].slots / num_slots
         with shared.piece(last=place == len(pieces)):
             with default_autocast(session.device, session.run.precision):
-                loss = task.losses(forward, piece).sum()
-            share = task.config.loss_weight * met[number].slots / num_slots
-            shared.backward(loss * (scale * share / examples))
-        sums[number] += loss.detach().cpu()
+                losses = task.losses(forward, piece)
+            shared.backward(losses.sum() * (weight / examples))
+        sums[number] += losses.detach().sum().cpu()
+        if note is not None:
+            note(piece, losses.detach())
     totals = world.summed(sums.tolist())
     return {each.task: total / max(1, each.examples) for each, total in zip(met, totals, strict=True)}
 
