@@ -1,12 +1,13 @@
 """The loader: how much of the cores it keeps busy, what a worker costs, and what a large manifest costs.
 
-python benchmarks/loader.py [--rounds 5]
+python benchmarks/loader.py [--rounds 9]
 
 Clips per second of one process without workers, with as many workers as cores, and of as many processes side by side,
 which tells on a machine with neighbours what its cores give at that time. A clip is 32 frames, stride 2, of 340x256
-H.264 videos with B-frames, GOP 12; medians of interleaved rounds. ``start``: opening a manifest of 10^4 and 10^6 rows,
-until the first batch, beyond imports and the start of the worker template; memory of the training process and of each
-worker beyond its imports, at the first batch and 200 batches later.
+H.264 videos with B-frames, GOP 12; medians of interleaved rounds, ratios within each round. ``start``: opening a
+manifest of 10^4 and 10^6 rows, until the first batch, beyond imports and the start of the worker template; memory of
+the training process and of each worker beyond its imports, at the first batch and 200 batches later. About two minutes
+on two idle cores.
 """
 
 import argparse
@@ -18,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -70,51 +72,54 @@ def clips_per_second(dataset: ClipDataset, num_workers: int, seed: int) -> float
     return number / (time.perf_counter() - began)
 
 
-def alone(folder: Path, seed: int) -> float:
-    """Return the rate of this process without workers, once its neighbours have started too."""
+def alone(folder: Path) -> None:
+    """Print the rate of this process without workers for each seed that is asked for."""
     torch.set_num_threads(1)
     dataset = ClipDataset(read_manifest(folder), "train", preprocess=CLIPS, augment=Augment())
-    print("ready", flush=True)
-    sys.stdin.readline()
-    return clips_per_second(dataset, 0, seed)
+    for line in sys.stdin:
+        print(clips_per_second(dataset, 0, int(line)), flush=True)
 
 
-def side_by_side(folder: Path, number: int, seed: int) -> float:
-    """Return the sum of the rates of ``number`` processes that know nothing of each other: no loader can do more."""
-    command = [sys.executable, __file__, "--alone", str(folder), "--seed"]
-    processes = [
-        subprocess.Popen([*command, str(seed + i)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for i in range(number)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        process.stdout.readline()
-    answers = [process.communicate("go\n")[0] for process in processes[:0]]
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    answers = [process.communicate()[0] for process in processes]
-    return sum(float(answer) for answer in answers)
+class SideBySide:
+    """Processes that know nothing of each other: no loader can do more than they do together."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        command = [sys.executable, __file__, "--alone", str(folder)]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._processes = [subprocess.Popen(command, **pipes) for _ in range(number)]
+        self.rate(0)  # they have started when they have answered
+
+    def rate(self, seed: int) -> float:
+        """Return the sum of their rates."""
+        for number, process in enumerate(self._processes):
+            assert process.stdin is not None
+            process.stdin.write(f"{1000 * number + seed}\n")
+            process.stdin.flush()
+        answers = [process.stdout.readline() for process in self._processes if process.stdout is not None]
+        return sum(float(answer) for answer in answers)
+
+    def close(self) -> None:
+        """End them."""
+        for process in self._processes:
+            process.communicate()
 
 
 def throughput(folder: Path, cores: int, rounds: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each way to read."""
     dataset = ClipDataset(read_manifest(folder), "train", preprocess=CLIPS, augment=Augment())
-    ways: dict[str, tuple[int, Callable[[int], float]]] = {
-        "one process, no workers": (1, lambda seed: clips_per_second(dataset, 0, seed)),
-        f"{cores} workers": (cores, lambda seed: clips_per_second(dataset, cores, seed)),
-        f"{cores} processes side by side": (cores, lambda seed: side_by_side(folder, cores, seed)),
-    }
-    rates: dict[str, list[float]] = {what: [] for what in ways}
-    for seed in range(rounds):
-        for what, (_, measure) in ways.items():
-            rates[what].append(measure(seed))
-    medians = {what: statistics.median(found) for what, found in rates.items()}
-    single, together = medians["one process, no workers"], medians[f"{cores} processes side by side"]
-    for what, (number, _) in ways.items():
-        row = {"what": what, "clips_per_s": medians[what], "of_cores_x_single": medians[what] / (number * single)}
-        yield row | ({"of_side_by_side": medians[what] / together} if number == cores else {})
+    single, workers, together = "one process, no workers", f"{cores} workers", f"{cores} processes side by side"
+    rates: dict[str, list[float]] = {single: [], workers: [], together: []}
+    with closing(SideBySide(folder, cores)) as neighbours:
+        for seed in range(rounds):
+            rates[single].append(clips_per_second(dataset, 0, seed))
+            rates[workers].append(clips_per_second(dataset, cores, seed))
+            rates[together].append(neighbours.rate(seed))
+    for what, found in rates.items():
+        row: dict[str, Any] = {"what": what, "clips_per_s": statistics.median(found)}
+        for name, other, times in (("of_cores_x_single", single, cores), ("of_side_by_side", together, 1)):
+            if what != single:
+                row[name] = statistics.median(a / (times * b) for a, b in zip(found, rates[other], strict=True))
+        yield row
 
 
 def unique_mib(pid: int) -> float:
@@ -154,17 +159,16 @@ def start_up(folder: Path, num_workers: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, print and write ``results/loader.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--start-up", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     if options.start_up is not None:
         print(json.dumps(start_up(options.start_up, cores)))
         return
     if options.alone is not None:
-        print(alone(options.alone, options.seed))
+        alone(options.alone)
         return
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
