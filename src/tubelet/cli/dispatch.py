@@ -16,7 +16,7 @@ from tubelet.types import InputError, OtherRankError, did_you_mean
 COMMANDS: Mapping[str, Any] = {
     "demo": corpus.demo,
     "playground": {"build": corpus.playground_build},
-    "corpus": {"build": corpus.corpus_build},
+    "corpus": {"labels": corpus.corpus_labels, "build": corpus.corpus_build},
     "data": {
         "import": data.import_source,
         "detect": using.detect,
@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Any] = {
     "study": {"cofinetuning": training.study_cofinetuning},
     "evaluate": evaluate.evaluate,
     "ava-eval": scoring.ava_eval,
+    "tube-eval": scoring.tube_eval,
     "localise": using.localise,
     "classify": using.classify,
     "recipes": training.recipes,

@@ -63,6 +63,48 @@ def ava_eval(
         write_json(json, data)
 
 
+def tube_eval(
+    *,
+    ground_truth: Path,
+    detections: Path,
+    labels: Path,
+    ious: tuple[float, ...] = (0.2, 0.5),
+    step_seconds: float | None = None,
+    link_iou: float = 0.5,
+    min_frames: int = 15,
+    json: Path | None = None,
+) -> None:
+    """Score JHMDB, UCF101-24 or MultiSports: frame mAP, and video mAP of the detections linked to tubes.
+
+    Args:
+        ground_truth: AVA csv with a person id in every row; the same id on frames that follow each other is a tube.
+        detections: AVA csv with scores, on every frame.
+        labels: Action list (pbtxt) of the evaluated classes.
+        ious: Overlaps reported one by one; the mean over 0.5 to 0.95 always is.
+        step_seconds: Time from a frame to the next; default: in each video the least between two times.
+        link_iou: A tube goes on in the best box that overlaps its last so much.
+        min_frames: Shorter tubes are left out.
+        json: Write every number here, at full precision.
+    """
+    from tubelet.data.sources.ava_lists import read_label_map
+    from tubelet.evals.ava import frame_map
+    from tubelet.evals.tubes import Linking, annotated_tubes, frame_numbers, link_tubes, video_map
+    from tubelet.records import write_json
+
+    space = read_label_map(labels)
+    truth, found = _read(ground_truth, scored=False), _read(detections, scored=True)
+    frames = frame_numbers((truth, found), step_seconds=step_seconds)
+    linked = link_tubes(found, frames[1], Linking(iou=link_iou, min_frames=min_frames))
+    videos = video_map(annotated_tubes(truth, frames[0]), linked, space, ious=ious)
+    result = frame_map(truth, found, space, protocol="act")
+    print(f"frame mAP@0.5 {100 * result.mean_ap:.2f} (protocol act)")
+    for iou, mean in videos.mean_ap.items():
+        print(f"video mAP@{iou} {100 * mean:.2f} ({videos.num_tubes} tubes)")
+    if json is not None:
+        files = {"ground_truth": _file(ground_truth), "detections": _file(detections), "labels": _file(labels)}
+        write_json(json, {"frame": result.to_json(), "video": videos.to_json(), "files": files})
+
+
 def _actions(
     parts: "Mapping[str, AvaTable]",
     found: "AvaTable",

@@ -108,6 +108,10 @@ PROTOCOLS = {
         single_precision=True,
         skip_undetected=True,
     ),
+    # Frame mAP of JHMDB, UCF101-24 and MultiSports (the ACT detector's evaluation): every detection on every frame.
+    "act": Protocol(
+        frames="all", order=matching.by_score, whole_seconds=False, takes_excluded=True, drop_degenerate=False
+    ),
 }
 
 
