@@ -20,7 +20,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from tubelet import __version__
-from tubelet.corpus.build import build_corpus, read_seed_labels
+from tubelet.corpus.build import build_corpus
+from tubelet.corpus.seeds import read_seeds
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.inference.export import read_detections
 from tubelet.inference.outputs import LocalisedVideo, localise_video, results_of
@@ -103,9 +104,9 @@ def build_posts(playground: Path, *, min_videos: int, seed: int, console: Consol
     """Build the corpus from the playground's posts, or read it if it is there."""
     folder = manifest_of(playground, POSTS_SET)
     if not (folder / "manifest.json").exists():
-        labels = read_seed_labels(playground / "seed_labels.txt")
+        seeds = read_seeds(str(playground / "seed_labels.txt"))
         build_corpus(
-            playground / "posts.parquet", labels, folder, media_root=playground, min_videos=min_videos, seed=seed
+            playground / "posts.parquet", seeds, folder, media_root=playground, min_videos=min_videos, seed=seed
         )
     manifest = read_manifest(folder)
     console.print(f"{len(manifest.clips)} posts carry one of {len(manifest.label_space)} hashtag labels")

@@ -3,34 +3,26 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from tubelet.corpus.hashtags import Hashtags, VerbNouns
+from tubelet.corpus.join import JoinSettings
 from tubelet.corpus.match import Matches, match_posts
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
-from tubelet.labels import LabelSpace
 from tubelet.records import write_json
 from tubelet.types import InputError
 
-REPORT_VERSION = 1
-
-
-def read_seed_labels(path: Path) -> list[str]:
-    """Read seed labels from a text file, one phrase a line; empty lines are left out."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text, one seed label a line ({error})") from error
-    return [line.strip() for line in lines if line.strip()]
+REPORT_VERSION = 2  # 2: posts may be several files
 
 
 def build_corpus(
-    posts: Path,
-    seed_labels: Sequence[str],
+    posts: str | Path,
+    seeds: Hashtags | VerbNouns,
     out: Path,
     *,
     media_root: Path,
@@ -40,59 +32,68 @@ def build_corpus(
     all_labels: bool = False,
     val_share: float = 0.05,
     licence: str = "unknown",
+    settings: JoinSettings | None = None,
 ) -> Manifest:
     """Write a classification manifest of the posts that carry a hashtag of a seed label, and ``report.json``.
 
     A clip is the whole video: where in it the label holds is not known (paper B, 3.1.1).
 
     Args:
-        posts: Parquet file, see ``match_posts``.
-        seed_labels: Phrases such as "catching a fish".
+        posts: See ``open_posts``. Posts of pictures are accepted; a picture is a clip without length.
+        seeds: Hashtags of the labels, as ``read_seeds`` gives them.
         out: Folder of the manifest.
-        media_root: Folder the posts' ``video`` cells are relative to; videos without a file are dropped and counted.
+        media_root: Folder the posts' ``video`` cells are relative to; videos without a file are dropped and counted,
+            addresses are not looked at.
         min_videos: Labels with fewer videos are dropped.
         seed: Decides which of several labels a video gets.
         name: Name of the data set and its label space.
         all_labels: Keep every label of a video: a multi-label set.
         val_share: Share of the videos in split ``val``, by a hash of the video's name; at least one.
         licence: Of the posts.
+        settings: How to read the posts.
 
     Raises:
         InputError: The posts cannot be used, no label is left, or ``media_root`` is no folder.
     """
-    _check(seed_labels, media_root, val_share)
+    _check(media_root, val_share)
+    settings = settings or JoinSettings()
     matches = match_posts(
         posts,
-        LabelSpace(name=name, names=tuple(seed_labels)),
+        seeds,
         min_videos=min_videos,
         seed=seed,
         all_labels=all_labels,
-        is_present=lambda video: (media_root / video).is_file(),
+        is_present=lambda video: "://" in video or (media_root / video).is_file(),
+        settings=settings,
     )
-    settings = {"min_videos": min_videos, "seed": seed, "all_labels": all_labels, "val_share": val_share}
+    chosen = {
+        "min_videos": min_videos,
+        "seed": seed,
+        "all_labels": all_labels,
+        "val_share": val_share,
+        "max_seconds": settings.max_seconds,
+    }
     splits = _splits(matches.videos.column("video").to_pylist(), val_share)
     manifest = write_manifest(
         out,
         name=name,
         kind="classify",
         multi_label=all_labels,
-        label_space=matches.label_space,
+        label_space=replace(matches.label_space, name=name),
         media_root=_media_root(media_root, out),
         licence=licence,
-        source=f"hashtags of {posts.name} matched with {len(seed_labels)} seed labels",
+        source=f"hashtags of {Path(posts).name} matched with {len(matches.report.labels)} seed labels",
         clips=_clips(matches, splits),
     )
-    write_json(out / "report.json", _report(posts, seed_labels, settings, matches, splits))
+    write_json(out / "report.json", _report(chosen, matches, splits))
     return manifest
 
 
-def _check(seed_labels: Sequence[str], media_root: Path, val_share: float) -> None:
+def _check(media_root: Path, val_share: float) -> None:
     if not media_root.is_dir():
         raise InputError(f"{media_root}: no such folder; expected the one that the posts' videos lie in")
     if not 0 <= val_share < 1:
         raise InputError(f"val_share is {val_share}, expected 0 <= val_share < 1")
-    if not seed_labels:
-        raise InputError("no seed labels, expected at least one phrase")
 
 
 def _splits(videos: Sequence[str], val_share: float) -> list[str]:
@@ -128,19 +129,17 @@ def _media_root(media_root: Path, out: Path) -> str:
     return os.path.relpath(media, folder) if together else str(media)
 
 
-def _report(
-    posts: Path, seed_labels: Sequence[str], settings: dict[str, Any], matches: Matches, splits: Sequence[str]
-) -> dict[str, Any]:
+def _report(settings: dict[str, Any], matches: Matches, splits: Sequence[str]) -> dict[str, Any]:
     """Return where the set comes from and what every rule dropped."""
     report = matches.report
     return {
         "version": REPORT_VERSION,
-        "posts": {"file": posts.name, "num_bytes": posts.stat().st_size},
+        "posts": [{"file": name, "num_bytes": num_bytes} for name, num_bytes in report.sources],
         "settings": settings,
-        "num_seed_labels": len(seed_labels),
+        "num_seed_labels": len(report.labels),
         "num_labels": len(matches.label_space),
         "num_videos": {split: splits.count(split) for split in ("train", "val")},
-        "rules": [{**asdict(rule), "dropped": rule.dropped} for rule in report.rules],
+        "rules": [rule.to_json() for rule in report.rules],
         "labels": [asdict(label) for label in report.labels],
         "num_ambiguous_hashtags": report.num_ambiguous_hashtags,
         "num_orders_left_out": report.num_orders_left_out,

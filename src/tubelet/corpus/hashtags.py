@@ -1,16 +1,19 @@
-"""From labels to hashtags and from what people type to comparable tags (paper B, 3.1 and A.1)."""
+"""From labels to the hashtags that mean them (paper B, 3.1 and A.1)."""
 
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations, product
 from typing import Any
 
+import pyarrow as pa
 import snowballstemmer
 
-from tubelet.corpus.inflection import base_form, ing_form, plural, singular, third_person
+from tubelet.corpus.inflection import base_form, ing_form, numbers, singular, third_person
+from tubelet.corpus.tags import folded, letters, normalise_tag
+from tubelet.corpus.words import spellings
+from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
 # Words that people leave out of a hashtag: "catching a fish" is tagged catchfish. Not at the end of a label, where
@@ -20,6 +23,7 @@ FUNCTION_WORDS = frozenset([
     "with", "without", "for", "from", "by", "and", "as", "up", "down", "over", "under", "through", "off", "out",
     "around", "across", "along",
 ])  # fmt: skip
+HASHTAGS_SCHEMA = pa.schema([("tag", pa.string()), ("label", pa.int32())])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,15 +37,53 @@ class Expansion:
     """Variants too long to permute: they are kept in the given order of words only."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hashtags:
+    """A label space and the hashtags that mean each of its labels."""
+
+    label_space: LabelSpace
+    table: pa.Table
+    """Columns as in ``HASHTAGS_SCHEMA``; a tag may stand for several labels."""
+    num_orders_left_out: int = 0
+    """Label variants too long to permute."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerbNouns:
+    """Every verb with every noun: labels are the pairs that posts use, which only the posts can tell (paper B, A.1)."""
+
+    name: str
+    verbs: Mapping[str, frozenset[str]]
+    """Forms of a verb in a hashtag (burning) and the canonical verbs they may belong to (burn)."""
+    nouns: Mapping[str, frozenset[str]]
+    """The same of nouns."""
+
+    def pairs(self, tag: str) -> list[tuple[str, str]]:
+        """Return the canonical (verb, noun) pairs that a tag may mean, in both orders: "burningcandles", "candleburn".
+
+        Args:
+            tag: As ``normalise_tag`` spells it.
+        """
+        found = set()
+        for k in range(1, len(tag)):
+            first, last = tag[:k], tag[k:]
+            for verb, noun in ((first, last), (last, first)):
+                if verb in self.verbs and noun in self.nouns:
+                    found |= set(product(self.verbs[verb], self.nouns[noun]))
+        return sorted(found)
+
+
 def expand_label(seed_label: str, *, max_words: int = 5) -> Expansion:
     """Return the hashtags of a seed label: "catching a fish" gives catchingafish, catchfish, fishcatching, ...
 
     Every word in its original and stemmed form, joined in every order, with function words kept and dropped (paper B,
     3.1). Beyond the paper, because people write words and not stems: the infinitive of an -ing form, of the first word
-    also the third person (catchesfish), and of the last one singular and plural.
+    also the third person (catchesfish), of the last one singular and plural, and other spellings of a word (colour,
+    color). A compound with a hyphen is one word, as it is in a hashtag: push-ups is pushups and pushup.
 
     Args:
-        seed_label: A phrase. Parts in parentheses are left out; words joined by "/" or "or" are alternatives.
+        seed_label: A phrase, also in snake_case or CamelCase. Parts in parentheses are left out; words joined by "/" or
+            "or" are alternatives.
         max_words: Phrases of more words keep their order.
 
     Raises:
@@ -58,9 +100,30 @@ def expand_label(seed_label: str, *, max_words: int = 5) -> Expansion:
         forms = [{form for word in slot for form in word_forms(word)} for slot in variant]
         forms[0] |= {third_person(base_form(word)) for word in variant[0] if base_form(word) != word}
         forms[-1] |= {form for word in variant[-1] for form in _numbers(word)}
-        hashtags |= set(_joined([sorted(slot) for slot in forms], permute=len(variant) <= max_words))
+        spelled = [sorted({other for form in slot for other in spellings(form)}) for slot in forms]
+        hashtags |= set(_joined(spelled, permute=len(variant) <= max_words))
     usable = {tag for hashtag in hashtags if (tag := normalise_tag(hashtag)) is not None}
     return Expansion(seed_label=seed_label, hashtags=tuple(sorted(usable)), num_orders_left_out=left_out)
+
+
+def expand_labels(label_space: LabelSpace, *, max_words: int = 5) -> Hashtags:
+    """Return the hashtags of every label of a space, as ``expand_label`` gives them."""
+    expansions = [expand_label(name, max_words=max_words) for name in label_space.names]
+    return hashtags_of(
+        label_space,
+        [expansion.hashtags for expansion in expansions],
+        num_orders_left_out=sum(expansion.num_orders_left_out for expansion in expansions),
+    )
+
+
+def hashtags_of(label_space: LabelSpace, tags: Sequence[Iterable[str]], *, num_orders_left_out: int = 0) -> Hashtags:
+    """Return the hashtags of a label space from those of each label, without repeats, sorted."""
+    rows = [(tag, label) for label, some in enumerate(tags) for tag in sorted(set(some))]
+    columns = [[tag for tag, _ in rows], [label for _, label in rows]]
+    table = pa.table(
+        [pa.array(values, field.type) for values, field in zip(columns, HASHTAGS_SCHEMA)], schema=HASHTAGS_SCHEMA
+    )
+    return Hashtags(label_space=label_space, table=table, num_orders_left_out=num_orders_left_out)
 
 
 def verb_noun_hashtags(verb: str, noun: str) -> list[str]:
@@ -69,15 +132,33 @@ def verb_noun_hashtags(verb: str, noun: str) -> list[str]:
     ("burning", "candle") gives burncandle, burncandles, burningcandle, burningcandles, candleburn, candlesburn,
     candleburning, candlesburning. Of several words the first of the verb and the last of the noun are inflected.
     """
-    verbs, nouns = _plain_words(verb), _plain_words(noun)
-    if not verbs or not nouns:
-        raise InputError(f"verb {verb!r} and noun {noun!r}: each needs at least one word")
-    verb_rest, noun_rest = "".join(verbs[1:]), "".join(nouns[:-1])
-    base, one = base_form(verbs[0]), singular(nouns[-1])
-    verb_spellings = {form + verb_rest for form in (verbs[0], base, ing_form(base))}
-    noun_spellings = {noun_rest + form for form in (nouns[-1], one, plural(one))}
-    pairs = product(verb_spellings, noun_spellings)
+    pairs = product(verb_forms(verb), noun_forms(noun))
     return sorted({spelling for v, n in pairs for spelling in (v + n, n + v)})
+
+
+def verb_forms(verb: str) -> frozenset[str]:
+    """Return a verb as it is given, its infinitive and -ing form: "burning" gives burning, burn. Words are joined."""
+    words = _plain_words(verb)
+    rest, base = "".join(words[1:]), base_form(words[0])
+    return frozenset(form + rest for form in (words[0], base, ing_form(base)))
+
+
+def noun_forms(noun: str) -> frozenset[str]:
+    """Return a noun as it is given, its singular and plural: "candle" gives candle, candles. Words are joined."""
+    words = _plain_words(noun)
+    return frozenset("".join(words[:-1]) + form for form in {words[-1], *numbers(words[-1])})
+
+
+def canonical_verb(verb: str) -> str:
+    """Return the infinitive of a verb, of several words of the first: "cleaning up" gives "clean up"."""
+    words = _plain_words(verb)
+    return " ".join((base_form(words[0]), *words[1:]))
+
+
+def canonical_noun(noun: str) -> str:
+    """Return the singular of a noun, of several words of the last: "rain boots" gives "rain boot"."""
+    words = _plain_words(noun)
+    return " ".join((*words[:-1], singular(words[-1])))
 
 
 def word_forms(word: str) -> set[str]:
@@ -87,11 +168,9 @@ def word_forms(word: str) -> set[str]:
     return {word, _stem(word), base_form(word)}
 
 
-def _numbers(word: str) -> set[str]:
+def _numbers(word: str) -> frozenset[str]:
     """Return singular and plural of a word that may be a noun, so neither of a function word nor of an -ing form."""
-    if word in FUNCTION_WORDS or base_form(word) != word:
-        return set()
-    return {singular(word), plural(word)}
+    return frozenset() if word in FUNCTION_WORDS or base_form(word) != word else numbers(word)
 
 
 @lru_cache(maxsize=1)
@@ -113,70 +192,28 @@ def _joined(forms: Sequence[Sequence[str]], *, permute: bool) -> Iterable[str]:
 
 def _words(label: str) -> list[tuple[str, ...]]:
     """Return the slots of a label, each with its alternatives: "playing squash or racquetball (indoors)" has two."""
-    text = _folded(label)
+    if not re.search(r"\s", label):
+        label = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label)  # "ApplyEyeMakeup"
+    text = folded(label).replace("_", " ")
     text = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", text)
     text = re.sub(r"\s+or\s+", "/", text)
     text = re.sub(r"\s*/\s*", "/", text)
+    text = re.sub(r"\s*&\s*", " and ", text)
     slots = []
     for token in text.split():
-        alternatives = tuple(dict.fromkeys(word for part in token.split("/") if (word := _letters(part))))
+        alternatives = tuple(dict.fromkeys(word for part in token.split("/") if (word := letters(part))))
         if alternatives:
             slots.append(alternatives)
     return slots
 
 
 def _plain_words(text: str) -> list[str]:
-    """Return the words of a phrase without alternatives."""
-    return [slot[0] for slot in _words(text)]
+    """Return the words of a phrase without alternatives.
 
-
-def normalise_tag(raw: str) -> str | None:
-    """Return a tag as it is compared, or None if it is no tag.
-
-    NFKC (full-width letters and #), case folded, without #, emoji, punctuation and underscores. A tag without a single
-    letter ("2019", "!!!") is none.
+    Raises:
+        InputError: There is none.
     """
-    tag = _letters(_folded(raw))
-    return tag if any(unicodedata.category(c).startswith("L") for c in tag) else None
-
-
-def _folded(text: str) -> str:
-    """Return the text in NFKC without case; twice, since folding a letter can leave a form NFKC would change."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
-def _letters(text: str) -> str:
-    """Keep letters, digits and the marks that belong to letters; a mark after anything else (an emoji) goes too."""
-    kept: list[str] = []
-    before_is_kept = False
-    for c in text:
-        kind = unicodedata.category(c)[0]
-        before_is_kept = kind in "LN" or (kind == "M" and before_is_kept and not 0xFE00 <= ord(c) <= 0xFE0F)
-        if before_is_kept:
-            kept.append(c)
-    return "".join(kept)
-
-
-def tags_from_text(caption: str) -> list[str]:
-    """Return the raw hashtags of a caption, in order, without #, as platforms parse them.
-
-    A hashtag starts at a # that does not follow a letter, digit, & or / (so neither "C#", "&#39;" nor a link's "/#top"
-    starts one; "#a#b" is two) and goes on over letters, digits, marks and underscores. Tags without a letter are left
-    out.
-    """
-    text = unicodedata.normalize("NFKC", caption)
-    tags: list[str] = []
-    place, end_of_last = 0, -1
-    while (place := text.find("#", place)) != -1:
-        before = text[place - 1] if place else " "
-        start = place + 1
-        end = start
-        while end < len(text) and (text[end] == "_" or unicodedata.category(text[end])[0] in "LNM"):
-            end += 1
-        if place == end_of_last or not (before.isalnum() or before in "&/_"):
-            tag = text[start:end]
-            if normalise_tag(tag) is not None:
-                tags.append(tag)
-            end_of_last = end
-        place = max(end, start)
-    return tags
+    words = [slot[0] for slot in _words(text)]
+    if not words:
+        raise InputError(f"{text!r} has no word to make a hashtag of")
+    return words

@@ -1,0 +1,403 @@
+"""Tables of posts as people have them: parquet, csv or jsonl, one file or a folder, on this machine or at an address.
+
+Only the columns that are named are read. A local parquet file is scanned where it lies; everything else is brought into
+parquet in a scratch folder first, row by row, and a row that cannot be read is counted under its reason.
+"""
+
+import csv
+import gzip
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tubelet.corpus.columns import PostColumns
+from tubelet.corpus.rules import RuleCount
+from tubelet.types import InputError, did_you_mean
+from tubelet.video.media import SCHEMES
+
+FORMATS = (".parquet", ".csv", ".jsonl", ".csv.gz", ".jsonl.gz")
+MAX_LINE_BYTES = 64 * 2**20
+"""Longer lines of jsonl, and cells of csv, are malformed: a tag of 10 MB is read and then counted as a tag."""
+STAGED_ROWS = 50_000
+REASONS = (
+    "the row is UTF-8",
+    "the row has as many cells as the header",
+    f"the row is no longer than {MAX_LINE_BYTES >> 20} MiB",
+    "the row is a JSON object",
+    "the row's cells have the types of their columns",
+)
+STAGED = pa.schema(
+    [("video", pa.string()), ("tags", pa.list_(pa.string())), ("text", pa.string()), ("duration_seconds", pa.float64())]
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Posts:
+    """Posts that can be queried."""
+
+    sql: str
+    """A query with the columns row, video, tags (list or NULL), text (or NULL), duration."""
+    num_posts: int
+    """Rows of ``sql``."""
+    rules: tuple[RuleCount, ...]
+    """Of rows that could not be read."""
+    sources: tuple[tuple[str, int], ...]
+    """Name and bytes of each file."""
+    has_tags: bool
+    has_text: bool
+    has_durations: bool
+
+
+@dataclass(slots=True)
+class _Malformed:
+    """Rows that could not be read, by the rule they break."""
+
+    stop: bool
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: int, place: str) -> None:
+        rule = REASONS[reason]
+        if self.stop:
+            raise InputError(f"{place}: expected that {rule}")
+        self.counts[rule] += 1
+        self.first.setdefault(rule, place)
+
+
+def open_posts(posts: str | Path, columns: PostColumns, scratch: Path, *, stop_at_malformed: bool = False) -> Posts:
+    """Find the files of posts, check their columns, and make them readable.
+
+    Args:
+        posts: File or folder, or an address of ``SCHEMES``; a folder's files are taken in the order of their names.
+        columns: What the columns are called.
+        scratch: Folder for copies of what cannot be scanned where it lies.
+        stop_at_malformed: A row that cannot be read is an error instead of a count.
+
+    Raises:
+        InputError: No file of ``FORMATS``, one that cannot be read, or a column is missing or of another type.
+    """
+    files = _list_files(str(posts))
+    malformed = _Malformed(stop=stop_at_malformed)
+    parts, sources, total, any_rows = [], [], 0, False
+    has = {"tags": False, "text": False, "duration_seconds": False}
+    for number, file in enumerate(files):
+        names = columns
+        if not file.endswith(".parquet") or "://" in file:
+            staged = scratch / f"staged-{number}.parquet"
+            used = _stage(file, columns, staged, malformed)
+            path, names = staged, PostColumns()
+            has = {key: here or key in used for key, here in has.items()}
+            there = set(used)
+        else:
+            path = Path(file)
+            there = _check_parquet(path, _parquet_schema(path, path), columns)
+            has = {key: here or key in there for key, here in has.items()}
+        rows = pq.read_metadata(path).num_rows
+        parts.append(_select(path, names, there, first_row=total))
+        sources.append((file.rsplit("/", 1)[-1], _num_bytes(file)))
+        total += rows
+        any_rows |= not file.endswith(".parquet")
+    rules, before = [], total + sum(malformed.counts.values())
+    for reason in REASONS if any_rows else ():
+        after = before - malformed.counts[reason]
+        first = malformed.first.get(reason, "")
+        rules.append(RuleCount(rule=reason, unit="posts", before=before, after=after, first_dropped=first))
+        before = after
+    return Posts(
+        sql=" UNION ALL ".join(parts),
+        num_posts=total,
+        rules=tuple(rules),
+        sources=tuple(sources),
+        has_tags=has["tags"],
+        has_text=has["text"],
+        has_durations=has["duration_seconds"],
+    )
+
+
+def sql_text(text: str) -> str:
+    """Return a text as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _list_files(posts: str) -> list[str]:
+    """Return the files of posts in the order of their names."""
+    if "://" in posts:
+        if not posts.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
+            raise InputError(f"{posts}: expected a path or an address of {', '.join(SCHEMES)}")
+        system, path = _filesystem(posts)
+        scheme = posts.split("://", 1)[0]
+        try:
+            found = system.find(path) if system.isdir(path) else [path] if system.exists(path) else []
+        except Exception as error:  # what a store raises is its own affair
+            raise InputError(f"{posts}: cannot be reached ({error})") from error
+        found = [str(system.unstrip_protocol(name)) if scheme != "https" else str(name) for name in found]
+    else:
+        folder = Path(posts)
+        found = [str(p) for p in folder.iterdir() if p.is_file()] if folder.is_dir() else [posts]
+        if not folder.exists():
+            raise InputError(f"{posts}: no such file or folder of posts")
+    kept = sorted(name for name in found if name.endswith(FORMATS))
+    if not kept:
+        raise InputError(f"{posts}: not posts; expected a file or a folder of files that end in {', '.join(FORMATS)}")
+    return kept
+
+
+def _filesystem(address: str) -> tuple[Any, str]:
+    import fsspec.core  # only who reads from an address needs it
+
+    try:
+        system, path = fsspec.core.url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"{address}: cannot be reached ({error})") from error
+    return system, str(path)
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if "://" in file:
+        system, path = _filesystem(file)
+        with system.open(path, "rb") as stream:
+            yield stream
+    else:
+        with Path(file).open("rb") as stream:
+            yield stream
+
+
+def _num_bytes(file: str) -> int:
+    if "://" not in file:
+        return Path(file).stat().st_size
+    system, path = _filesystem(file)
+    return int(system.size(path) or 0)
+
+
+def _parquet_schema(name: str | Path, source: Any) -> pa.Schema:
+    try:
+        return pq.read_schema(source)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{name}: not a parquet file of posts ({str(error).splitlines()[0]})") from error
+
+
+def _check_parquet(file: str | Path, schema: pa.Schema, columns: PostColumns) -> set[str]:
+    """Return which of tags, text and duration_seconds are there; every named column must be, and of its type."""
+    there = _check_names(file, schema.names, columns)
+    wanted = [(columns.video, "string")]
+    if "tags" in there:
+        wanted.append((columns.tags or "tags", "string" if columns.tag_separator else "list<string>"))
+    if "text" in there:
+        wanted += [(name, "string") for name in columns.text or ("text",)]
+    if "duration_seconds" in there:
+        wanted.append((columns.duration_seconds or "duration_seconds", "double"))
+    for name, kind in wanted:
+        found = schema.field(name).type
+        if not _fits(found, kind):
+            hint = " or a tag separator" if kind == "list<string>" and _fits(found, "string") else ""
+            raise InputError(f"{file}: column {name!r} holds {found}, expected {kind}{hint}")
+    return there
+
+
+def _check_names(file: str | Path, names: Sequence[str], columns: PostColumns) -> set[str]:
+    """Return which of tags, text and duration_seconds the table has."""
+    named = [columns.video, columns.tags, *columns.text, columns.duration_seconds]
+    for name in named:
+        if name and name not in names:
+            raise InputError(f"{file}: no column {name!r}{did_you_mean(name, list(names))}; it has {list(names)}")
+    there = {
+        kind
+        for kind, chosen in (
+            ("tags", columns.tags), ("text", columns.text), ("duration_seconds", columns.duration_seconds)
+        )
+        if chosen or kind in names
+    }  # fmt: skip
+    if not there & {"tags", "text"}:
+        raise InputError(f"{file}: no column 'tags' (tags) or 'text' (captions); it has {list(names)}")
+    return there
+
+
+def _fits(kind: pa.DataType, wanted: str) -> bool:
+    if wanted == "double":
+        return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind))
+    if wanted == "string":
+        if pa.types.is_dictionary(kind):
+            return _fits(kind.value_type, "string")
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(is_list and _fits(kind.value_type, "string"))
+
+
+def _select(path: Path, columns: PostColumns, there: set[str], *, first_row: int) -> str:
+    """Return the query of one parquet file."""
+    name = '"' + '", "'.join(column.replace('"', '""') for column in columns.text or ("text",)) + '"'
+    texts = f"concat_ws(chr(10), {name})" if len(columns.text) > 1 else name
+    tags = '"' + (columns.tags or "tags").replace('"', '""') + '"'
+    if columns.tag_separator:
+        tags = f"string_split({tags}, {sql_text(columns.tag_separator)})"
+    duration = '"' + (columns.duration_seconds or "duration_seconds").replace('"', '""') + '"'
+    video = '"' + columns.video.replace('"', '""') + '"'
+    # In a file name these letters would mean a pattern.
+    place = "".join(f"[{c}]" if c in "[*?" else c for c in str(path))
+    return (
+        f"SELECT file_row_number + {first_row} AS row, {video} AS video, "
+        f"{tags if 'tags' in there else 'NULL'}::VARCHAR[] AS tags, "
+        f"{texts if 'text' in there else 'NULL'}::VARCHAR AS text, "
+        f"{duration if 'duration_seconds' in there else 'NULL'}::DOUBLE AS duration "
+        f"FROM read_parquet({sql_text(place)}, file_row_number = true)"
+    )
+
+
+def _stage(file: str, columns: PostColumns, path: Path, malformed: _Malformed) -> set[str]:
+    """Copy the named columns of a file into parquet; return which of tags, text and duration_seconds it has."""
+    with _opened(file) as stream:
+        if file.endswith(".parquet"):
+            return _stage_parquet(file, stream, columns, path)
+        plain = cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if file.endswith(".gz") else stream
+        try:
+            if ".csv" in file[-8:]:
+                return _write_rows(_csv_rows(file, plain, columns, malformed), path)
+            return _write_rows(_json_rows(file, plain, columns, malformed), path)
+        except (OSError, EOFError) as error:
+            raise InputError(f"{file}: cannot be read ({error})") from error
+
+
+def _stage_parquet(file: str, stream: BinaryIO, columns: PostColumns, path: Path) -> set[str]:
+    opened = pq.ParquetFile(stream) if _parquet_schema(file, stream) else None
+    assert opened is not None
+    there = _check_parquet(file, opened.schema_arrow, columns)
+    writer = pq.ParquetWriter(path, STAGED)
+    names = [columns.video, columns.tags or "tags", *(columns.text or ("text",))]
+    names.append(columns.duration_seconds or "duration_seconds")
+    with writer:
+        for batch in opened.iter_batches(
+            STAGED_ROWS, columns=[name for name in names if name in opened.schema_arrow.names]
+        ):
+            rows = [_typed(row, columns) for row in batch.to_pylist()]
+            writer.write_table(pa.Table.from_pylist(rows, schema=STAGED))
+    return there
+
+
+def _write_rows(rows: Iterator[dict[str, Any]], path: Path) -> set[str]:
+    """Write rows as they come; return which columns hold anything."""
+    there: set[str] = set()
+    with pq.ParquetWriter(path, STAGED) as writer:
+        batch: list[dict[str, Any]] = []
+        for row in rows:
+            there.update(row)
+            batch.append(row)
+            if len(batch) == STAGED_ROWS:
+                writer.write_table(pa.Table.from_pylist(batch, schema=STAGED))
+                batch.clear()
+        writer.write_table(pa.Table.from_pylist(batch, schema=STAGED))
+    return there - {"video"}
+
+
+def _csv_rows(file: str, stream: BinaryIO, columns: PostColumns, malformed: _Malformed) -> Iterator[dict[str, Any]]:
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    before = csv.field_size_limit(MAX_LINE_BYTES)
+    try:
+        reader = csv.reader(text)
+        header = next(reader, None)
+        if header is None:
+            raise InputError(f"{file}: empty, expected a line of column names")
+        there = _check_names(file, header, columns)
+        if "tags" in there and not columns.tag_separator:
+            raise InputError(f"{file}: column {columns.tags or 'tags'!r} of a csv is text, expected a tag separator")
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                malformed.add(2, f"{file}, line {reader.line_num}")
+                continue
+            if not cells:
+                continue  # an empty line is no row
+            if len(cells) != len(header):
+                malformed.add(1, f"{file}, line {reader.line_num}")
+                continue
+            row = _typed(dict(zip(header, cells)), columns)
+            if _is_utf8(row):
+                yield row
+            else:
+                malformed.add(0, f"{file}, line {reader.line_num}")
+    finally:
+        csv.field_size_limit(before)
+
+
+def _json_rows(file: str, stream: BinaryIO, columns: PostColumns, malformed: _Malformed) -> Iterator[dict[str, Any]]:
+    number = 0
+    while line := stream.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        place = f"{file}, line {number}"
+        if len(line) > MAX_LINE_BYTES:
+            while not line.endswith(b"\n") and (line := stream.readline(MAX_LINE_BYTES)):
+                pass
+            malformed.add(2, place)
+            continue
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except UnicodeDecodeError:
+            malformed.add(0, place)
+            continue
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            malformed.add(3, place)
+            continue
+        typed = _typed(row, columns)
+        if not _has_types(typed):
+            malformed.add(4, place)
+        elif _is_utf8(typed):
+            yield typed
+        else:
+            malformed.add(0, place)
+
+
+def _typed(row: dict[str, Any], columns: PostColumns) -> dict[str, Any]:
+    """Return the named cells of a row under our names; a duration that is no number is None."""
+    made: dict[str, Any] = {"video": row.get(columns.video)}
+    tags_name, duration_name = columns.tags or "tags", columns.duration_seconds or "duration_seconds"
+    if tags_name in row:
+        tags = row[tags_name]
+        made["tags"] = tags.split(columns.tag_separator) if isinstance(tags, str) and columns.tag_separator else tags
+    texts = [row[name] for name in columns.text or ("text",) if name in row]
+    if texts:
+        strings = [text for text in texts if isinstance(text, str)]
+        wrong = [text for text in texts if text is not None and not isinstance(text, str)]
+        made["text"] = wrong[0] if wrong else "\n".join(strings) if strings else None
+    if duration_name in row:
+        made["duration_seconds"] = _seconds(row[duration_name])
+    return made
+
+
+def _seconds(value: Any) -> float | None:
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _has_types(row: dict[str, Any]) -> bool:
+    tags = row.get("tags")
+    is_list = isinstance(tags, list) and all(tag is None or isinstance(tag, str) for tag in tags)
+    texts = all(row.get(name) is None or isinstance(row[name], str) for name in ("video", "text"))
+    return texts and (tags is None or is_list)
+
+
+def _is_utf8(row: dict[str, Any]) -> bool:
+    """Say whether the cells have no byte, and no lone half of a pair, that is no character."""
+    cells = [row.get("video"), row.get("text"), *(row.get("tags") or ())]
+    try:
+        for cell in cells:
+            (cell or "").encode()
+    except UnicodeEncodeError:
+        return False
+    return True
