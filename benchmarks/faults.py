@@ -244,17 +244,19 @@ def dead_rank(place: Place) -> Row:
 
 def other_world_sizes(place: Place) -> Row:
     """Continue a run of one process with two, and with one again, in float32."""
+    # Adam divides by the size of a gradient: where it is all but zero that makes rounding a difference.
+    same = {"precision": "float32", "set": "optim.optimizer=sgd"}
     whole, out = place.fresh("one"), place.fresh("one-two-one")
-    finish(place.command(whole, precision="float32"))
+    finish(place.command(whole, **same))
     for number in (1, 2):
         there = complete(out)
-        processes = ranks(place, out, number, precision="float32")
+        processes = ranks(place, out, number, **same)
         while complete(out) == there and processes[0].poll() is None:
             time.sleep(0.01)
         for process in processes:
             process.send_signal(signal.SIGTERM)
         assert {ended(p).status for p in processes} == {128 + signal.SIGTERM}
-    finish(place.command(out, precision="float32"))
+    finish(place.command(out, **same))
     pairs = list(zip(losses(whole), losses(out), strict=True))
     apart = max(abs(a[2] - b[2]) / abs(a[2]) for a, b in pairs)
     held = apart < 1e-5 and [a[:2] for a, _ in pairs] == [b[:2] for _, b in pairs]

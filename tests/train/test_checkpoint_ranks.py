@@ -1,19 +1,18 @@
 """Checkpoints of several ranks: written by four, read by two and by one, and the other way round."""
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
+from rank_runs import on_ranks
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from torch.multiprocessing.spawn import spawn
 
 from tubelet.train.checkpoint import CheckpointError, CheckpointWriter, latest_checkpoint, load_checkpoint, run_tensors
+from tubelet.train.distributed import World, joined
 from tubelet.train.optim import OptimConfig, build_optimizer
 from tubelet.train.pieces import Pieces
 from tubelet.types import InputError
@@ -57,12 +56,14 @@ def assert_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor])
         assert torch.equal(ours[name], theirs[name]), name
 
 
-def four_ranks(rank: int, place: Path) -> None:
-    timeout = timedelta(seconds=60)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{place}/meeting", rank=rank, world_size=NUM_RANKS, timeout=timeout
-    )
-    beside = dist.new_group(backend="gloo")
+def four_ranks(place: Path) -> str:
+    with joined("cpu", timeout_seconds=60) as world:
+        exchange(world, place)
+    return "done"
+
+
+def exchange(world: World, place: Path) -> None:
+    rank, beside = world.rank, world.checkpoint_group
     # Written by one, read by four.
     mesh = DeviceMesh("cpu", list(range(NUM_RANKS)))
     assert_equal(restored(place / "by_one", mesh), load_file(place / "one.safetensors"))
@@ -98,7 +99,6 @@ def four_ranks(rank: int, place: Path) -> None:
         (place / "replicas/state/step-00000001/state.json").write_text("")
     with pytest.raises(InputError, match="every checkpoint is damaged"):
         latest_checkpoint(place / "replicas", process_group=beside)
-    dist.destroy_process_group()
 
 
 def fail() -> list[str]:
@@ -112,7 +112,7 @@ def test_any_number_of_ranks_reads_what_any_number_wrote(tmp_path: Path) -> None
         writer.save(run_tensors(model, optimizer), step=7, state={})
     save_file(whole(model, optimizer), tmp_path / "one.safetensors")
 
-    spawn(four_ranks, args=(tmp_path,), nprocs=NUM_RANKS)  # type: ignore[no-untyped-call]
+    assert on_ranks(NUM_RANKS, four_ranks, tmp_path, out=tmp_path / "said") == ["done"] * NUM_RANKS
 
     found = latest_checkpoint(tmp_path / "by_four")
     assert found is not None
