@@ -10,24 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_calls import call
 
-from tubelet.cli import COMMANDS, main
+from tubelet.cli import COMMANDS
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.manifest import read_manifest
 from tubelet.data.sources.importers import IMPORTERS
 from tubelet.train.evaluate import evaluate_run, run_config
 
 VIDEO = "videos/localise/test-0.mp4"
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run the command line in this process; return its exit status."""
-    monkeypatch.setattr(sys, "argv", ["tubelet", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")

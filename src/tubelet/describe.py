@@ -21,6 +21,7 @@ from tubelet.tasks import build_task
 from tubelet.train.config import RunConfig
 from tubelet.train.estimate import estimate
 from tubelet.train.folder import check_same_run
+from tubelet.train.replay import Replay
 from tubelet.train.schedule import RatePlan
 from tubelet.types import InputError
 from tubelet.video.container import probe
@@ -85,6 +86,19 @@ def describe_run(run: RunConfig, out: Path, console: Console) -> None:
     for fact, value in (_rate_facts(rates) | _cost_facts(run, {n: t.head for n, t in tasks.items()}, rates)).items():
         facts.add_row(fact, value)
     console.print(facts)
+
+
+def describe_replay(replay: Replay, console: Console) -> None:
+    """Print what every sample did in a step that was done again, and which gradients are no finite numbers."""
+    title = f"step {replay.step}, from the checkpoint of step {replay.first_step}"
+    table = Table("slot", "task", "sample", "examples", "loss", title=title, title_justify="left")
+    for sample in replay.samples:
+        table.add_row(str(sample.slot), sample.task, sample.sample_id, str(sample.num_examples), f"{sample.loss:.6g}")
+    console.print(table)
+    losses = ", ".join(f"{task} {loss:.6g}" for task, loss in replay.losses.items())
+    console.print(f"loss: {losses}; gradient norm {replay.gradient_norm:.6g}", highlight=False)
+    if replay.bad_parameters:
+        console.print(f"not finite: the gradient of {', '.join(replay.bad_parameters)}", highlight=False)
 
 
 def _rate_facts(rates: RatePlan) -> dict[str, str]:

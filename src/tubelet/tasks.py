@@ -125,18 +125,26 @@ class Task:
         return HeadMeta(kind=self.config.kind, label_space=self.label_space, score=self.config.loss)
 
     def dataset(self, split: str, *, training: bool, cache: FrameCache | None = None) -> ClipDataset:
-        """Return the examples of a split, with the boxes and augmentation of training or of scoring."""
+        """Return the examples of a split, with the boxes and augmentation of training or of scoring.
+
+        Raises:
+            InputError: The manifest has a mistake, or nothing in this split; the message names the task's option.
+        """
         config = self.config
-        return ClipDataset(
-            self.manifest,
-            split,
-            preprocess=self.preprocess,
-            augment=config.augment if training else None,
-            boxes=config.boxes if training else config.eval_boxes,
-            box_score_threshold=config.box_score_threshold if training else config.eval_box_score_threshold,
-            label_iou=config.label_iou,
-            cache=cache,
-        )
+        try:
+            return ClipDataset(
+                self.manifest,
+                split,
+                preprocess=self.preprocess,
+                augment=config.augment if training else None,
+                boxes=config.boxes if training else config.eval_boxes,
+                box_score_threshold=config.box_score_threshold if training else config.eval_box_score_threshold,
+                label_iou=config.label_iou,
+                cache=cache,
+            )
+        except InputError as error:
+            option = "train_split" if training else "eval_split"
+            raise InputError(f"{error} (task {config.name}, {option} {split!r})") from error
 
     def augmented(self, batch: ClipBatch) -> ClipBatch:
         """Return a training batch with the changes made to whole batches, on its device; its targets may be soft.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,9 @@ class TrainOptions:
     """Run folder; a run that is there goes on."""
     dry_run: bool = False
     """Print the resolved run, its mixture, and what memory and time it takes, and stop; nothing is written."""
+    replay_step: int | None = None
+    """Do one step again from the checkpoint before it, counted from 1 as messages do, and show what every sample did;
+    nothing is written."""
     device: str | None = None
     """cpu, cuda; default: a GPU if there is one."""
     on_error: Annotated[
@@ -62,7 +64,7 @@ class TrainOptions:
     """Change any option by its place in what --dry-run prints: --set optim.ema_decay=0.999 --set mixture=mixed."""
 
 
-CALLS = ("out", "dry_run", "set")
+CALLS = ("out", "dry_run", "replay_step", "set")
 """Options that are no option of a ``RunConfig``."""
 
 
@@ -77,10 +79,11 @@ def train(arguments: list[str]) -> None:
         return
     if not arguments or arguments[0].startswith("-"):
         raise InputError("tubelet train needs a recipe first: tubelet train RECIPE --out DIR ...; see tubelet recipes")
-    from tubelet.describe import describe_run
+    from tubelet.describe import describe_replay, describe_run
     from tubelet.recipes import find_recipe
     from tubelet.train.config import with_settings
     from tubelet.train.fit import fit
+    from tubelet.train.replay import replay_step
     from tubelet.train.stages import fit_stages
 
     recipe = find_recipe(arguments[0])
@@ -94,6 +97,10 @@ def train(arguments: list[str]) -> None:
     if own["dry_run"]:
         for run in runs:
             describe_run(run, own["out"], Console())
+    elif own["replay_step"] is not None:
+        if len(runs) > 1:
+            raise InputError(f"--replay-step is for one run, and {arguments[0]} is {len(runs)}; name a stage's recipe")
+        describe_replay(replay_step(runs[0], own["out"], own["replay_step"]), Console())
     elif isinstance(made, tuple):
         _say(fit_stages(runs, own["out"]))
     else:
@@ -101,9 +108,6 @@ def train(arguments: list[str]) -> None:
 
 
 def _say(results: "Sequence[RunResult]") -> None:
-    """Print the metrics, once for all processes that torchrun has started."""
-    if os.environ.get("RANK", "0") != "0":
-        return
     for result in results:
         print("\n".join(f"{metric:40} {value:.4f}" for metric, value in sorted(result.metrics.items())))
         print(f"run folder: {result.out}")
