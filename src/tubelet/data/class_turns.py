@@ -97,8 +97,9 @@ def class_turns(
         raise InputError(f"repeat_threshold must be in (0, 1], got {threshold}")
     num_examples = len(label_offsets) - 1
     group, num_with = _groups(label_offsets, label_values, num_classes)
-    used, group, sizes = np.unique(group, return_inverse=True, return_counts=True)
-    frequency = num_with[used]
+    sizes = np.bincount(group, minlength=num_classes + 1)
+    used = np.flatnonzero(sizes)
+    sizes, frequency = sizes[used], num_with[used]
     if sampling == "square_root":
         # By n / sqrt(n) for a class whose examples are all in its group.
         raw = sizes / np.sqrt(frequency)
@@ -106,7 +107,8 @@ def class_turns(
     else:
         factors = np.maximum(1.0, np.sqrt(threshold * num_examples / frequency))
         wanted = sizes * np.where(used < num_classes, factors, 1.0)  # "no label" is no class to be learnt
-    order = np.argsort(group, kind="stable")
+    # Sorting 16-bit numbers takes a fraction of the time and memory.
+    order = np.argsort(group.astype(np.int16) if num_classes < 2**15 else group, kind="stable")
     return ClassTurns(
         order=order.astype(np.int32) if num_examples < 2**31 else order,
         sizes=sizes,
@@ -114,13 +116,16 @@ def class_turns(
     )
 
 
-def _groups(label_offsets: I64, label_values: NDArray[np.int32], num_classes: int) -> tuple[I64, I64]:
+def _groups(
+    label_offsets: I64, label_values: NDArray[np.int32], num_classes: int
+) -> tuple[NDArray[np.int32] | I64, I64]:
     """Return each example's group, (E,), and the number of examples with each class, (K + 1,); the last: with none."""
     lengths = np.diff(label_offsets)
-    values = label_values[label_offsets[0] : label_offsets[-1]].astype(np.int64)
-    once = values
-    if not (lengths == 1).all():  # else no class can come twice in an example
-        once = np.unique(np.repeat(np.arange(len(lengths)), lengths) * num_classes + values) % num_classes
+    values = label_values[label_offsets[0] : label_offsets[-1]]
+    if (lengths == 1).all():
+        return values, np.append(np.bincount(values, minlength=num_classes), 0)
+    # A class may come twice in an example, as one of two boxes.
+    once = np.unique(np.repeat(np.arange(len(lengths)), lengths) * num_classes + values) % num_classes
     num_with = np.bincount(once, minlength=num_classes)
     rank = np.empty(num_classes, dtype=np.int64)
     rarest_first = np.argsort(num_with, kind="stable")
