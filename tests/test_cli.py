@@ -317,6 +317,16 @@ def test_a_mistake_is_one_line(monkeypatch, capsys, tmp_path, arguments, expecte
     assert not list(tmp_path.iterdir())
 
 
+def test_a_disk_that_is_full_in_the_middle_of_a_file_is_one_line(monkeypatch, capsys):
+    def full():
+        with Path("/dev/full").open("w") as file:
+            file.write("row")
+
+    monkeypatch.setitem(COMMANDS, "demo", full)
+    assert call(monkeypatch, "demo") == 2
+    assert capsys.readouterr().err == "tubelet: No space left on device\n"
+
+
 def test_an_option_that_does_not_exist(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, "demo", "--sise", "tiny") == 2

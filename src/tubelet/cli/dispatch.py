@@ -1,5 +1,6 @@
 """Find the command that the words of a command line name, call it, and turn mistakes into one line."""
 
+import errno
 import inspect
 import os
 import sys
@@ -16,7 +17,12 @@ from tubelet.types import InputError, OtherRankError, did_you_mean
 COMMANDS: Mapping[str, Any] = {
     "demo": corpus.demo,
     "playground": {"build": corpus.playground_build},
-    "corpus": {"labels": corpus.corpus_labels, "build": corpus.corpus_build},
+    "corpus": {
+        "labels": corpus.corpus_labels,
+        "build": corpus.corpus_build,
+        "subset": corpus.corpus_subset,
+        "lengths": corpus.corpus_lengths,
+    },
     "data": {
         "import": data.import_source,
         "detect": using.detect,
@@ -44,6 +50,10 @@ COMMANDS: Mapping[str, Any] = {
 }
 """Groups of commands and functions. A function's parameters are its options; one that takes the list ``arguments``
 reads them itself, because its options depend on its first word."""
+
+
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
+"""What a write into an open file fails with; then the error does not know the file's name."""
 
 
 def run(arguments: list[str]) -> None:
@@ -99,9 +109,9 @@ def _status() -> int:
         return 1
     except OSError as error:
         # A folder that cannot be written, a full disk: whatever was being written has a temporary name.
-        if error.filename is None:
+        if error.filename is None and error.errno not in STORAGE_ERRORS:
             raise
-        _tell(f"{error.filename}: {error.strerror}")
+        _tell(str(error.strerror) if error.filename is None else f"{error.filename}: {error.strerror}")
         return 2
     except FloatingPointError as error:
         _tell(str(error))

@@ -79,7 +79,7 @@ class RunLog:
         config: Mapping[str, Any] | None = None,
     ) -> None:
         self._num_steps, self._batch_size, self._device = num_steps, batch_size, device
-        self._show = progress and is_main
+        self._is_main, self._show = is_main, progress and is_main
         self._console = console or Console()
         self._trackers: list[Tracker] = []
         if is_main:
@@ -194,8 +194,11 @@ class RunLog:
             self._live.console.print(text, highlight=False, markup=False)
 
     def flush(self) -> None:
-        """Put everything noted so far into the files; the time since the last step does not count as the next one's."""
+        """Put everything noted so far on the disk; the time since the last step does not count as the next one's."""
         self._rows.flush()
+        if self._is_main:
+            # A checkpoint says that these steps are done: the rows must not be lost where it is not.
+            os.fsync(self._rows.fileno())
         for tracker in self._trackers:
             tracker.flush()
         self._step_began = time.monotonic()
