@@ -1,8 +1,12 @@
 """Commands that make data: the demo, the playground, a corpus from tagged posts."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tyro.conf import Positional
+
+from tubelet.cli.data import check_new
 from tubelet.corpus.columns import PostColumns
 
 if TYPE_CHECKING:
@@ -134,6 +138,77 @@ def corpus_labels(
     if out is not None:
         write_hashtags(out, found.table)
         print(f"hashtags: {out} ({found.table.num_rows} rows)")
+
+
+def corpus_subset(
+    manifest: Positional[Path],
+    out: Positional[Path],
+    *,
+    num_videos: int | None = None,
+    hours: float | None = None,
+    sampling: Literal["random", "tail"] = "random",
+    num_labels: int | None = None,
+    min_seconds: float = 0.0,
+    max_seconds: float = math.inf,
+    centre_seconds: float | None = None,
+    frame: Literal["none", "centre", "random"] = "none",
+    media: Literal["any", "videos", "pictures"] = "any",
+    seed: int = 0,
+) -> None:
+    """Write a part of a manifest's training clips (paper B, 4.1-4.3); smaller parts of one seed lie inside larger ones.
+
+    Args:
+        manifest: Manifest folder.
+        out: New folder; report.json in it says what every rule did.
+        num_videos: Keep exactly this many training clips.
+        hours: Keep as many training clips as last this long together.
+        sampling: At random, or tail labels whole and head labels capped.
+        num_labels: Keep this many labels, drawn at random.
+        min_seconds: Keep training clips at least this long.
+        max_seconds: Keep training clips at most this long.
+        centre_seconds: Of each training clip the middle only.
+        frame: Of each training clip one frame only, for frame-based pre-training.
+        media: Keep clips of videos or of pictures only.
+        seed: Decides every draw.
+    """
+    from tubelet.corpus.subset import SubsetRules, subset_manifest
+    from tubelet.data.manifest import read_manifest
+
+    check_new(out)
+    rules = SubsetRules(
+        media=media,
+        num_labels=num_labels,
+        min_seconds=min_seconds,
+        max_seconds=max_seconds,
+        sampling=sampling,
+        num_videos=num_videos,
+        hours=hours,
+        centre_seconds=centre_seconds,
+        frame=frame,
+        seed=seed,
+    )
+    made = subset_manifest(read_manifest(manifest), out, rules)
+    _print_rules(out)
+    print(f"manifest: {made.root} ({len(made.clips)} clips, {len(made.label_space)} labels)")
+
+
+def corpus_lengths(manifest: Positional[Path], out: Positional[Path], *, num_videos: int, seed: int = 0) -> None:
+    """Write sets of short and long videos with the same labels: short, long, long-center, long-hours (paper B, 4.3.1).
+
+    Args:
+        manifest: Manifest folder.
+        out: Folder of the four manifests.
+        num_videos: Training clips of each of the first three; long-hours lasts as long as short.
+        seed: Decides every draw.
+    """
+    from tubelet.corpus.subset import length_manifests
+    from tubelet.data.manifest import read_manifest
+
+    for name in ("short", "long", "long-center", "long-hours"):
+        check_new(out / name)
+    for made in length_manifests(read_manifest(manifest), out, num_videos=num_videos, seed=seed).values():
+        print(f"manifest: {made.root} ({len(made.clips)} clips, {len(made.label_space)} labels)")
+        _print_rules(made.root)
 
 
 def _settings(

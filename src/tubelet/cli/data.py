@@ -51,13 +51,14 @@ def _into_new(importer: Callable[..., "Manifest"]) -> Callable[..., "Manifest"]:
 
     @functools.wraps(importer)
     def guarded(*args: Any, out: Path, **options: Any) -> "Manifest":
-        _check_new(out)
+        check_new(out)
         return importer(*args, out=out, **options)
 
     return guarded
 
 
-def _check_new(out: Path) -> None:
+def check_new(out: Path) -> None:
+    """Raise where a folder holds a manifest already."""
     if (out / "manifest.json").exists():
         raise InputError(f"{out}: holds a manifest already; give a new folder, or remove it first")
 
@@ -93,7 +94,7 @@ def add_boxes(
     if not boxes:
         raise InputError("tubelet data add-boxes needs at least one file of boxes after the manifest")
     if out is not None and out != manifest:
-        _check_new(out)
+        check_new(out)
     made = add_detected_boxes(manifest, boxes, out=out, video_starts_at=video_starts_at, only_keyframes=only_keyframes)
     _print_manifest(made)
 
@@ -155,7 +156,7 @@ def verify(
     from tubelet.data.manifest import read_manifest
 
     if write_clean is not None:
-        _check_new(write_clean)
+        check_new(write_clean)
     opened = read_manifest(manifest)
     path = manifest / "verify.json" if report is None else report
     columns = (TextColumn("videos decoded"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -80,7 +80,7 @@ def build_corpus(
         kind="classify",
         multi_label=all_labels,
         label_space=replace(matches.label_space, name=name),
-        media_root=_media_root(media_root, out),
+        media_root=portable_media_root(media_root, out),
         licence=licence,
         source=f"hashtags of {Path(posts).name} matched with {len(matches.report.labels)} seed labels",
         clips=_clips(matches, splits),
@@ -122,7 +122,7 @@ def _clips(matches: Matches, splits: Sequence[str]) -> pa.Table:
     )
 
 
-def _media_root(media_root: Path, out: Path) -> str:
+def portable_media_root(media_root: Path, out: Path) -> str:
     """Return the media folder relative to ``out`` where both can be moved together, else as it is."""
     media, folder = media_root.resolve(), out.resolve()
     together = folder.is_relative_to(media) or media.is_relative_to(folder.parent)
