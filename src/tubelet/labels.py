@@ -57,13 +57,6 @@ class LabelSpace:
             hint = did_you_mean(name, self.names)
             raise InputError(f"label space {self.name} has no class {name!r}{hint}") from None
 
-    def index_of_id(self, label_id: int) -> int:
-        """Return the column of a published id."""
-        try:
-            return self.published_ids.index(label_id)
-        except ValueError:
-            raise InputError(f"label space {self.name} has no id {label_id}") from None
-
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that ``from_json`` reads back."""
         return {

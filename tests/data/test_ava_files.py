@@ -379,7 +379,7 @@ def test_the_sixty_actions_their_groups_and_the_split_of_paper_a() -> None:
     assert every.ids == tuple(range(1, 81))
     assert Counter(every.groups) == {"pose": 14, "person-object": 49, "person-person": 17}
     for name, label_id, group in zip(space.names, space.ids, space.groups, strict=True):
-        column = every.index_of_id(label_id)
+        column = every.published_ids.index(label_id)
         assert (name, group) == (every.names[column], every.groups[column])
 
 
@@ -454,7 +454,7 @@ def test_a_training_csv_of_full_size_keeps_every_row(tmp_path: Path) -> None:
     labels = manifest.boxes.column("labels").combine_chunks()
     assert len(labels.flatten()) == (kept & ~others).sum()
     found = Counter(labels.flatten().to_pylist())
-    assert found == Counter(manifest.label_space.index_of_id(k) for k in ids[kept & ~others].tolist())
+    assert found == Counter(manifest.label_space.published_ids.index(k) for k in ids[kept & ~others].tolist())
 
 
 def test_large_files_are_read_as_written(tmp_path: Path) -> None:

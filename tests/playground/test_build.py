@@ -78,7 +78,7 @@ def test_every_manifest_is_valid_and_its_videos_play(micro: Playground) -> None:
         "moments",
         "single_keyframe",
     )
-    assert micro.manifest_names == names
+    assert tuple(sorted(path.parent.name for path in micro.root.glob("manifests/*/manifest.json"))) == names
     for name in names:
         manifest = micro.manifest(name)
         validate_manifest(manifest)

@@ -97,7 +97,7 @@ def truth_of(
     """
     height, width = frame.ids.shape
     least = MIN_VISIBLE_PIXELS * height * width / (320 * 240)
-    visible = np.bincount(frame.ids.ravel(), minlength=len(labels) + 1)[1 : len(labels) + 1]
+    visible = render.visible_pixels(frame.ids, len(labels))
     people, ambiguous = [], False
     for k, box in enumerate(render.visible_boxes(frame.ids, len(labels))):
         if box is None:

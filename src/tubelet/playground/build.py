@@ -59,11 +59,6 @@ class Playground:
         """Phrases, one a line, to build a corpus from the posts with."""
         return self.root / "seed_labels.txt"
 
-    @property
-    def manifest_names(self) -> tuple[str, ...]:
-        """Names of all data sets."""
-        return tuple(sorted(p.parent.name for p in (self.root / "manifests").glob("*/manifest.json")))
-
     def summary(self) -> list[str]:
         """Return lines that say what there is: videos and frames per set, boxes per class of the localisation set."""
         videos, frames, boxes = self.counts["videos"], self.counts["frames"], self.counts["boxes"]

@@ -20,6 +20,7 @@ from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.ava_table import AvaTable
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.manifest_writer import replace_detected
+from tubelet.data.sources.annotation_files import id_columns
 from tubelet.data.sources.boxed_videos import CORNERS, NO_LABEL, join_actions, leave_out, rows_table, told
 from tubelet.data.sources.media_folder import without_suffix
 from tubelet.data.sources.proposals import read_proposals
@@ -88,7 +89,7 @@ def _rows(path: Path, manifest: Manifest, counts: dict[str, int]) -> pa.Table:
         box = ava.boxes_norm[pixels[0]].tolist()
         raise InputError(f"{path}: {len(pixels)} boxes such as {box} are not in 0..1 of the frame; are they pixels?")
     space = manifest.label_space
-    column = {label_id: k for k, label_id in enumerate(space.published_ids)}
+    column = id_columns(space)
     ids, inverse = np.unique(ava.label_ids, return_inverse=True)
     label = np.array([column.get(label_id, NO_LABEL) for label_id in ids.tolist()], dtype=np.int32)[inverse]
     _add(counts, "detected_labels_outside", int(((label == NO_LABEL) & (ava.label_ids >= 0)).sum()))
