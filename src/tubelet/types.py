@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import pairwise
-from math import inf
+from math import ceil, inf
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -183,6 +183,14 @@ class Preprocess:
     def fit(self) -> Fit:
         """How a frame comes onto the canvas."""
         return Fit(size=self.size, exact_hw=self.exact_hw, short_side=self.short_side)
+
+    def scaled(self, scale: float) -> "Preprocess":
+        """Return the same on a canvas ``scale`` times as large, to the next 16 pixels, and frames scaled as it is."""
+        size = max(16, 16 * round(self.size * scale / 16))
+        ratio = size / self.size
+        exact_hw = None if self.exact_hw is None else (ceil(self.exact_hw[0] * ratio), ceil(self.exact_hw[1] * ratio))
+        short_side = None if self.short_side is None else ceil(self.short_side * ratio)
+        return replace(self, size=size, exact_hw=exact_hw, short_side=short_side)
 
     def sampling(self, file_fps: float) -> Sampling:
         """Return which frames of a file of this rate a clip takes, as arguments of ``video.sampling``."""

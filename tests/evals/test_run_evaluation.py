@@ -15,6 +15,7 @@ from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.detected_boxes import add_detected_boxes
 from tubelet.evals.ava import frame_map
 from tubelet.evals.run import chance_map, detections_table, evaluate_task, ground_truth_table
+from tubelet.evals.views import Views
 from tubelet.labels import LabelSpace
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.vivit import ViViTConfig
@@ -75,9 +76,9 @@ def test_views_are_averaged(squares: Path, dummy: nn.Module) -> None:
             scores = super().scores(model, batch)
             return scores if len(self.shown) <= len(clips) else torch.full_like(scores, 0.3)
 
-    result = evaluate_task(dummy, Drifting(manifest), clips, batch_size=6, device=CPU, num_views=2)
+    result = evaluate_task(dummy, Drifting(manifest), clips, batch_size=6, device=CPU, views=Views(num_views=2))
     np.testing.assert_allclose(result.scores, (0.1 + 0.8 * result.targets + 0.3) / 2, rtol=1e-6)
-    assert result.num_views == 2
+    assert str(result.views) == "2 x centre"
 
 
 def test_squares_of_a_frame_are_averaged_and_said(squares: Path, dummy: nn.Module) -> None:
@@ -85,18 +86,18 @@ def test_squares_of_a_frame_are_averaged_and_said(squares: Path, dummy: nn.Modul
     cut = replace(PREPROCESS, exact_hw=(36, 48))
     data = ClipDataset(manifest, "val", preprocess=cut, augment=None)
     task = Told(manifest)
-    result = evaluate_task(dummy, task, data, batch_size=6, device=CPU, num_views=2, crops="three")
+    result = evaluate_task(dummy, task, data, batch_size=6, device=CPU, views=Views(num_views=2, crops="three"))
     assert len(task.shown) == 6 * len(data)  # two clips, three squares of each
-    assert (result.record()["num_views"], result.record()["crops"]) == (2, "three")
+    assert (result.record()["views"]["num_views"], result.record()["views"]["crops"]) == (2, "three")
     whole = Told(manifest)
-    evaluate_task(dummy, whole, data, batch_size=6, num_workers=1, device=CPU, crops="whole")
+    evaluate_task(dummy, whole, data, batch_size=6, num_workers=1, device=CPU, views=Views(crops="whole"))
     assert len(whole.shown) == len(data)
     for workers in (0, 1):  # the frames of a view have its size, whoever reads them
         (batch, *_) = evaluation_batches(data, "t", 2, workers, crops="whole")
         assert batch.video.shape == (2, 3, 4, 36, 48)
     letterboxed = ClipDataset(manifest, "val", preprocess=PREPROCESS, augment=None)
     with pytest.raises(InputError, match="crops 'three': letterboxed frames are shown whole"):
-        evaluate_task(dummy, task, letterboxed, batch_size=6, device=CPU, crops="three")
+        evaluate_task(dummy, task, letterboxed, batch_size=6, device=CPU, views=Views(crops="three"))
 
 
 def test_boxes_outside_the_square_are_scored_and_counted(squares: Path, dummy: nn.Module, tmp_path: Path) -> None:
@@ -118,9 +119,14 @@ def test_boxes_outside_the_square_are_scored_and_counted(squares: Path, dummy: n
     result = evaluate_task(dummy, Told(manifest), data, batch_size=6, device=CPU)
     assert len(result.scores) == 12
     assert result.record()["num_boxes_outside"] == result.num_boxes_outside == 6  # the square begins at 1/6
-    assert evaluate_task(dummy, Told(manifest), data, batch_size=6, device=CPU, crops="whole").num_boxes_outside == 0
+    assert (
+        evaluate_task(
+            dummy, Told(manifest), data, batch_size=6, device=CPU, views=Views(crops="whole")
+        ).num_boxes_outside
+        == 0
+    )
     with pytest.raises(InputError, match="crops 'three': most boxes lie outside some of them"):
-        evaluate_task(dummy, Told(manifest), data, batch_size=6, device=CPU, crops="three")
+        evaluate_task(dummy, Told(manifest), data, batch_size=6, device=CPU, views=Views(crops="three"))
 
 
 def test_localisation_is_scored_by_the_official_protocol(squares: Path, dummy: nn.Module, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_scoring_and_inference_take_the_runs_input(run: RunConfig, trained: Path
     assert load_model(trained).preprocess == run.preprocess
     again = evaluate_run(trained)
     many = evaluate_run(trained, tasks=("kinetics",), num_views=2, crops="three")["kinetics"]
-    assert (many.num_views, many.crops) == (2, "three")
+    assert str(many.views) == "2 x three"
     assert abs(many.scores - again["kinetics"].scores).max() > 1e-6
     whole = evaluate_run(trained, crops="whole")  # twice as wide as high: positions are interpolated
     assert whole["localise"].num_boxes_outside == 0

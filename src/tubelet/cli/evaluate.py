@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from tubelet.types import Crops, InputError
+from tubelet.types import Crops, Fit, InputError
 
 if TYPE_CHECKING:
     from tubelet.evals.run import TaskResult
@@ -23,11 +23,21 @@ def evaluate(
     box_threshold: float | None = None,
     num_views: int | None = None,
     crops: Crops | None = None,
+    scales: tuple[float, ...] = (1.0,),
+    flip: bool = False,
+    dense: bool = False,
+    average: Literal["probabilities", "logits"] = "probabilities",
+    square: int | None = None,
+    exact_hw: tuple[int, int] | None = None,
+    short_side: int | None = None,
     detections: Path | None = None,
+    predictions: Path | None = None,
     json: Path | None = None,
     device: str | None = None,
 ) -> None:
     """Score a trained run on its data sets: AVA frame mAP@0.5 (official protocol) or top-1 / top-5.
+
+    The views stand beside every number; the papers' own setting is one view for boxes, 10 clips of whole videos.
 
     Args:
         run: Run folder.
@@ -37,25 +47,38 @@ def evaluate(
         box_threshold: Least confidence of a detected box; default: the task's own.
         num_views: Clips of a video whose scores are averaged, for classification; default: the task's own.
         crops: Shown of a frame larger than the model's square: its centre, three squares (averaged) or whole.
+        scales: Sizes of the canvas relative to training; scores of several are averaged.
+        flip: Score every clip in a mirror too, and average.
+        dense: Score whole clips at every place of their frames, as a convolution (paper B, 4.4).
+        average: What is averaged over the views.
+        square: Pixels of the square shown, other than in training; with exact_hw or short_side.
+        exact_hw: Height and width that frames are scaled to first, as 128 171.
+        short_side: Pixels that the shorter side is scaled to first.
         detections: Write the localisation task's scored boxes here, as an AVA csv; of several tasks choose one.
+        predictions: New folder for all scores, a folder in it for each task, which tubelet score scores again.
         json: Write every number here.
         device: cpu, cuda; default: a GPU if there is one.
     """
     from tubelet.data.ava_csv import write_ava_csv
+    from tubelet.evals.predictions import write_predictions
+    from tubelet.evals.views import Views
     from tubelet.records import write_json
-    from tubelet.train.evaluate import evaluate_run, run_config
+    from tubelet.train.evaluate import evaluate_run, origin_of, run_config
 
     scored = [config for config in run_config(run).tasks if not task or config.name in task]
-    boxed = [config.name for config in scored if config.kind == "localise"]
-    if detections is not None and len(boxed) != 1:
-        found = ", ".join(boxed) or "none"
-        raise InputError(f"{run}: --detections holds one localisation task, found {found}; choose one with --task")
-    if not boxed and (boxes is not None or box_threshold is not None):
-        names = ", ".join(config.name for config in scored)
-        raise InputError(f"{run}: --boxes and --box-threshold are for localisation, but {names} classify whole clips")
+    _check_tasks(
+        run,
+        {config.name: config.kind for config in scored},
+        about_boxes=boxes is not None or box_threshold is not None,
+        writes_boxes=detections is not None,
+    )
     for path in (detections, json):
         if path is not None:
             check_writable(path)
+    if predictions is not None and predictions.exists():
+        raise InputError(f"{predictions}: exists already; give a new folder")
+    if square is None and (exact_hw, short_side) != (None, None):
+        raise InputError("--exact-hw and --short-side need --square, the pixels of the square that is shown")
     results = evaluate_run(
         run,
         split=split,
@@ -64,20 +87,45 @@ def evaluate(
         box_score_threshold=box_threshold,
         num_views=num_views,
         crops=crops,
+        more=Views(scales=scales, flip=flip, dense=dense, average=average),
+        fit=None if square is None else Fit(size=square, exact_hw=exact_hw, short_side=short_side),
         device=device,
     )
     numbers = numbers_of(results)
-    for result in results.values():
+    for name, result in results.items():
+        origin = origin_of(run, name)
+        numbers[f"{name}/origin"] = origin
+        if predictions is not None:
+            write_predictions(predictions / name, result, origin)
         if result.detections is not None and detections is not None:
             # So many digits that scoring the file gives the printed number: rounding makes ties.
             write_ava_csv(detections, result.detections, box_decimals=9, score_decimals=12)
+    _print(numbers)
+    if json is not None:
+        write_json(json, numbers)
+
+
+def _check_tasks(run: Path, kinds: Mapping[str, str], *, about_boxes: bool, writes_boxes: bool) -> None:
+    """Raise where an option does not go with the tasks that are scored."""
+    boxed = [name for name, kind in kinds.items() if kind == "localise"]
+    if writes_boxes and len(boxed) != 1:
+        found = ", ".join(boxed) or "none"
+        raise InputError(f"{run}: --detections holds one localisation task, found {found}; choose one with --task")
+    if about_boxes and not boxed:
+        names = ", ".join(kinds)
+        raise InputError(f"{run}: --boxes and --box-threshold are for localisation, but {names} classify whole clips")
+
+
+def _print(numbers: Mapping[str, Any]) -> None:
+    """Print the numbers, then what they come from."""
     table = Table("metric", "value")
     for metric, value in numbers.items():
         if isinstance(value, float | str):
             table.add_row(metric, value if isinstance(value, str) else f"{value:.4f}")
     Console().print(table)
-    if json is not None:
-        write_json(json, numbers)
+    for metric, value in numbers.items():
+        if metric.endswith("/origin"):
+            print(f"{metric.removesuffix('/origin')}: {described(value)}")
 
 
 def numbers_of(results: "Mapping[str, TaskResult]") -> dict[str, Any]:
@@ -87,12 +135,21 @@ def numbers_of(results: "Mapping[str, TaskResult]") -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     for name, result in results.items():
         numbers |= result.metrics
-        numbers[f"{name}/views"] = f"{result.num_views} x {result.crops}"
+        numbers[f"{name}/views"] = str(result.views)
         if result.ava is not None:
+            numbers[f"{name}/protocol"] = result.ava.protocol
             numbers[f"{name}/ava"] = result.ava.to_json()
             for part in (by_bucket(result.ava, result.label_space), by_group(result.ava, result.label_space)):
                 numbers |= {f"{name}/{key}": value for key, value in part.items()}
     return numbers
+
+
+def described(origin: Mapping[str, Any]) -> str:
+    """Return the line that says which weights and data a number is of."""
+    data = origin["data"]
+    return (
+        f"weights {origin['weights_sha256'][:12]} of {origin['run']}, data {data['sha256'][:12]} of {data['manifest']}"
+    )
 
 
 def check_writable(path: Path) -> None:

@@ -133,6 +133,12 @@ class ClipDataset:
         other._examples = examples
         return other
 
+    def at_scale(self, scale: float) -> "ClipDataset":
+        """Return this data set on a canvas ``scale`` times as large, its frames likewise, read from their files."""
+        other = copy.copy(self)
+        other._preprocess, other._cache = self._preprocess.scaled(scale), None
+        return other
+
     @property
     def preprocess(self) -> Preprocess:
         """Canvas, frames and rate of the samples."""

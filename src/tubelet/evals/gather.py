@@ -1,6 +1,6 @@
 """A model's scores of every sample of a data set, by one process or by several that share the samples."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import evaluation_batches
 from tubelet.data.manifest import Manifest
+from tubelet.evals.views import Averaging, View, Views, list_views, mirrored, unmirrored
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import default_autocast
@@ -78,10 +79,10 @@ def score_views(
     batch_size: int,
     num_workers: int,
     device: torch.device | None,
-    views: Sequence[Mapping[str, Any]],
+    views: Views,
     ranks: Ranks | None = None,
 ) -> Rows:
-    """Return the rows of every sample, in order, with the probabilities of its views averaged.
+    """Return the rows of every sample, in order, with the scores of its views averaged.
 
     Args:
         model: Its mode is restored.
@@ -90,31 +91,37 @@ def score_views(
         batch_size: Clips per batch.
         num_workers: Processes that prepare batches.
         device: Where the model is; None = where its parameters are.
-        views: For each, the arguments of ``evaluation_batches`` that say which.
+        views: Which, and what of them is averaged.
         ranks: Processes that do this together; all of them get all rows.
     """
     device = device if device is not None else next(model.parameters()).device
     place: dict[str, Any] = {} if ranks is None else {"rank": ranks.rank, "world_size": ranks.size}
+    exclusive = dataset.kind == "classify" and not dataset.multi_label
+    averaging = Averaging(views.average, exclusive=exclusive)
+    first: Rows | None = None
     training = model.training
     model.eval()
     try:
-        found = []
-        for view in views:
-            batches = evaluation_batches(dataset, task.name, batch_size, num_workers, **view, **place)
-            mine = _score(model, task, batches if ranks is None else ranks.in_step(batches), device)
-            found.append(in_order([mine] if ranks is None else ranks.gathered(mine), dataset))
+        for view in list_views(dataset, views):
+            batches = evaluation_batches(view.dataset, task.name, batch_size, num_workers, **view.arguments, **place)
+            mine = _score(model, task, view, batches if ranks is None else ranks.in_step(batches), device)
+            rows = in_order([mine] if ranks is None else ranks.gathered(mine), dataset)
+            first = first or rows
+            _check(rows, first, dataset, task.name)
+            averaging.add(rows.scores)
     finally:
         model.train(training)
-    first = found[0]
-    if len(set(first.sample_ids)) != len(dataset) or any(view.sample_ids != first.sample_ids for view in found):
-        raise RuntimeError(f"{len(set(first.sample_ids))} samples were scored, the data set has {len(dataset)}")
-    bad = np.flatnonzero(~np.isfinite(first.scores).all(axis=1))
+    assert first is not None
+    return replace(first, scores=averaging.mean())
+
+
+def _check(rows: Rows, first: Rows, dataset: ClipDataset, task: str) -> None:
+    """Raise where a view has not the samples of the first, or its scores are no numbers."""
+    if len(set(rows.sample_ids)) != len(dataset) or rows.sample_ids != first.sample_ids:
+        raise RuntimeError(f"{len(set(rows.sample_ids))} samples were scored, the data set has {len(dataset)}")
+    bad = np.flatnonzero(~np.isfinite(rows.scores).all(axis=1))
     if len(bad):
-        raise InputError(
-            f"task {task.name}: the model's scores of sample {first.sample_ids[bad[0]]} are not finite numbers"
-        )
-    scores = np.stack([view.scores for view in found]).mean(axis=0)
-    return replace(first, scores=np.asarray(scores, dtype=np.float32))
+        raise InputError(f"task {task}: the model's scores of sample {rows.sample_ids[bad[0]]} are not finite numbers")
 
 
 def in_order(parts: Sequence[Rows], dataset: ClipDataset) -> Rows:
@@ -144,7 +151,9 @@ def in_order(parts: Sequence[Rows], dataset: ClipDataset) -> Rows:
 
 
 @torch.inference_mode()
-def _score(model: VideoModel, task: ScoringTask, batches: Iterable[ClipBatch], device: torch.device) -> Rows:
+def _score(
+    model: VideoModel, task: ScoringTask, view: View, batches: Iterable[ClipBatch], device: torch.device
+) -> Rows:
     """Return the rows of all batches as they come."""
     ids: list[str] = []
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -152,7 +161,10 @@ def _score(model: VideoModel, task: ScoringTask, batches: Iterable[ClipBatch], d
     for batch in batches:
         num_boxes_outside += batch.num_dropped_boxes
         with default_autocast(device):
-            scores = task.scores(model, batch.to(device)).float().cpu().numpy()
+            shown = batch.to(device)
+            scores = task.scores(model, mirrored(shown) if view.flip else shown).float().cpu().numpy()
+        if view.flip:
+            scores = unmirrored(scores, task.label_space)
         clip = np.arange(len(batch.sample_ids)) if batch.box_clip is None else batch.box_clip.cpu().numpy()
         boxes = np.zeros((len(clip), 4)) if batch.boxes_norm is None else batch.boxes_norm.double().cpu().numpy()
         rows.append((scores, batch.targets.cpu().numpy(), boxes))

@@ -5,10 +5,9 @@ Metric names are ``<task>/<split>/<metric>``. Localisation: ``mAP`` (AVA frame m
 more than five classes, ``top5``; for multi-label sets ``mAP``.
 """
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -22,10 +21,10 @@ from tubelet.evals.ava import AvaResult, frame_map
 from tubelet.evals.breakdown import by_bucket
 from tubelet.evals.classify import mean_average_precision, top_k
 from tubelet.evals.gather import Ranks, ScoringTask, score_views
+from tubelet.evals.views import Views
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
-from tubelet.types import Crops, InputError
-from tubelet.video.transforms import check_crops
+from tubelet.types import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +43,8 @@ class TaskResult:
     """float32 (R, K) probabilities, one row per clip or per box."""
     targets: np.ndarray
     """float32 (R, K), multi-hot; for detected boxes what the manifest says of them."""
-    num_views: int = 1
-    crops: Crops = "centre"
+    multi_label: bool = True
+    views: Views = field(default_factory=Views)
     boxes: str | None = None
     """Localisation: which person boxes were scored, ``annotated``, ``detected`` or ``both``."""
     ava: AvaResult | None = None
@@ -64,8 +63,7 @@ class TaskResult:
             "kind": self.kind,
             "metrics": dict(self.metrics),
             "num_samples": len(set(self.sample_ids)),
-            "num_views": self.num_views,
-            "crops": self.crops,
+            "views": self.views.to_json(),
         }
         if self.ava is not None:
             record |= {
@@ -86,8 +84,7 @@ def evaluate_task(
     batch_size: int,
     num_workers: int = 0,
     device: torch.device | None = None,
-    num_views: int = 1,
-    crops: Crops = "centre",
+    views: Views | None = None,
     ranks: Ranks | None = None,
 ) -> TaskResult:
     """Score ``model`` on every sample of ``dataset`` and compute the metrics of its kind.
@@ -102,8 +99,7 @@ def evaluate_task(
         batch_size: Clips per batch.
         num_workers: Processes that prepare batches.
         device: Where the model is; None = where its parameters are.
-        num_views: Classification: uniform temporal views whose probabilities are averaged.
-        crops: What each view shows of a frame larger than the canvas; the probabilities of three are averaged.
+        views: What is shown of each sample and averaged; None = one view.
         ranks: Processes that call this together: each scores a share of the samples and all get the whole result, in
             which every sample counts once; None = this one alone.
 
@@ -111,7 +107,7 @@ def evaluate_task(
         InputError: No class has ground truth, scores are not finite, or views that do not fit: several of a keyframe,
             three squares of a letterboxed frame or of boxes, whole frames that differ in size.
     """
-    views = _views(dataset, num_views, crops)
+    views = views or Views()
     gathered = score_views(
         model, task, dataset, batch_size=batch_size, num_workers=num_workers, device=device, views=views, ranks=ranks
     )
@@ -124,8 +120,8 @@ def evaluate_task(
         sample_ids=gathered.sample_ids,
         scores=gathered.scores,
         targets=gathered.targets,
-        num_views=num_views,
-        crops=crops,
+        multi_label=dataset.multi_label,
+        views=views,
         boxes=dataset.boxes,
         num_skipped_keyframes=dataset.num_skipped_keyframes,
         num_boxes_outside=gathered.num_boxes_outside,
@@ -161,17 +157,6 @@ def localisation_metrics(result: AvaResult, label_space: LabelSpace, *, prefix: 
     return {f"{prefix}/mAP": result.mean_ap} | {
         f"{prefix}/mAP_{name}": value for name, value in buckets.items() if value is not None
     }
-
-
-def _views(dataset: ClipDataset, num_views: int, crops: Crops) -> list[dict[str, Any]]:
-    """Return the arguments of ``evaluation_batches`` for each view."""
-    if num_views < 1 or (num_views > 1 and dataset.kind == "localise"):
-        raise InputError(f"num_views={num_views}: expected at least 1, and exactly 1 for localisation")
-    num_crops = check_crops(dataset.preprocess.fit, crops)
-    if num_crops > 1 and dataset.kind == "localise":
-        raise InputError(f"crops {crops!r}: most boxes lie outside some of them; expected centre or whole")
-    places = itertools.product(range(num_views), range(num_crops))
-    return [{"view": v, "num_views": num_views, "crop": c, "crops": crops} for v, c in places]
 
 
 def ground_truth_table(manifest: Manifest, split: str) -> AvaTable:

@@ -1,18 +1,23 @@
 """Score a model on splits of its tasks: at the end of a run, or any finished run folder later."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tubelet.data.manifest import read_manifest
 from tubelet.evals.run import TaskResult, evaluate_task
+from tubelet.evals.views import AtEveryPlace, Views
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import pick_device
-from tubelet.models.saved import load_model, read_meta
+from tubelet.models.saved import MODEL_FILE, load_model, read_meta
 from tubelet.tasks import BoxOrigin, Task, build_task
 from tubelet.train.config import RunConfig
 from tubelet.train.distributed import World
-from tubelet.types import Crops, InputError
+from tubelet.train.folder import data_hash
+from tubelet.types import Crops, Fit, InputError
 from tubelet.video.cache import FrameCache
 
 
@@ -25,19 +30,34 @@ def evaluate_tasks(
     batch_size: int,
     num_workers: int,
     world: World,
+    more: Views | None = None,
 ) -> dict[str, TaskResult]:
-    """Score each task in ``splits`` on the split named there; every rank a share of it, and all get the result."""
+    """Score each task in ``splits`` on the split named there; every rank a share of it, and all get the result.
+
+    Args:
+        model: With a head for each task.
+        tasks: By name.
+        splits: Task name to split.
+        cache: Decoded frames; None = read the files.
+        batch_size: Clips per batch.
+        num_workers: Processes that prepare batches.
+        world: The ranks.
+        more: Views beside those of each task's config (its clips and crops).
+    """
 
     def scored(name: str, split: str) -> TaskResult:
+        task = tasks[name]
+        config = task.config
+        views = replace(more or Views(), num_views=config.eval_num_views, crops=config.eval_crops)
+        views = replace(views, dense=views.dense and config.kind == "classify")
         return evaluate_task(
             model,
-            tasks[name],
-            tasks[name].dataset(split, training=False, cache=cache),
+            AtEveryPlace(task, task.preprocess, config.loss) if views.dense else task,
+            task.dataset(split, training=False, cache=cache),
             batch_size=batch_size,
             num_workers=num_workers,
             device=world.device,
-            num_views=tasks[name].config.eval_num_views,
-            crops=tasks[name].config.eval_crops,
+            views=views,
             ranks=world,
         )
 
@@ -53,6 +73,8 @@ def evaluate_run(
     box_score_threshold: float | None = None,
     num_views: int | None = None,
     crops: Crops | None = None,
+    more: Views | None = None,
+    fit: Fit | None = None,
     device: str | None = None,
     num_workers: int | None = None,
 ) -> dict[str, TaskResult]:
@@ -67,6 +89,8 @@ def evaluate_run(
         num_views: Clips of each video whose scores are averaged, for the classification tasks, one of which must be
             there; None = each task's ``eval_num_views``.
         crops: What is shown of a frame larger than the canvas; None = each task's ``eval_crops``.
+        more: Scales, mirrored views, scores at every place and what is averaged; its clips and crops are not used.
+        fit: How frames come onto the canvas; None = as in training. Paper B, 4.4: 128 pixels of 128x171.
         device: Where; None = a GPU if there is one.
         num_workers: Processes that prepare batches; None = as in training.
 
@@ -91,18 +115,41 @@ def evaluate_run(
         if not whole:
             raise InputError(f"{folder}: num_views is for classification; a keyframe has one clip")
         configs |= {name: replace(configs[name], eval_num_views=num_views) for name in whole}
-    chosen = {name: build_task(config, preprocess=run.preprocess) for name, config in configs.items()}
+    preprocess = run.preprocess
+    if fit is not None:
+        preprocess = replace(preprocess, size=fit.size, exact_hw=fit.exact_hw, short_side=fit.short_side)
+    chosen = {name: build_task(config, preprocess=preprocess) for name, config in configs.items()}
     return evaluate_tasks(
         loaded.model,
         chosen,
         {name: split or task.config.eval_split for name, task in chosen.items()},
-        cache=run.frame_cache(),
+        cache=run.frame_cache() if fit is None else None,  # cached frames have the size of training
         batch_size=run.eval_batch_size,
         num_workers=run.num_workers if num_workers is None else num_workers,
         world=world,
+        more=more,
     )
 
 
 def run_config(folder: Path) -> RunConfig:
     """Return the config a run folder was trained with."""
     return RunConfig.from_json(read_meta(folder)["config"], where=str(folder))
+
+
+def origin_of(folder: Path, task: str) -> dict[str, Any]:
+    """Return what the numbers of a run's task come from: checkpoint, data and versions, with their SHA-256."""
+    (config,) = (config for config in run_config(folder).tasks if config.name == task)
+    with (folder / MODEL_FILE).open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    manifest = read_manifest(Path(config.manifest))
+    return {
+        "run": str(folder),
+        "weights_sha256": weights,
+        "data": {
+            "name": manifest.name,
+            "manifest": config.manifest,
+            "source": manifest.source,
+            "sha256": data_hash(Path(config.manifest), detected=True),
+        },
+        "versions": {name: version(name) for name in ("tubelet", "torch", "numpy")},
+    }
