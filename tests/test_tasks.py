@@ -167,10 +167,14 @@ def test_a_clip_keeps_its_label_or_gets_another_each_pass(squares: Path, tmp_pat
     [
         ({"label_smoothing": 1.5}, "task kinetics: label_smoothing must be between 0 and 1, found 1.5"),
         ({"loss_weight": -1.0}, "loss_weight must be between 0 and inf"),
+        (
+            {"boxes": "detekted"},
+            "TaskConfig.boxes: expected one of annotated, detected, both, found 'detekted'; did you",
+        ),
         ({"eval_num_views": 0}, "eval_num_views must be between 1"),
         ({"box_score_threshold": 80.0}, "box_score_threshold must be between 0 and 1"),
     ],
 )
-def test_values_that_cannot_be_are_refused(squares: Path, change: dict[str, float], message: str) -> None:
+def test_values_that_cannot_be_are_refused(squares: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(playground_task(squares, "kinetics"), **change)

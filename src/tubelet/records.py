@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeVar, Union, get_args, get_origin
 
-from tubelet.types import InputError
+from tubelet.types import InputError, did_you_mean
 
 T = TypeVar("T")
 
@@ -74,6 +74,24 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if kind in (str, int, float, bool) and type(value) is not kind:
         raise InputError(f"{where}: expected {kind.__name__}, found {value!r}")
     return value
+
+
+def check_choices(value: Any) -> None:
+    """Raise unless each field of a dataclass that has a list of values (``Literal``) has one of them.
+
+    Recipes are Python, where nothing else looks at it before the run.
+
+    Raises:
+        InputError: A field has another value; the nearest is offered.
+    """
+    for name, kind in typing.get_type_hints(type(value)).items():
+        choices = get_args(kind) if get_origin(kind) is Literal else None
+        found = getattr(value, name)
+        if choices is not None and found not in choices:
+            hint = did_you_mean(str(found), choices)
+            raise InputError(
+                f"{type(value).__name__}.{name}: expected one of {', '.join(choices)}, found {found!r}{hint}"
+            )
 
 
 def family_from_json(kinds: tuple[type[T], ...], data: Any, *, where: str) -> T:

@@ -17,6 +17,7 @@ from tubelet.labels import LabelSpace
 from tubelet.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.saved import HeadMeta, probabilities
+from tubelet.records import check_choices
 from tubelet.types import ClipBatch, Crops, InputError, Preprocess
 from tubelet.video.augmentations import augment_batch
 from tubelet.video.cache import FrameCache
@@ -69,6 +70,7 @@ class TaskConfig:
     eval_split: str = "val"
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for option, low, high in (
             ("label_smoothing", 0, 1),
             ("box_score_threshold", 0, 1),

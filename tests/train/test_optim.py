@@ -32,6 +32,8 @@ from tubelet.types import InputError
         ({"ema_decay": 1.0}, "ema_decay must be in"),
         ({"schedule": "periods"}, "period_epochs must be positive and go with the schedule 'periods'"),
         ({"period_epochs": (3.0,)}, "found .3.0,. with 'cosine'"),
+        ({"optimizer": "adam"}, "expected one of sgd, adamw, muon, found 'adam'; did you mean 'adamw'"),
+        ({"schedule": "cosin"}, "expected one of cosine, halving, periods, constant, found 'cosin'; did you mean 'cos"),
         ({"optimizer": "adamw", "decoupled_weight_decay": True}, "adamw decouples by itself"),
     ],
 )

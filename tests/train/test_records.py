@@ -94,6 +94,7 @@ def test_to_json_of_paths_and_tuples() -> None:
         ({"tasks": ()}, "task names must be unique and at least one"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"num_epochs": 0.0}, "num_epochs must be above 0, found 0.0"),
+        ({"mixture": "mixd"}, "found 'mixd'; did you mean 'mixed'"),
         ({"num_workers": -1}, "num_workers must be at least 0"),
         ({"accumulation_steps": 3}, "a batch of 8 does not divide into 3 accumulation_steps"),
     ],

@@ -12,7 +12,7 @@ from tubelet.data.loader import OnError
 from tubelet.data.mixture import Mixture
 from tubelet.models.model import BackboneConfig
 from tubelet.models.precision import Precision
-from tubelet.records import from_json, to_json
+from tubelet.records import check_choices, from_json, to_json
 from tubelet.tasks import TaskConfig
 from tubelet.train.optim import OptimConfig
 from tubelet.train.schedule import RatePlan, plan_rates
@@ -116,6 +116,7 @@ class RunConfig:
     """``cpu``, ``cuda``, ...; None = a GPU if there is one."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         names = [task.name for task in self.tasks]
         if not names or len(set(names)) != len(names):
             raise InputError(f"run {self.name}: task names must be unique and at least one, found {names}")

@@ -80,7 +80,9 @@ def activation_bytes(
     dtype = run_dtype(device, precision)
     kept: dict[int, torch.Tensor] = {}
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        weights = [mode.from_tensor(tensor) for tensor in (*model.parameters(), *model.buffers())]
+        # A weight is kept as it is or as the stand-in that this mode has for it.
+        real = [*model.parameters(), *model.buffers()]
+        weights = real + [mode.from_tensor(tensor) for tensor in real]
         known = {weight.untyped_storage()._cdata for weight in weights}
 
         def note(tensor: torch.Tensor) -> torch.Tensor:

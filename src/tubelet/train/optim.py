@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from tubelet.models.saved import HEADS
+from tubelet.records import check_choices
 from tubelet.train.schedule import ScheduleName
 from tubelet.types import InputError
 
@@ -60,6 +61,7 @@ class OptimConfig:
     """Keep a moving average of the weights, 0..1 (``ema.py``); it is what is scored and published. None = none."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning_rate must be a positive number, found {self.learning_rate}")
         if self.reference_batch_size is not None and self.reference_batch_size < 1:
