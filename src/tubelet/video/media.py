@@ -4,25 +4,30 @@ Everything that reads video takes a ``Media`` or a string for one. A manifest's 
 ``resolve_media``, which keeps it under the media root.
 """
 
+import errno
 import io
 import json
 import os
 import stat
 import tarfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
-from tubelet.types import InputError, VideoError
+from tubelet.types import InputError, VideoError, first_line
 
 SCHEMES = ("s3", "gs", "hf", "https", "memory")
 """URIs that are followed, through fsspec. Anything else, ``http`` and ``file`` too, is refused."""
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 INDEX_SUFFIXES = (".index.json", ".index.parquet")
 """An index beside ``shard.tar`` is ``shard.tar.index.json`` (name: [offset, size]) or the same as parquet columns."""
+PASSING_ERRORS = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN)
+RETRY_SECONDS = (0.1, 1.0, 5.0)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ def open_container(media: Media) -> Iterator[BinaryIO]:
         raise VideoError(media, "the file is empty")
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(Path(media.container).open("rb"))
+            file = stack.enter_context(_patiently(partial(Path(media.container).open, "rb")))
         except OSError as error:
             raise VideoError(media, f"cannot be opened ({error.strerror})") from None
         yield file
@@ -185,7 +190,7 @@ def _read_index(index: Media, shard_size: int) -> Mapping[str, tuple[int, int]]:
             columns = (table[name].to_pylist() for name in ("name", "offset", "size"))
             listed = {name: (offset, size) for name, offset, size in zip(*columns, strict=True)}
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise VideoError(index, f"not an index that can be read ({_first_line(error)})") from error
+        raise VideoError(index, f"not an index that can be read ({first_line(error)})") from error
     if any(offset < 0 or size < 0 or offset + size > shard_size for offset, size in listed.values()):
         raise VideoError(index, "names bytes outside its shard: was the shard written again?")
     return listed
@@ -220,7 +225,7 @@ class _Window(io.RawIOBase):
         except OSError:
             raise
         except Exception as error:  # each store has errors of its own; readers expect OSError
-            raise OSError(_first_line(error)) from error
+            raise OSError(first_line(error)) from error
         self._at += len(data)
         return data
 
@@ -234,11 +239,23 @@ def _is_folder(path: str) -> bool:
 
 def _status(media: Media, path: str) -> os.stat_result:
     try:
-        return Path(path).stat()
+        return _patiently(Path(path).stat)
     except FileNotFoundError:
         raise VideoError(media, "no such file") from None
     except (OSError, ValueError) as error:
         raise VideoError(media, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Call again, after longer and longer waits, what fails as network file systems do for a moment."""
+    for seconds in RETRY_SECONDS:
+        try:
+            return call()
+        except OSError as error:
+            if error.errno not in PASSING_ERRORS:
+                raise
+            time.sleep(seconds)
+    return call()
 
 
 def _check_scheme(uri: str) -> None:
@@ -262,7 +279,7 @@ def _remote(media: Media) -> Iterator[BinaryIO]:
         except ImportError as error:  # the file system's own package
             raise VideoError(media, f"needs another package ({error})") from error
         except Exception as error:  # each store has errors of its own
-            raise VideoError(media, f"cannot be opened ({_first_line(error)})") from error
+            raise VideoError(media, f"cannot be opened ({first_line(error)})") from error
         yield cast(BinaryIO, _Window(file, 0, _remote_size(media)))
 
 
@@ -276,8 +293,4 @@ def _remote_size(media: Media) -> int:
     except FileNotFoundError:
         raise VideoError(media, "no such file") from None
     except Exception as error:  # each store has errors of its own
-        raise VideoError(media, f"cannot be reached ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+        raise VideoError(media, f"cannot be reached ({first_line(error)})") from error
