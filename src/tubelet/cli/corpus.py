@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from tubelet.cli.data import check_new
 from tubelet.corpus.columns import PostColumns
+from tubelet.types import InputError
 
 if TYPE_CHECKING:
     from tubelet.corpus.join import JoinSettings
@@ -209,6 +210,60 @@ def corpus_lengths(manifest: Positional[Path], out: Positional[Path], *, num_vid
     for made in length_manifests(read_manifest(manifest), out, num_videos=num_videos, seed=seed).values():
         print(f"manifest: {made.root} ({len(made.clips)} clips, {len(made.label_space)} labels)")
         _print_rules(made.root)
+
+
+def corpus_overlap(
+    source: Positional[str],
+    target: Positional[str],
+    *,
+    column: str = "",
+    synonyms: str = "",
+    show: int = 20,
+) -> None:
+    """Say which labels of a target data set a corpus's label space has (paper B, 4.2.1: 62 % of verbs, 42 % of nouns).
+
+    Args:
+        source: A corpus's manifest, or as --seed-labels of `tubelet corpus build`.
+        target: The target's manifest or labels; a csv of classes with --column.
+        column: Column of the target's csv that holds its labels (EPIC-Kitchens: key).
+        synonyms: Column that lists other words for each label (EPIC-Kitchens: instances); empty = the label alone.
+        show: How many labels to list.
+    """
+    from tubelet.corpus.hashtags import VerbNouns
+    from tubelet.corpus.overlap import overlap, read_words_of_labels
+    from tubelet.corpus.seeds import read_seeds
+
+    mine = read_seeds(source)
+    theirs = read_words_of_labels(Path(target), column=column, synonyms=synonyms) if column else read_seeds(target)
+    if isinstance(mine, VerbNouns) or isinstance(theirs, VerbNouns):
+        raise InputError("verb-nouns: which pairs are labels only posts can tell; expected the corpus's manifest")
+    found = overlap(mine, theirs)
+    for label, labels in found.shared[:show]:
+        print(f"  {label}: {', '.join(labels[:6])}{' ...' if len(labels) > 6 else ''}")
+    print(f"not in {found.source}: {', '.join(found.missing[:show])}{' ...' if len(found.missing) > show else ''}")
+    total = len(found.shared) + len(found.missing)
+    print(f"overlap: {100 * found.share:.1f} % ({len(found.shared)} of {total} labels of {found.target})")
+
+
+def corpus_spread(manifests: Positional[tuple[Path, ...]], *, png: Path | None = None) -> None:
+    """Say how the videos of manifests are spread over their labels, head and tail, and draw it (paper B, Fig. 3).
+
+    Args:
+        manifests: Manifest folders.
+        png: Draw the cumulative distributions here.
+    """
+    from tubelet.corpus.overlap import draw_spread, spread, spread_line
+    from tubelet.corpus.subset import label_counts
+    from tubelet.data.manifest import read_manifest
+
+    if not manifests:
+        raise InputError("tubelet corpus spread needs at least one manifest")
+    counts = {folder.name: label_counts(read_manifest(folder)) for folder in manifests}
+    for name, numbers in counts.items():
+        print(spread_line(spread(name, numbers)))
+    if png is not None:
+        draw_spread(counts, png)
+        print(f"picture: {png}")
 
 
 def _settings(

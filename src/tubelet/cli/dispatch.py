@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from tubelet.cli import corpus, data, evaluate, scoring, training, using, weights
+from tubelet.cli import corpus, data, evaluate, score, scoring, training, using, weights
 from tubelet.types import InputError, OtherRankError, did_you_mean
 
 COMMANDS: Mapping[str, Any] = {
@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, Any] = {
         "build": corpus.corpus_build,
         "subset": corpus.corpus_subset,
         "lengths": corpus.corpus_lengths,
+        "overlap": corpus.corpus_overlap,
+        "spread": corpus.corpus_spread,
     },
     "data": {
         "import": data.import_source,
@@ -41,6 +43,8 @@ COMMANDS: Mapping[str, Any] = {
     "train": training.train,
     "study": {"cofinetuning": training.study_cofinetuning},
     "evaluate": evaluate.evaluate,
+    "score": score.score,
+    "epic-eval": score.epic_eval,
     "ava-eval": scoring.ava_eval,
     "tube-eval": scoring.tube_eval,
     "localise": using.localise,

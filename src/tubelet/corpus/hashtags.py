@@ -12,7 +12,7 @@ import snowballstemmer
 
 from tubelet.corpus.inflection import base_form, ing_form, numbers, singular, third_person
 from tubelet.corpus.tags import folded, letters, normalise_tag
-from tubelet.corpus.words import spellings
+from tubelet.corpus.words import read_words, spellings
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -77,9 +77,10 @@ def expand_label(seed_label: str, *, max_words: int = 5) -> Expansion:
     """Return the hashtags of a seed label: "catching a fish" gives catchingafish, catchfish, fishcatching, ...
 
     Every word in its original and stemmed form, joined in every order, with function words kept and dropped (paper B,
-    3.1). Beyond the paper, because people write words and not stems: the infinitive of an -ing form, of the first word
-    also the third person (catchesfish), of the last one singular and plural, and other spellings of a word (colour,
-    color). A compound with a hyphen is one word, as it is in a hashtag: push-ups is pushups and pushup.
+    3.1). Beyond the paper, because people write words and not stems: the infinitive of an -ing form; of the first word,
+    where it may be a verb, also -ing form and third person (catchesfish); of the last one singular and plural; and
+    other spellings of a word (colour, color). A compound with a hyphen is one word, as it is in a hashtag: push-ups is
+    pushups and pushup.
 
     Args:
         seed_label: A phrase, also in snake_case or CamelCase. Parts in parentheses are left out; words joined by "/" or
@@ -98,7 +99,7 @@ def expand_label(seed_label: str, *, max_words: int = 5) -> Expansion:
     for variant in {tuple(slots), tuple(content)}:
         left_out += len(variant) > max_words
         forms = [{form for word in slot for form in word_forms(word)} for slot in variant]
-        forms[0] |= {third_person(base_form(word)) for word in variant[0] if base_form(word) != word}
+        forms[0] |= {form for word in variant[0] for form in _verbs(word)}
         forms[-1] |= {form for word in variant[-1] for form in _numbers(word)}
         spelled = [sorted({other for form in slot for other in spellings(form)}) for slot in forms]
         hashtags |= set(_joined(spelled, permute=len(variant) <= max_words))
@@ -168,6 +169,14 @@ def word_forms(word: str) -> set[str]:
     return {word, _stem(word), base_form(word)}
 
 
+def _verbs(word: str) -> frozenset[str]:
+    """Return infinitive, third person and -ing form of a word that may be a verb."""
+    base = base_form(word)
+    if word in FUNCTION_WORDS or (base == word and word not in read_words().verbs):
+        return frozenset()
+    return frozenset((base, third_person(base), word if base != word else ing_form(base)))
+
+
 def _numbers(word: str) -> frozenset[str]:
     """Return singular and plural of a word that may be a noun, so neither of a function word nor of an -ing form."""
     return frozenset() if word in FUNCTION_WORDS or base_form(word) != word else numbers(word)
@@ -194,7 +203,7 @@ def _words(label: str) -> list[tuple[str, ...]]:
     """Return the slots of a label, each with its alternatives: "playing squash or racquetball (indoors)" has two."""
     if not re.search(r"\s", label):
         label = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label)  # "ApplyEyeMakeup"
-    text = folded(label).replace("_", " ")
+    text = re.sub("[_:]", " ", folded(label))  # snake_case; "board:chopping" in EPIC-Kitchens
     text = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", text)
     text = re.sub(r"\s+or\s+", "/", text)
     text = re.sub(r"\s*/\s*", "/", text)

@@ -149,7 +149,7 @@ def length_manifests(source: Manifest, out: Path, *, num_videos: int, seed: int 
     settings: dict[str, Any] = {"num_videos": num_videos, "seed": seed}
     made = {name: _write(source, out / name, work, settings | {"set": name}) for name, work in works.items()}
     hours = float(works["short"].seconds[works["short"].chosen].sum()) / 3600
-    center, long_hours = (replace_clips(works["long"]) for _ in range(2))
+    center, long_hours = (_copy(works["long"]) for _ in range(2))
     _shorten(center, SubsetRules(centre_seconds=CENTRE_SECONDS))
     order = proportional_order(_labels(long_hours), _clip_draw(long_hours), _label_draw(long_hours))
     number = within_hours(long_hours.seconds[long_hours.chosen][order], hours)
@@ -159,8 +159,15 @@ def length_manifests(source: Manifest, out: Path, *, num_videos: int, seed: int 
     return made
 
 
-def replace_clips(work: _Working) -> _Working:
-    """Return a copy that goes its own way."""
+def label_counts(manifest: Manifest) -> list[int]:
+    """Return how many training clips each label of a classification manifest has."""
+    _check(manifest, SubsetRules())
+    training = manifest.clips.filter(pc.equal(manifest.clips.column("split"), CHOSEN_SPLIT))
+    values = pc.list_flatten(training.column("labels")).to_numpy()
+    return [int(number) for number in np.bincount(values, minlength=len(manifest.label_space))]
+
+
+def _copy(work: _Working) -> _Working:
     return _Working(work.clips, work.space, work.seed, list(work.rules))
 
 
