@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tubelet.models.recompute import run_block
+
 Activation = Literal["gelu_tanh", "gelu"]
 """Flax's gelu is the tanh approximation by default, so Scenic's weights were trained with it; others with the exact."""
 PLAIN_ATTENTION_TOKENS = 256
@@ -134,6 +136,8 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=norm_eps) if final_norm else nn.Identity()
         self.drop_rates = tuple(rate for rate in drop_rates for _ in range(2))
         """Of every residual, two for each block."""
+        self.recompute = False
+        """``VideoModel.recompute_activations``."""
 
     def forward(self, tokens: Tensor, scales: Tensor | None = None) -> Tensor:
         """Map (B, R, N, D) to (B, R, N, D); only tokens of one row attend to each other.
@@ -143,6 +147,7 @@ class Encoder(nn.Module):
             scales: ``residual_scales`` of ``drop_rates`` (2 * depth, B); None = every residual is kept.
         """
         for number, block in enumerate(self.blocks):
-            tokens = block(tokens, None if scales is None else scales[2 * number : 2 * number + 2])
+            own_scales = None if scales is None else scales[2 * number : 2 * number + 2]
+            tokens = run_block(block, tokens, own_scales, recompute=self.recompute)
         result: Tensor = self.norm(tokens)
         return result

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tubelet.models.encoder import residual_scales
+from tubelet.models.encoder import Encoder, residual_scales
 from tubelet.models.heads import ActionHead, ClassificationHead
 from tubelet.models.resnet3d import ResNet3D, ResNet3DConfig
 from tubelet.models.vivit import ViViT, ViViTConfig
@@ -76,6 +76,15 @@ class VideoModel(nn.Module):
         self.backbone.requires_grad_(False)
         self.backbone_is_frozen = True
         self.train(self.training)
+
+    def recompute_activations(self, *, recompute: bool = True) -> None:
+        """Keep only each block's input for the backward pass and compute the block again there (``recompute.py``).
+
+        The same gradients to the last bit from a fraction of the memory, for a third to a half more time.
+        """
+        for module in self.backbone.modules():
+            if isinstance(module, Encoder | ResNet3D):
+                module.recompute = recompute
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, of the heads only where the backbone is frozen."""

@@ -9,6 +9,7 @@ from tubelet.types import InputError
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 """Of matrix products; ``auto``: ``compute_dtype`` of the device."""
 
+
 def pick_device(name: str | None) -> torch.device:
     """Return the named device, or a GPU if there is one, or the CPU."""
     if name is None:

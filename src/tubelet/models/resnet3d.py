@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tubelet.models.recompute import run_block
 from tubelet.types import InputError
 
 Convolution = Literal["2d", "3d", "2plus1d"]
@@ -99,9 +100,9 @@ class Conv(nn.Conv3d):
     """A convolution without bias that keeps unstrided sizes; over frames or over places alone it is computed in 2D.
 
     In channels-last memory a clip is also B*T images of H x W, and B images of T x (H*W): both are views. PyTorch's 2D
-    kernels are right where oneDNN's 3D one is not: with bfloat16 products (torch 2.13, AVX512-BF16)
-    the weights of three frames got uninitialised memory for a gradient wherever a clip was 2 frames long, as those of
-    8 and 16 frames become. The same holds for sides of 1 pixel with a stride, in 2D too (``_padded``).
+    kernels are right where oneDNN's 3D one is not: with bfloat16 products (torch 2.13, AVX512-BF16) the weights of
+    three frames got uninitialised memory for a gradient wherever a clip was 2 frames long, as those of 8 and 16 frames
+    become. The same holds for sides of 1 pixel with a stride, in 2D too (``_padded``).
     """
 
     def __init__(
@@ -271,6 +272,8 @@ class ResNet3D(nn.Module):
             self.stages.append(blocks)
         self.dim = in_planes
         self.stride = 32 if config.pool1 else 16
+        self.recompute = False
+        """``VideoModel.recompute_activations``."""
         self.reset_parameters()
         # The layout in which convolutions are fastest: with bfloat16 3 times float32 on CPUs that have it.
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # the stub lacks the 3D format
@@ -300,9 +303,11 @@ class ResNet3D(nn.Module):
         """
         if video.ndim != 5 or video.shape[1] != 3 or 0 in video.shape[2:]:
             raise ValueError(f"video has shape {tuple(video.shape)}, expected (B, 3, T, H, W) of at least one pixel")
-        x: Tensor = self.stem(video.contiguous(memory_format=torch.channels_last_3d))
+        x = video.contiguous(memory_format=torch.channels_last_3d)
+        x = run_block(self.stem, x, recompute=self.recompute)
         for stage in self.stages:
-            x = stage(x)
+            for block in stage.children():
+                x = run_block(block, x, recompute=self.recompute)
         return x.permute(0, 2, 3, 4, 1)
 
     def clip_tokens(self, video: Tensor) -> Tensor:

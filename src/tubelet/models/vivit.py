@@ -274,7 +274,8 @@ class ViViT(nn.Module):
         grid: Tensor = self.embedding(video)
         b, t, h, w, d = grid.shape
         if self.config.aggregation == "joint":
-            tokens = (grid + resize_time_positions(resize_space_positions(self.positions, h, w), t)).view(b, 1, t * h * w, d)
+            positions = resize_time_positions(resize_space_positions(self.positions, h, w), t)
+            tokens = (grid + positions).view(b, 1, t * h * w, d)
         else:
             tokens = (grid + resize_space_positions(self.space_positions, h, w)).view(b, t, h * w, d)
         class_tokens = None
