@@ -148,7 +148,8 @@ def open_container(media: Media) -> Iterator[BinaryIO]:
         raise VideoError(media, "the file is empty")
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(_patiently(partial(Path(media.container).open, "rb")))
+            opened = _patiently(partial(Path(media.container).open, "rb"))
+            file = cast(BinaryIO, stack.enter_context(opened))
         except OSError as error:
             raise VideoError(media, f"cannot be opened ({error.strerror})") from None
         yield file
