@@ -26,6 +26,11 @@ class OtherRankError(InputError):
     """What ended another of the processes that train together, where it is told; here nothing more needs to be said."""
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what another library's error says, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest known name, or nothing when none is near."""
     near = get_close_matches(name, list(known), n=1)

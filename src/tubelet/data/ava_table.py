@@ -34,3 +34,15 @@ class AvaTable:
 def keyframe_of(video: str, pts_seconds: float) -> Keyframe:
     """Return the key of an instant, to the microsecond."""
     return video, round(pts_seconds * 1_000_000)
+
+
+def microseconds(pts_seconds: np.ndarray) -> np.ndarray:
+    """Return times as ``keyframe_of`` does, int64."""
+    ticks: np.ndarray = np.rint(pts_seconds * 1_000_000).astype(np.int64)
+    return ticks
+
+
+def keyframe_numbers(video: np.ndarray, ticks: np.ndarray) -> np.ndarray:
+    """Return a number for each instant (microseconds below 12 days) of a numbered video, in order of video and time."""
+    numbers: np.ndarray = video.astype(np.int64) * (1 << 40) + ticks
+    return numbers

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tubelet.data.validate import validate_tables
 from tubelet.labels import LabelSpace
-from tubelet.types import InputError
+from tubelet.types import InputError, first_line
 
 VERSION = 3  # 2: clips have ``fps`` and no ``weight``; keyframes.parquet. 3: detected.parquet
 READABLE = (1, 2, 3)
@@ -189,7 +189,7 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
     except FileNotFoundError:
         raise InputError(f"{path}: not found; the manifest is incomplete") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a parquet file ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: not a parquet file ({first_line(error)})") from None
     for field in schema:
         if field.name not in actual.names:
             if field.name in ADDED_LATER:
@@ -211,4 +211,4 @@ def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
     except FileNotFoundError:
         raise InputError(f"{path}: not found; the manifest is incomplete") from None
     except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: cannot be read ({first_line(error)})") from None

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from tubelet.boxes import box_iou
-from tubelet.data.ava_table import AvaTable
+from tubelet.data.ava_table import AvaTable, microseconds
 from tubelet.evals.ava import frame_map
 from tubelet.labels import LabelSpace
 from tubelet.video.sampling import nearest
@@ -308,8 +308,8 @@ def _times_of(table: AvaTable) -> dict[str, np.ndarray]:
     videos, first = np.unique(table.video.astype(str)[order], return_index=True)
     times = np.split(table.pts_seconds[order], first[1:])
     gathered = {str(v): [*t.tolist()] for v, t in zip(videos, times, strict=True)}
-    for video, microseconds in table.keyframes:
-        gathered.setdefault(video, []).append(microseconds / 1e6)
+    for video, ticks in table.keyframes:
+        gathered.setdefault(video, []).append(ticks / 1e6)
     return {video: np.unique(np.round(values, 6)) for video, values in gathered.items()}
 
 
@@ -343,7 +343,7 @@ def _commonest_difference(pair: _Pair) -> float:
 
 
 def _keys(table: AvaTable) -> list[tuple[str, int]]:
-    return list(zip(table.video.tolist(), np.round(table.pts_seconds * 1e6).astype(np.int64).tolist(), strict=True))
+    return list(zip(table.video.tolist(), microseconds(table.pts_seconds).tolist(), strict=True))
 
 
 def _common_keyframes(pair: _Pair) -> _Pair:

@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from tubelet.types import VideoError, VideoMeta
+from tubelet.types import VideoError, VideoMeta, first_line
 from tubelet.video.media import Media
 from tubelet.video.pictures import open_pictures
 
@@ -222,5 +222,4 @@ def _claimed_seconds(container: InputContainer, stream: VideoStream, offset: flo
 
 
 def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).splitlines()[0]
+    return getattr(error, "strerror", None) or first_line(error)

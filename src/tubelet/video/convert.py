@@ -17,6 +17,7 @@ import torch
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from tubelet.types import VideoError
 
@@ -253,3 +254,10 @@ def yuv_to_rgb(frames: Tensor, matrix: Matrix, scratch: Tensor) -> None:
 
 def _write(centred: Tensor, out: Tensor) -> None:
     out.copy_(centred.bitwise_right_shift_(6).clamp_(-128, 127).add_(128))
+
+
+def resize_rgb(frames: Tensor, height: int, width: int) -> Tensor:
+    """Return frames (N, 3, H, W) in another size, antialiased; as they are where they have it."""
+    if frames.shape[-2:] == (height, width):
+        return frames
+    return interpolate(frames, size=(height, width), mode="bilinear", antialias=True, align_corners=False)

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch.nn.functional import interpolate
 
-from tubelet.types import VideoError
-from tubelet.video.convert import FrameSize
+from tubelet.types import VideoError, first_line
+from tubelet.video.convert import FrameSize, resize_rgb
 from tubelet.video.media import PICTURE_SUFFIXES, Media, members, open_container
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -60,8 +59,9 @@ class Pictures:
             expected = ", ".join(FORMATS)
             raise VideoError(self.media, f"{self.names[index]} is not a picture ({expected})", time) from None
         except Exception as error:  # Pillow's parsers raise SyntaxError, struct.error, IndexError and more
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise VideoError(self.media, f"{self.names[index]} cannot be decoded ({reason})", time) from error
+            raise VideoError(
+                self.media, f"{self.names[index]} cannot be decoded ({first_line(error)})", time
+            ) from error
 
     def _bytes(self, index: int) -> bytes:
         if self.places is not None:
@@ -105,10 +105,8 @@ def open_pictures(media: Media) -> Pictures:
 def resize_picture(pixels: np.ndarray, size: FrameSize, scaled: tuple[int, int]) -> np.ndarray:
     """Return uint8 (H, W, 3) scaled to ``scaled`` (width, height) and cropped."""
     width, height = scaled
-    if pixels.shape[:2] != (height, width):
-        frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-        small = interpolate(frame, size=(height, width), mode="bilinear", antialias=True)
-        pixels = small[0].permute(1, 2, 0).numpy()
+    frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    pixels = resize_rgb(frame, height, width)[0].permute(1, 2, 0).numpy()
     if size.crop is None:
         return pixels
     top, left = size.crop.place(height, width)

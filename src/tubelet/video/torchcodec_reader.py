@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 
-from tubelet.types import Clip, InputError, VideoError
+from tubelet.types import Clip, InputError, VideoError, first_line
 from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video
-from tubelet.video.convert import Crop, FrameSize
+from tubelet.video.convert import Crop, FrameSize, resize_rgb
 from tubelet.video.decode import HOLE_SECONDS, WantedTimes, wanted_times
 from tubelet.video.media import Media
 from tubelet.video.sampling import nearest
@@ -63,8 +62,9 @@ def read_frames(
             decoder = decoder_class(file, num_ffmpeg_threads=1, seek_mode="exact", device=device)
             frames = decoder.get_frames_at(chosen).data
         except (RuntimeError, ValueError, IndexError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise VideoError(media, f"torchcodec cannot decode it ({reason})", float(wanted.min())) from error
+            raise VideoError(
+                media, f"torchcodec cannot decode it ({first_line(error)})", float(wanted.min())
+            ) from error
     if len(frames) != len(chosen):  # it has answered with fewer frames than asked, and without an error
         raise VideoError(media, f"torchcodec returned {len(frames)} of {len(chosen)} frames", float(wanted.max()))
     slack = 1 / fps + 1e-6
@@ -80,8 +80,7 @@ def _decoder() -> type:
     except ImportError as error:
         raise InputError(f"torchcodec is not installed: pip install torchcodec==0.13.0 ({error})") from error
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"torchcodec is installed but does not load: {reason}") from error
+        raise InputError(f"torchcodec is installed but does not load: {first_line(error)}") from error
     decoder: type = VideoDecoder
     return decoder
 
@@ -102,8 +101,7 @@ def _times_shown(video: OpenVideo) -> list[float]:
 def _resized(frames: torch.Tensor, size: FrameSize) -> torch.Tensor:
     height, width = frames.shape[-2:]
     new_width, new_height = size.scaled(width, height)
-    if (new_height, new_width) != (height, width):
-        frames = interpolate(frames, size=(new_height, new_width), mode="bilinear", antialias=True)
+    frames = resize_rgb(frames, new_height, new_width)
     if size.crop is None:
         return frames
     top, left = size.crop.place(new_height, new_width)

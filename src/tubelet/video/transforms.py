@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from tubelet.boxes import clip_boxes, flip_boxes, jitter_boxes
 from tubelet.types import Crops, Fit, InputError, Preprocess
-from tubelet.video.convert import FrameSize
+from tubelet.video.convert import FrameSize, resize_rgb
 
 CENTRE = (0.5, 0.5)
 
@@ -60,7 +59,7 @@ def to_canvas(
     """
     height, width = frames.shape[-2:]
     place = placement(height, width, fit=fit, scale=scale, offset=offset, whole=whole)
-    scaled = _resize(frames, place.height, place.width)
+    scaled = resize_rgb(frames, place.height, place.width)
     rows, columns = place.canvas_hw
     canvas = frames.new_zeros((frames.shape[0], 3, rows, columns))
     # The part of the scaled frame inside the canvas; top and left are negative where it is cropped.
@@ -221,9 +220,3 @@ def _start(have: int, want: int, place: float) -> int:
 
 def _pixels(side: float) -> int:
     return max(1, math.floor(side + 0.5))
-
-
-def _resize(frames: Tensor, height: int, width: int) -> Tensor:
-    if frames.shape[-2:] == (height, width):
-        return frames
-    return interpolate(frames, size=(height, width), mode="bilinear", antialias=True, align_corners=False)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tubelet.data.ava_csv import read_ava_csv
-from tubelet.data.ava_table import AvaTable, Keyframe
+from tubelet.data.ava_table import AvaTable, Keyframe, keyframe_numbers, microseconds
 from tubelet.data.manifest import BOXES_SCHEMA, KEYFRAMES_SCHEMA, Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava_lists import (
@@ -319,11 +319,11 @@ def _is_excluded(table: pa.Table, excluded: set[Keyframe]) -> np.ndarray:
     """Return which rows lie at an excluded keyframe."""
     videos = pa.array(sorted({video for video, _ in excluded}), pa.string())
     number = {video: k for k, video in enumerate(videos.to_pylist())}
-    span = 1 << 40  # microseconds; 12 days
-    barred = np.array([number[video] * span + ticks for video, ticks in excluded], dtype=np.int64)
+    keys = [(number[video], ticks) for video, ticks in excluded]
+    barred = keyframe_numbers(*np.array(keys, dtype=np.int64).T)
     video = pc.fill_null(pc.index_in(table.column("clip_id"), value_set=videos), -1).to_numpy().astype(np.int64)
-    ticks = np.rint(table.column("pts_seconds").to_numpy() * 1_000_000).astype(np.int64)
-    return np.asarray(np.isin(video * span + ticks, barred) & (video >= 0))
+    found = keyframe_numbers(video, microseconds(table.column("pts_seconds").to_numpy()))
+    return np.asarray(np.isin(found, barred) & (video >= 0))
 
 
 def _compare_frequencies(label_ids: np.ndarray, space: LabelSpace, counts: dict[str, int]) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tubelet.data.ava_csv import read_ava_csv
-from tubelet.data.ava_table import AvaTable
+from tubelet.data.ava_table import AvaTable, keyframe_numbers, microseconds
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.manifest_writer import replace_detected
 from tubelet.data.sources.annotation_files import id_columns
@@ -29,8 +29,6 @@ from tubelet.video.sampling import nearest
 
 SNAP = 1_000
 """Microseconds between a detection and an annotated keyframe that still are the same instant (three decimals)."""
-SPAN = 1 << 40
-"""Microseconds; longer than any video."""
 LIKELY_PIXELS = 2.0
 """No detector leaves the frame by this much in 0..1."""
 
@@ -175,7 +173,7 @@ def _keyframes(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     ids = manifest.clips.column("clip_id").combine_chunks()
     clip = pc.index_in(table.column("clip_id"), value_set=ids).to_numpy().astype(np.int64)
     time = table.column("pts_seconds").to_numpy()
-    number, first = np.unique(clip * SPAN + np.rint(time * 1e6).astype(np.int64), return_index=True)
+    number, first = np.unique(keyframe_numbers(clip, microseconds(time)), return_index=True)
     return number, time[first]
 
 
@@ -186,7 +184,7 @@ def _snapped(
     number, seconds = keyframes
     if len(number) == 0:
         return time, np.zeros(len(time), dtype=bool)
-    wanted = clip * SPAN + np.rint(np.clip(time, -1e4, 1e5) * 1e6).astype(np.int64)
+    wanted = keyframe_numbers(clip, microseconds(np.clip(time, -1e4, 1e5)))
     index = nearest(number, wanted)
     met = np.abs(number[index] - wanted) <= SNAP
     return np.where(met, seconds[index], time), met

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from tubelet.types import InputError
+from tubelet.types import InputError, first_line
 
 FILM = "original_vido_id"
 COLUMNS = (FILM, "video_id", "frame_id", "path", "labels")
@@ -83,8 +83,8 @@ def _read(path: Path) -> dict[str, tuple[int, int, int, str, str]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        told = str(error).splitlines()[0]
-        raise InputError(f"{path}: {told}; expected a header and rows {' '.join(COLUMNS)}") from None
+        expected = f"expected a header and rows {' '.join(COLUMNS)}"
+        raise InputError(f"{path}: {first_line(error)}; {expected}") from None
     return films
 
 

@@ -20,7 +20,7 @@ from tubelet.data.sources.annotation_files import ClassNames, given, plain_rows,
 from tubelet.data.sources.media_folder import ClipRow, MediaFolder, share_of, without_suffix, write_clips
 from tubelet.data.validate import SPLIT_EXPECTED, SPLIT_PATTERN
 from tubelet.labels import LabelSpace
-from tubelet.types import InputError, did_you_mean
+from tubelet.types import InputError, did_you_mean, first_line
 
 COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds")
 
@@ -134,7 +134,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: cannot be read ({first_line(error)})") from None
     _check_columns(str(path), table.column_names)
     for number, cells in enumerate(table.to_pylist()):
         yield f"{path}: row {number}", cells
