@@ -121,6 +121,7 @@ def _cost_facts(run: RunConfig, heads: dict[str, HeadConfig], rates: RatePlan) -
         optimizer=run.optim.optimizer,
         averaged=run.optim.ema_decay is not None,
         frozen=run.optim.frozen_backbone,
+        recompute=run.recompute_activations,
         device=device,
         precision=run.precision,
     )

@@ -20,6 +20,7 @@ def taken(clips_at_once: int = 2, *, optimizer: str = "sgd", averaged: bool = Fa
         optimizer=optimizer,
         averaged=averaged,
         frozen=frozen,
+        recompute=False,
         device=CPU,
         precision="float32",
     )

@@ -36,6 +36,7 @@ RUNTIME_OPTIONS = (
     "device",
     "parallel",
     "accumulation_steps",
+    "recompute_activations",
 )
 
 
@@ -92,6 +93,9 @@ class RunConfig:
     accumulation_steps: int = 1
     """Pieces in which a process computes its share of a step, to save memory. The gradient is the same up to rounding,
     but where there is batch normalisation, whose statistics are a piece's."""
+    recompute_activations: bool = False
+    """Keep only the input of each block for the backward pass and compute the block again there: the same weights from
+    a fraction of the memory, for a third to a half more time (``models/recompute.py``)."""
     num_workers: int = 1
     """Processes that prepare batches; 0 prepares them in the training process."""
     on_error: OnError = "raise"

@@ -43,6 +43,7 @@ def estimate(
     optimizer: str,
     averaged: bool,
     frozen: bool,
+    recompute: bool,
     device: torch.device,
     precision: Precision,
 ) -> Estimate:
@@ -57,10 +58,13 @@ def estimate(
         optimizer: Key of ``STATE_FLOATS``.
         averaged: Whether a moving average of the weights is kept.
         frozen: Whether the backbone learns nothing.
+        recompute: Whether activations are computed again in the backward pass instead of kept.
         device: Where it is trained.
         precision: Of matrix products.
     """
-    model = VideoModel(backbone, {}).backbone.train(not frozen).requires_grad_(not frozen)
+    whole = VideoModel(backbone, {})
+    whole.recompute_activations(recompute=recompute)
+    model = whole.backbone.train(not frozen).requires_grad_(not frozen)
     number = sum(p.numel() for p in model.parameters())
     copies = 1 + averaged + (0 if frozen else 1 + STATE_FLOATS[optimizer])
     seconds, how = _clip_seconds(model, backbone, clips_at_once, device, precision)

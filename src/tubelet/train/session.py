@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import check_skips
 from tubelet.data.mixture import Mixture
+from tubelet.models.compiled import compile_where_it_pays
 from tubelet.models.model import VideoModel
 from tubelet.tasks import Task, build_task
 from tubelet.train.checkpoint import CheckpointWriter, latest_checkpoint, load_checkpoint, run_tensors
@@ -199,6 +200,8 @@ def open_session(run: RunConfig, out: Path, *, world: World) -> Session:
     checkpoint = latest_checkpoint(out, process_group=world.checkpoint_group)
     model = world.together(lambda: build_model(run, tasks, world.device, resuming=checkpoint is not None))
     synchronised = run.batch_norm == "synchronised"
+    exchanges = world.size > 1 and (synchronised or run.parallel == "fsdp")
+    compile_where_it_pays(model, world.device, exchanges=exchanges)
     shared = SharedModel(model, world, parallel=run.parallel, synchronised_batch_norm=synchronised)
     # From here on this rank's parameters may be pieces of the model's.
     optimizer = build_optimizer(model, run.optim)
@@ -245,4 +248,5 @@ def build_model(run: RunConfig, tasks: Mapping[str, Task], device: torch.device,
     initialise(model, resuming=resuming, init_from=run.init_from, init_skip=run.init_skip)
     if run.optim.frozen_backbone:
         model.freeze_backbone()
+    model.recompute_activations(recompute=run.recompute_activations)
     return model
