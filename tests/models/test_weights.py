@@ -1,5 +1,6 @@
 """The table of weights, and the commands on files of the published layouts with random values."""
 
+import hashlib
 import io
 import json
 import re
@@ -94,6 +95,12 @@ def test_published_facts() -> None:
     assert (large.spatial_layers, large.temporal_layers, large.dim, large.num_heads) == (24, 24, 1024, 16)
 
 
+def test_the_page_names_every_entry_without_a_hash_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
+    section = page.partition("**No hash is known**")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z0-9_]+)`", section)) == {name for name, entry in WEIGHTS.items() if not entry.sha256}
+
+
 def test_an_unknown_name_offers_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'scenic_k400_vivit_b_fe'"):
         find_weights("scenic_k400_vivit_b_ef")
@@ -145,10 +152,17 @@ def test_a_converted_file_classifies_starts_a_run_and_says_what_it_is(
     assert torch.equal(model.backbone.state_dict()["stem.norm.weight"], direct["backbone.stem.norm.weight"])
 
 
-def test_check_says_whether_a_file_is_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_says_whether_a_file_is_the_published_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "x.npz"
     file.write_bytes((FOLDER / "original_vit.npz").read_bytes())
     entry = replace(WEIGHTS["original_in21k_vit_b"], backbone=IMAGE)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    for known, said in ((digest, "(as published)"), (digest[:8], "(its first 8 digits as published)")):
+        monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, sha256=known))
+        run(["weights", "check", "small_image", str(file)])
+        assert said in capsys.readouterr().out
     monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, sha256="0badc0de"))
     with pytest.raises(InputError, match="expected 0badc0de; not the file of small_image"):
         run(["weights", "check", "small_image", str(file)])
@@ -167,7 +181,7 @@ def test_check_counts_what_fits(capsys: pytest.CaptureFixture[str]) -> None:
     run(["weights", "check", "small_image", str(FOLDER / "original_vit.npz")])
     text = capsys.readouterr().out
     assert "30 tensors fit small_image" in text
-    assert "none was published to compare with" in text
+    assert "(unverified: no hash was published to compare with)" in text
     assert "left out: 1 head/kernel" in text
     assert "left out: 1 pre_logits/bias" in text
 

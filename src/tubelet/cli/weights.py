@@ -35,10 +35,12 @@ def list_weights(names: Positional[tuple[str, ...]] = ()) -> None:
             print(f"  {field.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value)}")
     if names:
         return
-    table = Table(Column("name", no_wrap=True), "frames", "size", "classes", "licence")
+    table = Table(Column("name", no_wrap=True), "frames", "size", "classes", "hash", "licence")
     for name, entry in WEIGHTS.items():
         classes = " + ".join(f"{head.num_classes or '?'} {head.task}" for head in entry.heads) or "none (a start)"
-        table.add_row(name, str(entry.preprocess.num_frames), str(entry.preprocess.size), classes, entry.licence)
+        known = f"{len(entry.sha256)} digits" if entry.sha256 else "unverified"
+        frames, size = str(entry.preprocess.num_frames), str(entry.preprocess.size)
+        table.add_row(name, frames, size, classes, known, entry.licence)
     Console().print(table)
 
 
@@ -193,8 +195,10 @@ def _print_counts(converted: "Converted") -> None:
 
 
 def _about_hash(entry: "Weights", digest: str) -> str:
-    """Say a file's hash, and whether it is the published one."""
+    """Say a file's hash, and how far it shows that this is the published file."""
     if not entry.sha256:
-        return f"sha256 {digest} (none was published to compare with)"
-    same = digest.startswith(entry.sha256)
-    return f"sha256 {digest} ({'as published' if same else f'NOT the published file, which has {entry.sha256}'})"
+        return f"sha256 {digest} (unverified: no hash was published to compare with)"
+    if not digest.startswith(entry.sha256):
+        return f"sha256 {digest} (NOT the published file, which has {entry.sha256})"
+    known = "as published" if len(entry.sha256) == len(digest) else f"its first {len(entry.sha256)} digits as published"
+    return f"sha256 {digest} ({known})"
