@@ -222,6 +222,8 @@ def _check_names(file: str | Path, names: Sequence[str], columns: PostColumns) -
 
 
 def _fits(kind: pa.DataType, wanted: str) -> bool:
+    if pa.types.is_null(kind):
+        return True  # a column without a value
     if wanted == "double":
         return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind))
     if wanted == "string":
@@ -327,6 +329,7 @@ def _csv_rows(file: str, stream: BinaryIO, columns: PostColumns, malformed: _Mal
             else:
                 malformed.add(0, f"{file}, line {reader.line_num}")
     finally:
+        text.detach()  # who opened the stream closes it
         csv.field_size_limit(before)
 
 
