@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tubelet.train import checkpoint as checkpoint_module
+from tubelet.train import pieces
 from tubelet.train.checkpoint import (
     CheckpointError,
     CheckpointWriter,
@@ -28,7 +29,9 @@ Trained = tuple[nn.Module, torch.optim.Optimizer]
 
 
 @pytest.fixture
-def trained() -> Trained:
+def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
+    """A model and its optimizer, whose checkpoint is two files."""
+    monkeypatch.setattr(pieces, "FILE_BYTES", 20_000)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64))
     optimizer = build_optimizer(model, OptimConfig(learning_rate=0.1))

@@ -20,13 +20,15 @@ from torch.distributed.tensor import DTensor
 
 from tubelet.types import InputError
 
+FILE_BYTES = 32 * 2**20
+"""The writer makes a file in memory first and holds Python's lock meanwhile, so the training stands still that long."""
+
 
 class Pieces(DefaultSavePlanner):
     """Copies of what this rank writes, taken when it is made; every rank makes one at the same time.
 
     Args:
-        tensors: ``<group>/<name>`` to the tensor; a file for each group. The same on every rank, but for what a rank
-            holds of a ``DTensor``.
+        tensors: By name. The same on every rank, but for what a rank holds of a ``DTensor``.
         folder: Where the files go.
         process_group: Of the ranks, on the CPU; None in a process of its own.
     """
@@ -34,11 +36,8 @@ class Pieces(DefaultSavePlanner):
     def __init__(self, tensors: Mapping[str, Tensor], folder: Path, *, process_group: dist.ProcessGroup | None) -> None:
         super().__init__(flatten_state_dict=False, flatten_sharded_tensors=False)
         rank = dist.get_rank(process_group) if process_group else 0
-        groups = sorted({key.partition("/")[0] for key in tensors})
         self._writer = HuggingFaceStorageWriter(
-            str(folder),
-            fqn_to_index_mapping={key: groups.index(key.partition("/")[0]) + 1 for key in tensors},
-            save_distributed=True,
+            str(folder), fqn_to_index_mapping=_file_numbers(tensors), save_distributed=True
         )
         # Otherwise it goes through a CUDA stream wherever there is a GPU; what it writes is on the CPU already.
         self._writer.per_thread_copy_ahead = 0
@@ -87,7 +86,7 @@ def read_pieces(folder: Path, targets: Mapping[str, Tensor]) -> None:
 
 
 def piece_shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    """Return the whole shape and the type of every tensor, ``<group>/<name>``."""
+    """Return the whole shape and the type of every tensor."""
     metadata = HuggingFaceStorageReader(str(folder)).read_metadata()
     return {
         name: (entry.size, entry.properties.dtype)
@@ -103,6 +102,18 @@ def gathered(value: Any, process_group: dist.ProcessGroup | None) -> list[Any]:
     values: list[Any] = [None] * dist.get_world_size(process_group)
     dist.all_gather_object(values, value, group=process_group)
     return values
+
+
+def _file_numbers(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return the file of each tensor, from 1; all but those of a single tensor are at most ``FILE_BYTES`` long."""
+    numbers, number, room = {}, 0, 0
+    for name, tensor in tensors.items():
+        size = tensor.numel() * tensor.element_size()
+        if size > room:
+            number, room = number + 1, FILE_BYTES
+        numbers[name] = number
+        room -= size
+    return numbers
 
 
 def _copied(tensor: Tensor) -> Tensor:
