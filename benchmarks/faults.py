@@ -316,15 +316,17 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--only", nargs="*", choices=FAULTS, default=list(FAULTS))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, prepared(Path(folder)) as place:
-        rows = {}
-        for name in options.only:
-            rows[name] = {"name": name} | (kills(place, options.kills) if name == "kills" else FAULTS[name](place))
-            print(rows[name], flush=True)
+    rows: dict[str, Row] = {}
     if set(options.only) != set(FAULTS):  # The others stay as they were.
-        before = json.loads((RESULTS / "faults.json").read_text())["rows"]
-        rows = {row["name"]: row for row in before} | rows
-    write_result("faults", [rows[name] for name in FAULTS if name in rows])
+        rows = {row["name"]: row for row in json.loads((RESULTS / "faults.json").read_text())["rows"]}
+    try:
+        with tempfile.TemporaryDirectory() as folder, prepared(Path(folder)) as place:
+            for name in options.only:
+                found = kills(place, options.kills) if name == "kills" else FAULTS[name](place)
+                rows[name] = {"name": name} | found
+                print(rows[name], flush=True)
+    finally:
+        write_result("faults", [rows[name] for name in FAULTS if name in rows])
 
 
 if __name__ == "__main__":
