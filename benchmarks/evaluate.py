@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from machine import median_seconds, write_result
 
-from tubelet.data.ava_csv import read_ava_csv, write_ava_csv
+from tubelet.data.ava_csv import ava_rows, read_ava_csv
 from tubelet.data.ava_table import AvaTable
 from tubelet.data.sources.ava_lists import read_label_map, write_label_map
 from tubelet.evals.ava import PROTOCOLS, frame_map
@@ -32,6 +32,7 @@ SAMPLE = 200
 ROUNDS = 3
 AVA_KEYFRAMES, AVA_BOXES = 57_000, 4
 """AVA's validation set with the boxes of a detector at a low threshold: 13.7 million rows of a csv."""
+KEYFRAMES_AT_ONCE = 1800
 OFFICIAL_SHARE = 50
 OFFICIAL = """
 import sys, time, types
@@ -59,7 +60,9 @@ print([value for key, value in means[-1].items() if "mAP" in key][0], whole, who
 """
 
 
-def ava_like(num_keyframes: int, seed: int = 0, *, boxes_per_keyframe: int | None = None) -> tuple[AvaTable, AvaTable]:
+def ava_like(
+    num_keyframes: int, seed: int = 0, *, boxes_per_keyframe: int | None = None, prefix: str = "video"
+) -> tuple[AvaTable, AvaTable]:
     """Return ground truth and detections: about 1.9 boxes per keyframe, long-tailed classes, scores that help."""
     generator = np.random.default_rng(seed)
     num_boxes = 1 + generator.poisson(BOXES_PER_KEYFRAME - 1, num_keyframes)
@@ -68,7 +71,7 @@ def ava_like(num_keyframes: int, seed: int = 0, *, boxes_per_keyframe: int | Non
     keyframe = np.repeat(np.arange(num_keyframes), num_boxes)
     corner = generator.uniform(0, 0.5, (len(keyframe), 2))
     boxes = np.concatenate([corner, corner + generator.uniform(0.2, 0.5, (len(keyframe), 2))], axis=1)
-    videos = [f"video{k:05d}" for k in range(num_keyframes // 900 + 1)]
+    videos = [f"{prefix}{k:05d}" for k in range(num_keyframes // 900 + 1)]
     video = np.array(videos, dtype=object)[np.arange(num_keyframes) // 900][keyframe]
     pts = (902.0 + np.arange(num_keyframes) % 900)[keyframe]
     shares = 1 / np.arange(1, len(SPACE) + 1)
@@ -159,11 +162,14 @@ def scale(protocol: str, num_keyframes: int, *, decimals: int | None = None) -> 
 
 
 def write_files(folder: Path, num_keyframes: int, boxes_per_keyframe: int | None) -> tuple[Path, Path, Path]:
-    """Write ground truth, detections and the action list as AVA publishes them."""
+    """Write ground truth, detections and the action list as AVA publishes them, some thousand keyframes at a time."""
     truth, found, labels = folder / "truth.csv", folder / "found.csv", folder / "labels.pbtxt"
-    given, scored = ava_like(num_keyframes, boxes_per_keyframe=boxes_per_keyframe)
-    write_ava_csv(truth, given)
-    write_ava_csv(found, scored)
+    with truth.open("w") as truth_file, found.open("w") as found_file:
+        for start in range(0, num_keyframes, KEYFRAMES_AT_ONCE):
+            number = min(KEYFRAMES_AT_ONCE, num_keyframes - start)
+            given, scored = ava_like(number, start, boxes_per_keyframe=boxes_per_keyframe, prefix=f"part{start}-")
+            truth_file.writelines(f"{line}\n" for line in ava_rows(given))
+            found_file.writelines(f"{line}\n" for line in ava_rows(scored))
     write_label_map(labels, SPACE)
     return truth, found, labels
 
@@ -174,13 +180,11 @@ def score_files(truth: Path, found: Path, labels: Path, protocol: str) -> float:
     return frame_map(read_ava_csv(truth), scored, read_label_map(labels), protocol=protocol).mean_ap
 
 
-def full_scale(protocol: str) -> dict[str, Any]:
+def full_scale(protocol: str, files: tuple[Path, Path, Path]) -> dict[str, Any]:
     """Time files of AVA's full size in a process of its own, whose memory is counted."""
     code = "import evaluate, sys; evaluate.report_files(*sys.argv[1:])"
-    with tempfile.TemporaryDirectory() as folder:
-        files = write_files(Path(folder), AVA_KEYFRAMES, AVA_BOXES)
-        command = [sys.executable, "-c", code, protocol, *map(str, files)]
-        done = subprocess.run(command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", code, protocol, *map(str, files)]
+    done = subprocess.run(command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True)
     seconds, cpu_seconds, mebibytes, rows = (float(value) for value in done.stdout.split())
     return {
         "protocol": protocol,
@@ -237,7 +241,9 @@ def main() -> None:
     rows = [compare_with_plain(protocol) for protocol in PROTOCOLS]
     rows += [scale(protocol, size) for size in SIZES for protocol in PROTOCOLS]
     rows.append(scale("official", SIZES[-1], decimals=4))
-    rows += [full_scale(protocol) for protocol in PROTOCOLS]
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(Path(folder), AVA_KEYFRAMES, AVA_BOXES)
+        rows += [full_scale(protocol, files) for protocol in PROTOCOLS]
     if checkout is not None:
         rows.append(against_official(checkout))
     write_result("evaluate", rows)

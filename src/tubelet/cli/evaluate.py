@@ -131,6 +131,7 @@ def _print(numbers: Mapping[str, Any]) -> None:
 def numbers_of(results: "Mapping[str, TaskResult]") -> dict[str, Any]:
     """Return every number of an evaluation by name; ``<task>/ava`` holds a table."""
     from tubelet.evals.breakdown import by_bucket, by_group
+    from tubelet.evals.parts import kinetics_and_ava, part_maps
 
     numbers: dict[str, Any] = {}
     for name, result in results.items():
@@ -141,6 +142,9 @@ def numbers_of(results: "Mapping[str, TaskResult]") -> dict[str, Any]:
             numbers[f"{name}/ava"] = result.ava.to_json()
             for part in (by_bucket(result.ava, result.label_space), by_group(result.ava, result.label_space)):
                 numbers |= {f"{name}/{key}": value for key, value in part.items()}
+        if result.ground_truth is not None and result.detections is not None:
+            parts = part_maps(kinetics_and_ava(result.ground_truth), result.detections, result.label_space)
+            numbers |= {f"{name}/mAP_of_{key}": part.mean_ap for key, part in parts.items()}
     return numbers
 
 
