@@ -229,9 +229,14 @@ def peak_gib(device: torch.device | None) -> float:
     """Return the most memory this process has had at once, in GiB: the GPU's where it uses one, else its own."""
     if device is not None and device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    # Bytes on macOS, KiB elsewhere.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    try:
+        # Not getrusage's, which on Linux begins with the peak of the process that started this one.
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 2**30
+    except (OSError, IndexError):
+        # Bytes on macOS, KiB elsewhere.
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def keep_rows(path: Path, *, last_step: int) -> None:
