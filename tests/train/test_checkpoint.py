@@ -235,6 +235,15 @@ def test_the_run_goes_on_while_a_copy_is_written(
         assert_equal(run_tensors(model, optimizer), tensors)
 
 
+def test_what_a_kill_left_is_gone_after_the_next_write(tmp_path: Path, trained: Trained) -> None:
+    for name in ("step-00000003.incomplete", "step-00000005.incomplete", "step-00000001.old.incomplete"):
+        shutil.copytree(save(tmp_path / "other", trained, 3), tmp_path / "state" / name)
+    assert latest_checkpoint(tmp_path) is None
+    save(tmp_path, trained, 5)
+    save(tmp_path, trained, 5)  # again, as before a step that cannot be done
+    assert steps(tmp_path) == [5]
+
+
 def test_a_failed_write_is_said_and_leaves_the_previous_one(
     tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,8 +266,7 @@ def test_a_failed_write_is_said_and_leaves_the_previous_one(
     assert found is not None
     assert found.step == 5
     assert (tmp_path / "model.safetensors").read_bytes() == before
-    save(tmp_path, trained, 15)
-    assert steps(tmp_path) == [5, 15]  # what the failed write left is gone
+    assert steps(tmp_path) == [5]  # and nothing is left that takes room
 
 
 def test_what_ended_the_run_is_not_hidden_by_a_failed_write(

@@ -168,6 +168,8 @@ class CheckpointWriter:
             self._on_every_rank(lambda: self._publish(partial, content, checksums) if self._is_main else None)
         except BaseException as error:
             self._error = self._failed(error, content["step"])
+            if self._is_main:  # Where the disk is full, this fills it.
+                shutil.rmtree(partial, ignore_errors=True)
 
     def _publish(self, partial: Path, content: dict[str, Any], checksums: dict[str, str]) -> None:
         """Finish the folder, publish the weights, give the folder its name, drop what is no longer needed."""
@@ -178,8 +180,8 @@ class CheckpointWriter:
         # Before the folder has its name: a run that was killed in between goes on from the checkpoint before and comes
         # here again, while one that has its last checkpoint would never again.
         publish_weights(partial, self._out / MODEL_FILE, step=content["step"])
-        if final.exists():  # The same step again: the earlier one was found damaged.
-            shutil.rmtree(final)
+        if final.exists():  # The same step again: the earlier one was damaged, or a bad step came right after it.
+            _discard(final)
         partial.rename(final)
         _sync_folder(final.parent)
         _prune(self._out, newest=content["step"], keep=self._keep, best_metric=self._best_metric)
@@ -337,12 +339,15 @@ def _prune(out: Path, *, newest: int, keep: int, best_metric: str | None) -> Non
     kept = {step for step in complete if step <= newest}
     kept = set(sorted(kept)[-keep:]) | _best(complete, kept, best_metric)
     for step, old in complete.items():
-        if step in kept:
-            continue
-        # Renamed first: a kill inside rmtree must not leave a folder that looks complete.
-        doomed = old.with_name(f"{old.name}.incomplete")
-        old.rename(doomed)
-        shutil.rmtree(doomed)
+        if step not in kept:
+            _discard(old)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a checkpoint; renamed first, because a kill in the middle must not leave one that looks complete."""
+    doomed = folder.with_name(f"{folder.name}.old.incomplete")
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def _best(complete: Mapping[int, Path], among: set[int], metric: str | None) -> set[int]:
