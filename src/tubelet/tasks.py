@@ -36,12 +36,14 @@ class TaskConfig:
     manifest: str
     """Folder of the manifest."""
     kind: Literal["classify", "localise"]
+    """Whether whole clips have labels, or person boxes; as the manifest says."""
     loss: Literal["softmax", "sigmoid"]
     """``softmax``: one class per example; ``sigmoid``: every class on its own (several actions at once)."""
     labels: LabelChoice = "all"
     """Of a clip with several. ``one``: drawn once for all from its id (paper B, 3.3: "randomly assigning one of the
     associated hashtags to each video"); ``one_each_pass``: drawn anew whenever it is seen."""
     augment: Augment = field(default_factory=Augment)
+    """What training changes at random."""
     boxes: BoxOrigin = "annotated"
     """Person boxes to train on (paper A, A.1: detected boxes for AVA, annotated ones for AVA-Kinetics)."""
     box_score_threshold: float = 0.0
@@ -58,6 +60,7 @@ class TaskConfig:
     eval_crops: Crops = "centre"
     """What is shown of a frame larger than the canvas; paper B, 4: the centre."""
     label_smoothing: float = 0.1
+    """Share of a target that is spread out (``losses.py``; paper A, A.1: 0.1)."""
     loss_weight: float = 1.0
     """Multiplies the loss; the mixture's weights decide how often the task comes, this how hard it pulls."""
     mixture_weight: float | None = None
@@ -67,7 +70,9 @@ class TaskConfig:
     repeat_threshold: float = 0.001
     """Of ``repeat_factor``: classes in a smaller share of the examples come more often."""
     train_split: str = "train"
+    """Split of the manifest that is trained on."""
     eval_split: str = "val"
+    """Split that the run is scored on."""
 
     def __post_init__(self) -> None:
         check_choices(self)

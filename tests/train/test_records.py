@@ -1,14 +1,22 @@
 """Configs to JSON and back, strictly."""
 
+import ast
+import inspect
 import json
+from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tubelet.cli.training import CALLS, TrainOptions
+from tubelet.data.dataset import Augment
 from tubelet.recipes.playground import cofinetune
 from tubelet.records import first_difference, read_json, to_json, write_json
-from tubelet.train.config import RunConfig, deciding_options
-from tubelet.types import InputError
+from tubelet.tasks import TaskConfig
+from tubelet.train.config import RUNTIME_OPTIONS, RunConfig, deciding_options, with_settings
+from tubelet.train.optim import OptimConfig
+from tubelet.types import InputError, Preprocess
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +108,6 @@ def test_to_json_of_paths_and_tuples() -> None:
     ],
 )
 def test_a_run_that_cannot_be_is_refused(run: RunConfig, change: dict[str, object], message: str) -> None:
-    from dataclasses import replace
-
     with pytest.raises(InputError, match=message):
         replace(run, **change)
 
@@ -110,3 +116,28 @@ def test_an_epoch_is_the_sum_of_the_sets(run: RunConfig) -> None:
     # Paper A, 4.1. 2 epochs of 12 + 12 + 12 examples in batches of 8 are 9 steps.
     assert run.num_epochs == 2.0
     assert run.steps_for(36) == 9
+
+
+@pytest.mark.parametrize("kind", [RunConfig, TaskConfig, OptimConfig, Preprocess, Augment])
+def test_every_option_says_what_it_is(kind: type) -> None:
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(node, ast.ClassDef)
+    for option, after in pairwise([*node.body, None]):
+        if isinstance(option, ast.AnnAssign):
+            said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            assert said or ast.unparse(option.target) in ("name", "std"), ast.unparse(option)
+
+
+def test_the_command_line_has_options_that_every_run_has() -> None:
+    names = {field.name for field in fields(TrainOptions)} - set(CALLS)
+    # Precision alone changes the weights; whatever else does is the recipe's, or --set's.
+    assert names - {"precision"} <= set(RUNTIME_OPTIONS)
+    assert set(RUNTIME_OPTIONS) <= {field.name for field in fields(RunConfig)}
+    assert set(RUNTIME_OPTIONS) - names == {"rank_timeout_seconds"}
+
+
+def test_settings_change_what_they_name_and_nothing_else(run: RunConfig) -> None:
+    changed = with_settings(run, ("tasks.moments.loss_weight=3", "optim.period_epochs=[]", "cache_dir=null"))
+    tasks = tuple(replace(task, loss_weight=3.0) if task.name == "moments" else task for task in run.tasks)
+    assert changed == replace(run, tasks=tasks, cache_dir=None)
+    assert with_settings(run, ()) == run

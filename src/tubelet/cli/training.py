@@ -46,6 +46,8 @@ class TrainOptions:
     """How the processes that torchrun starts share the model: each has all of it, or a part of every tensor."""
     accumulation_steps: int | None = None
     """Pieces in which a process computes its share of a step, to save memory."""
+    recompute_activations: bool | None = None
+    """Compute blocks again in the backward pass, to save more of it."""
     eval_batch_size: int | None = None
     """Clips at once in scoring."""
     eval_every_steps: int | None = None

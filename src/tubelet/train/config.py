@@ -60,14 +60,19 @@ class RunConfig:
     name: str
     """The recipe's name."""
     backbone: BackboneConfig
+    """The network that all tasks share."""
     tasks: tuple[TaskConfig, ...]
+    """What is trained on and scored, at least one."""
     preprocess: Preprocess
+    """How a video becomes model input; of the backbone's size and number of frames."""
     optim: OptimConfig
+    """How weights move."""
     batch_size: int
-    """Clips per step; a batch comes from one task (paper A, 3.2)."""
+    """Clips per step, of all processes together; all of one task (paper A, 3.2) but for the mixture ``mixed``."""
     num_epochs: float | None = None
     """Passes over the sum of the data sets (paper A, 4.1). Exactly one of this and ``num_steps`` is given."""
     num_steps: int | None = None
+    """Length of the run, instead of ``num_epochs``."""
     mixture: Literal["weighted", "alternating", "sequential", "mixed"] = "weighted"
     """How a step's tasks are chosen (paper A, 3.2); keys of ``data.mixture.STRATEGIES``."""
     mixture_temperature: float = 1.0
@@ -102,9 +107,11 @@ class RunConfig:
     """``skip`` leaves out, names and counts a sample that cannot be read; above a share the run ends all the same
     (``data.loader.MAX_SKIPPED_SHARE``)."""
     eval_batch_size: int = 16
+    """Clips, or keyframes, that are scored at once."""
     eval_every_steps: int | None = None
     """Score every task's ``eval_split`` this often; always at the end."""
     checkpoint_every_steps: int = 200
+    """A checkpoint is written this often, and at the end."""
     checkpoint_every_minutes: float = 10.0
     """Whichever of the two comes first."""
     num_checkpoints: int = 2
