@@ -224,7 +224,7 @@ def test_the_command(
     assert "1 missing, 2 broken, 1 short, 2 duplicate" in shown.out
     assert "(5 clips)" in shown.out
     assert "6/6" in shown.err
-    assert "before, at the import: 2 videos missing\n" in shown.out
+    assert "counted at the import: 2 videos missing\n" in shown.out
     monkeypatch.setattr(sys, "argv", ["tubelet", "data", "verify", str(manifest.root), *options[:2]])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -173,10 +173,11 @@ def verify(
     if len(found.items) > 20:
         print(f"... and {len(found.items) - 20} more, in {path}")
     if found.damaged_elsewhere:
-        print(f"{len(found.damaged_elsewhere)} more videos are damaged where no clip needs them")
+        more = ", ..." if len(found.damaged_elsewhere) > 5 else ""
+        print(f"damaged where no clip needs it: {', '.join(found.damaged_elsewhere[:5])}{more}")
     if found.at_import:
         counts = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in found.at_import.items())
-        print(f"before, at the import: {counts}")
+        print(f"counted at the import: {counts}")
     counts = ", ".join(f"{number} {problem}" for problem, number in found.counts.items())
     print(f"{found.num_clips} clips of {found.num_videos} videos, {found.num_frames} frames: {counts}")
     print(f"report: {path}")

@@ -287,7 +287,7 @@ def _starts(
         if last > found.seconds + END_SLACK and not cut:
             raise InputError(
                 f"{found.cell}: lasts {found.seconds:.1f} s, but its keyframes lie at {first:g} to {last:g} s; "
-                "expected a whole video, or one cut to 900-1,800 s; say video_starts_at"
+                "expected a whole video, or one cut to 900-1,800 s; say --video-starts-at"
             )
         starts[video] = CUT_STARTS_AT if cut and (last > found.seconds or video not in times) else 0.0
     for start in (0.0, CUT_STARTS_AT):
