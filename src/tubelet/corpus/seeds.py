@@ -154,12 +154,12 @@ def noun_hashtags() -> Hashtags:
     """Return one label for each *hashtag* that names an ImageNet-1K synset, all lemmas of it (IG-Noun, 3.1.1).
 
     Several labels may mean one synset (great white shark, man-eater), and one may mean several (crane). Singular and
-    plural are one label, in canonical form; paper B found 1,428 with enough videos.
+    plural are one label, spelled as the lemma; paper B found 1,428 with enough videos.
     """
     lemmas = {lemma for some in read_words().imagenet_nouns.values() for lemma in some}
     forms: dict[str, set[str]] = {}
     for lemma in sorted(lemmas):
-        label = canonical_noun(lemma).replace(" ", "")
+        label = normalise_tag(lemma) or lemma
         forms.setdefault(label, set()).update(s for form in noun_forms(lemma) for s in spellings(form))
     return hashtags_of(LabelSpace(name="nouns", names=tuple(forms)), list(forms.values()))
 
