@@ -1,4 +1,4 @@
-"""float16: the loss is scaled; an overflow costs the step its update and nothing else, and the scale survives a stop."""
+"""float16: the loss is scaled; an overflow costs the step its update and no more, and the scale survives a stop."""
 
 from dataclasses import replace
 from pathlib import Path
