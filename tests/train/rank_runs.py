@@ -15,12 +15,13 @@ from unittest.mock import patch
 
 import torch
 
+from tubelet.models.model import VideoModel
 from tubelet.tasks import normalise
 from tubelet.train import loop
 from tubelet.train.config import RunConfig
 from tubelet.train.distributed import joined
 from tubelet.train.log import RunLog
-from tubelet.train.session import Session, build_model, open_session
+from tubelet.train.session import Session, open_session
 
 LIMIT_SECONDS = 120.0
 
@@ -71,9 +72,7 @@ def float64() -> Any:
     """Inside, models compute in float64; a run itself cannot ask for it."""
     with ExitStack() as stack:
         stack.enter_context(patch("tubelet.tasks.normalise", lambda *arguments: normalise(*arguments).double()))
-        stack.enter_context(
-            patch("tubelet.train.session.build_model", lambda *a, **options: build_model(*a, **options).double())
-        )
+        stack.enter_context(patch("tubelet.train.session.VideoModel", lambda *arguments: VideoModel(*arguments).double()))
         yield
 
 

@@ -64,7 +64,9 @@ def test_the_heads_begin_fresh_unless_the_list_says_otherwise(given: Path) -> No
         (("backbone.", "heads."), None),
     ):
         model = model_of(CONFIG, 2)
-        initialise(model, resuming=False, init_from=str(given), init_skip=skip)
+        said = initialise(model, resuming=False, init_from=str(given), init_skip=skip)
+        left_out = [name for name in source if name.startswith(skip)] if skip else []
+        assert f"starts from {len(source) - len(left_out)} weights of {given}; left out: {len(left_out)} " in said
         taken = same(model, source)
         if fresh is None:
             assert "backbone.spatial.blocks.0.mlp_in.weight" not in taken
@@ -77,7 +79,8 @@ def test_a_checkpoint_or_nothing_leaves_the_model_alone(given: Path) -> None:
     before = model_of(CONFIG, 2).state_dict()
     for resuming, start in ((True, str(given)), (False, None)):
         model = model_of(CONFIG, 2)
-        initialise(model, resuming=resuming, init_from=start, init_skip=SKIP_HEADS)
+        said = initialise(model, resuming=resuming, init_from=start, init_skip=SKIP_HEADS)
+        assert said == ("goes on from its checkpoint" if resuming else "starts from random weights")
         assert same(model, before) == set(before)
 
 
@@ -139,7 +142,8 @@ def test_image_weights_are_inflated() -> None:
     model = model_of(video, 2)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     file = GOLDEN / "original_vit.npz"
-    initialise(model, resuming=False, init_from=f"small_image={file}", init_skip=SKIP_HEADS)
+    said = initialise(model, resuming=False, init_from=f"small_image={file}", init_skip=SKIP_HEADS)
+    assert "; left out: 1 [backbone.class_token]; begin fresh: " in said
     entry = WEIGHTS["small_image"]
     image = convert_file(file, entry.layout, entry.backbone, {}).tensors
     taken = same(model, image)

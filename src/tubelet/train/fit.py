@@ -64,6 +64,7 @@ def _train(
     with session.checkpoints, open_log(session, progress=progress, console=console) as log:
         title = f"{session.run.name}: {session.num_steps} steps, {session.run.mixture} mixture"
         log.table(title, map(asdict, session.mixture.table()))
+        log.say(session.start)
         train_steps(session, log, score=partial(score, session, log), on_step=on_step)
         session.checkpoints.wait()
         log.table("What the model has seen", session.seen_table())

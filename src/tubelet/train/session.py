@@ -63,6 +63,8 @@ class Session:
     optimizer: Optimizer
     average: WeightAverage | None
     """Moving average of the weights, where the run keeps one."""
+    start: str
+    """In a line, where the weights came from."""
     num_steps: int
     rates: RatePlan
     step: int
@@ -198,7 +200,7 @@ def open_session(run: RunConfig, out: Path, *, world: World) -> Session:
     num_steps = run.steps_for(one_epoch)
     mixture = run.plan_mixture(datasets)
     checkpoint = latest_checkpoint(out, process_group=world.checkpoint_group)
-    model = world.together(lambda: build_model(run, tasks, world.device, resuming=checkpoint is not None))
+    model, start = world.together(lambda: build_model(run, tasks, world.device, resuming=checkpoint is not None))
     synchronised = run.batch_norm == "synchronised"
     exchanges = world.size > 1 and (synchronised or run.parallel == "fsdp")
     compile_where_it_pays(model, world.device, exchanges=exchanges)
@@ -221,6 +223,7 @@ def open_session(run: RunConfig, out: Path, *, world: World) -> Session:
         shared=shared,
         optimizer=optimizer,
         average=average,
+        start=start,
         num_steps=num_steps,
         rates=run.rate_plan(one_epoch),
         step=0 if checkpoint is None else checkpoint.step,
@@ -241,12 +244,14 @@ def open_datasets(run: RunConfig, tasks: Mapping[str, Task]) -> dict[str, ClipDa
     return datasets
 
 
-def build_model(run: RunConfig, tasks: Mapping[str, Task], device: torch.device, *, resuming: bool) -> VideoModel:
-    """Return the model with the weights that the run starts from, the same on every rank."""
+def build_model(
+    run: RunConfig, tasks: Mapping[str, Task], device: torch.device, *, resuming: bool
+) -> tuple[VideoModel, str]:
+    """Return the model with the weights that the run starts from, the same on every rank, and which these are."""
     torch.manual_seed(run.seed)
     model = VideoModel(run.backbone, {name: task.head for name, task in tasks.items()}).to(device)
-    initialise(model, resuming=resuming, init_from=run.init_from, init_skip=run.init_skip)
+    start = initialise(model, resuming=resuming, init_from=run.init_from, init_skip=run.init_skip)
     if run.optim.frozen_backbone:
         model.freeze_backbone()
     model.recompute_activations(recompute=run.recompute_activations)
-    return model
+    return model, start

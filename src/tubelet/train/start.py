@@ -1,6 +1,5 @@
 """Where a run's first weights come from."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from tubelet.models.convert import convert_file
 from tubelet.models.convert_start import BACKBONE, inflate_image
 from tubelet.models.download import FETCHED
 from tubelet.models.model import BackboneConfig, VideoModel, read_backbone_config
-from tubelet.models.saved import MODEL_FILE, load_all, read_meta, read_tensors
+from tubelet.models.saved import MODEL_FILE, load_all, read_meta, read_tensors, shortened
 from tubelet.models.weights import WEIGHTS, find_weights
 from tubelet.types import InputError, did_you_mean
 
@@ -25,8 +24,8 @@ class Start:
     """What they are the weights of; None = a file that does not say."""
 
 
-def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init_skip: tuple[str, ...]) -> None:
-    """Give a model, as it was built, the weights that training starts from.
+def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init_skip: tuple[str, ...]) -> str:
+    """Give a model, as it was built, the weights that training starts from; return in a line what was done.
 
     Args:
         model: Changed only when everything fits.
@@ -40,20 +39,28 @@ def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init
     # The first that applies wins.
     if resuming:
         # The run's own checkpoint has every weight: it is read where the optimizer is there to take its part.
-        return
+        return "goes on from its checkpoint"
     if init_from is None:
         # Scratch: the random weights that the model was built with, which follow from the run's seed.
-        return
+        return "starts from random weights"
     start = read_start(init_from)
     if start.backbone is not None and start.backbone.num_frames == 1 < model.backbone.config.num_frames:
         # Inflation: an image network's kernels get a time axis; what it has nothing for stays random (paper B, 4.3.2).
-        given = inflated(start.tensors, model)
+        given = inflate_image(start.tensors, model.backbone.config)[0].tensors
+        given = {BACKBONE + name: tensor for name, tensor in given.items()}
+        unknown = {name for name in model.state_dict() if name.startswith(BACKBONE)} - set(given)
     else:
         # Weights of the same network. Heads are new unless asked for (paper A, 3.2: "finetuning initialises theta_b
         # from pre-training, and trains new head parameters").
-        given = start.tensors
-    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(init_skip)}
-    load_all(model, own | {n: t for n, t in given.items() if not n.startswith(init_skip)}, where=init_from)
+        given, unknown = start.tensors, set()
+    taken = {name: tensor for name, tensor in given.items() if not name.startswith(init_skip)}
+    fresh = {n: t for n, t in model.state_dict().items() if n in unknown or n.startswith(init_skip)}
+    load_all(model, taken | fresh, where=init_from)
+    left_out = sorted(set(start.tensors) - set(taken))
+    return (
+        f"starts from {len(taken)} weights of {init_from}; left out: {len(left_out)} {shortened(left_out)}; "
+        f"begin fresh: {len(fresh)} {shortened(sorted(fresh))}"
+    )
 
 
 def read_start(name: str) -> Start:
@@ -88,10 +95,3 @@ def read_start(name: str) -> Start:
         tensors=convert_file(found, entry.layout, entry.backbone, heads).tensors,
         backbone=entry.backbone,
     )
-
-
-def inflated(image: Mapping[str, Tensor], model: VideoModel) -> dict[str, Tensor]:
-    """Return a video model's tensors for an image network's: inflated where it has them, else the model's own."""
-    found, _ = inflate_image(image, model.backbone.config)
-    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(BACKBONE)}
-    return own | {BACKBONE + name: tensor for name, tensor in found.tensors.items()}
