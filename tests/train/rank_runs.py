@@ -72,7 +72,7 @@ def float64() -> Any:
     """Inside, models compute in float64; a run itself cannot ask for it."""
     with ExitStack() as stack:
         stack.enter_context(patch("tubelet.tasks.normalise", lambda *arguments: normalise(*arguments).double()))
-        stack.enter_context(patch("tubelet.train.session.VideoModel", lambda *arguments: VideoModel(*arguments).double()))
+        stack.enter_context(patch("tubelet.train.session.VideoModel", lambda *given: VideoModel(*given).double()))
         yield
 
 
