@@ -12,7 +12,7 @@ from tubelet.models.saved import save_tensors
 from tubelet.models.vivit import ViViTConfig
 from tubelet.models.weights import WEIGHTS, PublishedHead
 from tubelet.records import write_json
-from tubelet.train.start import initialise, read_start
+from tubelet.train.start import absolute_start, initialise, read_start
 from tubelet.types import InputError, Preprocess
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "weights"
@@ -162,3 +162,16 @@ def test_a_run_that_is_not_finished_starts_nothing(tmp_path: Path) -> None:
     write_json(tmp_path / "meta.json", meta)
     with pytest.raises(InputError, match="that run is not finished \\(step 3 of 9\\)"):
         read_start(str(tmp_path))
+
+
+@pytest.mark.usefixtures("published")
+def test_a_start_means_the_same_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    assert absolute_start("run") == str(tmp_path / "run")
+    assert absolute_start("small_video=a/b") == f"small_video={tmp_path}/a/b"
+    assert [absolute_start(name) for name in (None, "small_video", "the stage before")] == [
+        None,
+        "small_video",
+        "the stage before",
+    ]

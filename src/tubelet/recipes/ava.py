@@ -18,6 +18,7 @@ from tubelet.tasks import BoxOrigin, TaskConfig, task_config
 from tubelet.train.config import RunConfig
 from tubelet.train.optim import OptimConfig
 from tubelet.train.stages import PREVIOUS
+from tubelet.train.start import absolute_start
 from tubelet.types import InputError, Preprocess
 
 
@@ -86,7 +87,7 @@ def cofinetune_ava(
         batch_size=128,
         num_epochs=num_epochs,
         seed=seed,
-        init_from=init_from,
+        init_from=absolute_start(init_from),
         num_workers=8,
     )
 

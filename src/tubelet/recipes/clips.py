@@ -19,6 +19,7 @@ from tubelet.models.weights import KINETICS_MEAN, KINETICS_STD
 from tubelet.tasks import LabelChoice, TaskConfig, task_config
 from tubelet.train.config import RunConfig
 from tubelet.train.optim import OptimConfig
+from tubelet.train.start import absolute_start
 from tubelet.types import InputError, Preprocess
 
 SIZE, FRAME_HW = 112, (128, 171)
@@ -88,7 +89,7 @@ def finetune_clips(
         frozen_backbone=fc_only,
         clip_norm=not_in_paper.clip_norm,
     )
-    return replace(run, optim=optim, num_epochs=num_epochs, init_from=init_from)
+    return replace(run, optim=optim, num_epochs=num_epochs, init_from=absolute_start(init_from))
 
 
 def pretrain_clips(

@@ -95,3 +95,13 @@ def read_start(name: str) -> Start:
         tensors=convert_file(found, entry.layout, entry.backbone, heads).tensors,
         backbone=entry.backbone,
     )
+
+
+def absolute_start(name: str | None) -> str | None:
+    """Return ``init_from`` so that it means the same in any folder: paths become absolute, names stay."""
+    if name is None:
+        return None
+    published, equals, file = name.partition("=")
+    if equals and published in WEIGHTS:
+        return f"{published}={Path(file).resolve()}"
+    return str(Path(name).resolve()) if Path(name).exists() else name
