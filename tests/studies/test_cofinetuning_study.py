@@ -154,6 +154,10 @@ def test_a_diverging_run_is_counted_and_the_study_goes_on(
     assert run_study(squares, tmp_path, **settings | {"learning_rates": (0.1, 0.2, 0.3, 0.4)})
     assert len(tried) == 15 + 3 + 3 * 2
     assert {rate for _, rate, seed in tried[18:]} == {0.3}
+    wider = summarise(tmp_path)
+    assert set(wider.learning_rates.values()) == {0.3}
+    assert {spreads["mAP"].num_seeds for arm, spreads in wider.arms.items() if arm != "cofinetune"} == {2}
+    assert wider.failed == {"cofinetune": 1}  # at the new rate; what was measured at 0.2 no longer counts
     with pytest.raises(InputError, match="holds another study, which differs in learning_rates"):
         run_study(squares, tmp_path, **settings)
     with pytest.raises(InputError, match="failed at every learning rate"):

@@ -13,7 +13,7 @@ Hardware: 2 CPU cores. Duration and what was measured so far: docs/reproduce.md.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -227,10 +227,16 @@ def check_plan(plan: StudyPlan, out: Path) -> None:
 def best_rate(arm: str, search: Iterable[Job], out: Path) -> float:
     """Return the learning rate with the best validation mAP of an arm; rates that failed are out."""
     mine = {job.learning_rate: job.result(out) for job in search if job.arm == arm}
-    found = {rate: result.mean_ap for rate, result in mine.items() if isinstance(result, ArmResult)}
-    if not found:
+    found = best_of({rate: r.mean_ap if isinstance(r, ArmResult) else None for rate, r in mine.items()})
+    if found is None:
         raise InputError(f"{out}: {arm} failed at every learning rate; give another --out and lower --learning-rates")
-    return max(found, key=lambda rate: found[rate])
+    return found
+
+
+def best_of(scores: Mapping[float, float | None]) -> float | None:
+    """Return the rate with the highest score, the lower of equal ones; None when no rate has one."""
+    scored = {rate: score for rate, score in scores.items() if score is not None}
+    return max(scored, key=lambda rate: (scored[rate], -rate)) if scored else None
 
 
 def final_folder(job: Job, out: Path) -> Path:

@@ -1,5 +1,6 @@
 """Tables of a study: means over seeds with their spread, the margin, and whether the claim holds."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from tubelet.records import from_json, read_json, to_json, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm
 from tubelet.studies.arms_report import training_counts
 from tubelet.studies.chance import HELD_OUT, Chance, held_out_ap
-from tubelet.studies.cofinetuning import CHANCE_FILE, FAILED_FILE, PLAN_FILE
+from tubelet.studies.cofinetuning import CHANCE_FILE, FAILED_FILE, PLAN_FILE, best_of
 from tubelet.types import InputError
 
 SUMMARY_FILE = "summary.json"
@@ -48,6 +49,8 @@ class Margin:
     control: str
     mean: float
     """Difference of the means, in mAP (0..1)."""
+    standard_error: float
+    """Of that difference, from both arms' standard deviations (Welch)."""
     largest_range: float
     """The wider of the two arms' ranges over the seeds."""
     holds: bool
@@ -120,7 +123,9 @@ def summarise_results(
         lead = ours["mAP"].mean - theirs["mAP"].mean
         widest = max(ours["mAP"].range, theirs["mAP"].range)
         enough = min(ours["mAP"].num_seeds, theirs["mAP"].num_seeds) >= 3
-        margins.append(Margin(control=control, mean=lead, largest_range=widest, holds=enough and lead > widest))
+        error = math.sqrt(sum(each["mAP"].std ** 2 / each["mAP"].num_seeds for each in (ours, theirs)))
+        holds = enough and lead > widest
+        margins.append(Margin(control=control, mean=lead, standard_error=error, largest_range=widest, holds=holds))
         gains[control] = {
             bucket: ours[bucket].mean - theirs[bucket].mean for bucket in BUCKETS if bucket in ours and bucket in theirs
         }
@@ -140,18 +145,22 @@ def summarise(out: Path) -> Summary:
     tested: dict[str, list[ArmResult]] = {arm: [] for arm in ARMS}
     search: dict[str, dict[str, float | None]] = {arm: {} for arm in ARMS}
     failed: Counter[str] = Counter()
-    for path in sorted(out.glob("runs/*/test.json")):
-        result = from_json(ArmResult, read_json(path), where=str(path))
-        tested[result.arm].append(result)
     for path in sorted(out.glob("runs/*/val.json")):
         result = from_json(ArmResult, read_json(path), where=str(path))
         search[result.arm][f"{result.learning_rate:g}"] = result.mean_ap
-    for path in sorted(out.glob(f"runs/*/{FAILED_FILE}")):
-        lost = from_json(FailedArm, read_json(path), where=str(path))
+    failures = [from_json(FailedArm, read_json(p), where=str(p)) for p in sorted(out.glob(f"runs/*/{FAILED_FILE}"))]
+    for lost in failures:
         if lost.split == "val":
             search[lost.arm][f"{lost.learning_rate:g}"] = None
-        else:
+    # A search that was widened may have found a better rate; what was measured at the earlier one does not count.
+    chosen = {arm: best_of({float(rate): score for rate, score in tried.items()}) for arm, tried in search.items()}
+    for lost in failures:
+        if lost.split == "test" and lost.learning_rate == chosen[lost.arm]:
             failed[lost.arm] += 1
+    for path in sorted(out.glob("runs/*/test.json")):
+        result = from_json(ArmResult, read_json(path), where=str(path))
+        if result.learning_rate == chosen[result.arm]:
+            tested[result.arm].append(result)
     if not (out / CHANCE_FILE).exists() or not any(tested.values()):
         raise InputError(f"{out}: no finished study runs yet; run the study again to go on")
     chance = from_json(Chance, read_json(out / CHANCE_FILE), where=str(out / CHANCE_FILE))
@@ -223,14 +232,15 @@ def _cell(value: Spread | None) -> str:
 
 def _margin_table(summary: Summary) -> list[str]:
     lines = [
-        "| co-finetuning against | lead in mAP | widest range | lead > range | head | mid | tail |",
+        "| co-finetuning against | lead in mAP ± standard error | widest range | lead > range | head | mid | tail |",
         "|---" * 7 + "|",
     ]
     for margin in summary.margins:
         gains = summary.bucket_gains[margin.control]
         buckets = [f"{100 * gains[b]:+.1f}" if b in gains else "" for b in BUCKETS]
         verdict = "yes" if margin.holds else "no"
-        cells = [f"{100 * margin.mean:+.1f}", f"{100 * margin.largest_range:.1f}", verdict, *buckets]
+        lead = f"{100 * margin.mean:+.1f} ± {100 * margin.standard_error:.1f}"
+        cells = [lead, f"{100 * margin.largest_range:.1f}", verdict, *buckets]
         lines.append(f"| {margin.control} | {' | '.join(cells)} |")
     return lines
 
