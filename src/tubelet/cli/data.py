@@ -84,7 +84,7 @@ def add_boxes(
     Args:
         manifest: Manifest folder with annotated boxes.
         boxes: Files of all splits: csv (video_id, seconds, x1, y1, x2, y2, label or nothing, score) or proposals (pkl).
-        out: Folder of the new manifest; default: the same.
+        out: Folder of a new manifest; default: this one, where they lie in a table of their own.
         video_starts_at: The files' time at which the videos begin; default: whichever of 0, 900 and the start in the
             clip's name meets most keyframes.
         only_keyframes: Leave out boxes where nobody annotated.
