@@ -29,6 +29,10 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@$(PIP) install --constraint constraints.txt --editable '.[demo,dev]'
 	@touch $@
 
+$(VENV)/installed-parity: $(VENV)/installed-dev
+	@$(PIP) install --constraint constraints.txt --editable '.[demo,dev,parity]'
+	@touch $@
+
 venv: $(VENV)/python-ready ## only make the environment, to install another build of torch first
 
 demo: $(VENV)/installed ## the whole path on rendered and real video, in 10 minutes (SIZE=tiny: 90 s)
@@ -54,8 +58,9 @@ types: $(VENV)/installed-dev ## mypy --strict
 layers: $(VENV)/installed-dev ## imports go downwards only
 	@$(BIN)/lint-imports
 
-check-ci: $(VENV)/installed-dev ## what needs longer: killed runs, the wheel in an empty environment, every command in the documents
+check-ci: $(VENV)/installed-parity ## what needs longer: killed runs, the wheel in an empty environment, every command in the documents
 	@$(BIN)/python -m pytest -q -m ci
+	@$(BIN)/python -m pytest -q tests/models/test_convert_vit.py tests/models/test_export.py
 
 wheel: $(VENV)/installed ## build the wheel into dist/
 	@rm -rf build dist && $(PIP) wheel --no-deps --wheel-dir dist . && ls -1 dist
