@@ -118,12 +118,11 @@ def _load_posts(connection: duckdb.DuckDBPyConnection, posts: Posts, settings: J
     longest = "list_max(list_transform(tags, lambda tag: strlen(tag)))"
     connection.execute(
         f"""CREATE TABLE posts AS SELECT row, video, duration, num_tags,
-            coalesce(NOT odd AND regexp_matches(joined, '[a-zA-Z]'), false)
+            coalesce(NOT long AND regexp_matches(joined, '[a-zA-Z]'), false)
                 OR coalesce(plain AND {has_hashtag_sql("text")}, false) AS tagged,
-            CASE WHEN odd THEN tags END AS odd_tags,
+            CASE WHEN long OR NOT {is_ascii_sql("joined")} THEN tags END AS odd_tags,
             CASE WHEN NOT plain THEN text END AS odd_text
-        FROM (SELECT *, NOT {is_ascii_sql("joined")}
-                  OR (strlen(joined) > {MAX_TAG_BYTES} AND {longest} > {MAX_TAG_BYTES}) AS odd
+        FROM (SELECT *, strlen(joined) > {MAX_TAG_BYTES} AND {longest} > {MAX_TAG_BYTES} AS long
               FROM (SELECT *, array_to_string(tags, ' ') AS joined, len(tags) AS num_tags, {plain_text} AS plain
                     FROM ({posts.sql})))"""
     )
@@ -178,7 +177,9 @@ def _read_odd_tags(connection: duckdb.DuckDBPyConnection, posts: Posts) -> list[
             raw = [tag for tag in tags or () if tag is not None] + parsed
             short = [tag for tag in raw if len(tag.encode()) <= MAX_TAG_BYTES]
             too_long += len(raw) - len(short)
-            found += [(row, tag) for raw_tag in short if (tag := normalise_tag(raw_tag)) is not None]
+            # What SQL normalises too is needed only where it did not see whether the post has a letter.
+            wanted = short if text is not None or len(short) < len(raw) else [tag for tag in short if not tag.isascii()]
+            found += [(row, tag) for raw_tag in wanted if (tag := normalise_tag(raw_tag)) is not None]
         table = pa.table({"row": pa.array([r for r, _ in found], pa.int64()), "tag": [t for _, t in found]})
         connection.register("found", table.cast(pa.schema([("row", pa.int64()), ("tag", pa.string())])))
         connection.execute("INSERT INTO odd SELECT DISTINCT row, tag FROM found")

@@ -19,6 +19,7 @@ _ASCII_RUNS = f"(?:^|[^{_NOT_BEFORE}])#([{_WORD}]+(?:#[{_WORD}]+)*)"
 _ASCII_PATTERN = re.compile(f"(?<![{_NOT_BEFORE}])#([{_WORD}]+(?:#[{_WORD}]+)*)")
 
 
+@lru_cache(maxsize=2**17)
 def normalise_tag(raw: str) -> str | None:
     """Return a tag as it is compared, or None if it is no tag.
 
