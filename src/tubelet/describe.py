@@ -182,6 +182,13 @@ def _describe_model(config: BackboneConfig, console: Console) -> None:
     table.add_row("parameters", f"{cost.num_parameters:,}")
     table.add_row("GMACs a clip", f"{cost.forward_gmacs:.1f}")
     console.print(table)
+    layers = Table("weights", "blocks", "output of a clip", "parameters", "GMACs")
+    for part in cost.parts:
+        shape = " x ".join(map(str, part.output))
+        layers.add_row(
+            part.name, str(part.num_blocks or ""), shape, f"{part.num_parameters:,}", f"{part.forward_gmacs:.2f}"
+        )
+    console.print(layers)
 
 
 def _vivit_facts(config: ViViTConfig) -> dict[str, str]:

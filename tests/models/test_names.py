@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tubelet.cli.dispatch import run
 from tubelet.models.model import HeadConfig, build_backbone, measure_cost
 from tubelet.models.names import BACKBONES, backbone_config
 from tubelet.models.resnet3d import ResNet3DConfig
@@ -38,6 +39,41 @@ def test_published_sizes() -> None:
     layers, embedding = 12 * (12 * 768**2 + 13 * 768) + 2 * 768, (1536 + 1) * 768
     assert cost.num_parameters == layers + embedding + 3136 * 768
     assert cost.num_head_parameters == 769 * 400
+
+
+@pytest.mark.parametrize("name", ["r2plus1d_18", "r3d_50", "vivit_fe_s16x2", "vivit_s16x2"])
+def test_parts_are_all_of_the_model(name: str) -> None:
+    cost = measure_cost(backbone_config(name))
+    assert sum(part.num_parameters for part in cost.parts) == cost.num_parameters
+    assert sum(part.forward_gmacs for part in cost.parts) == pytest.approx(cost.forward_gmacs, rel=1e-12)
+    assert all(part.num_parameters > 0 for part in cost.parts)
+
+
+def test_parts_by_hand() -> None:
+    """The first stage of R(2+1)D-18: four times 64 to 144 to 64 planes, on 32 x 56 x 56 places."""
+    part = measure_cost(backbone_config("r2plus1d_18")).parts[1]
+    assert (part.name, part.num_blocks, part.output) == ("stages.0", 2, (64, 32, 56, 56))
+    weights = 4 * (9 * 64 * 144 + 3 * 144 * 64)
+    assert part.num_parameters == weights + 4 * 2 * (144 + 64)
+    assert part.forward_gmacs == pytest.approx(weights * 32 * 56 * 56 / 1e9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_name_is_described(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["info", name])
+    text = capsys.readouterr().out
+    for row in ("parameters", "GMACs a clip", "input", "layers"):
+        assert row in text
+
+
+def test_info_is_a_table_of_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["info", "r2plus1d_18"])
+    text = capsys.readouterr().out
+    for cell in ("33,165,639", "83.0", "3 x 32 x 112 x 112", "stages.3", "512 x 4 x 7 x 7"):
+        assert cell in text
+    with pytest.raises(InputError, match="not a run folder, manifest, video file or model name"):
+        run(["info", "r2plus1d_33"])
 
 
 def test_unknown_names_say_how_names_are_made() -> None:

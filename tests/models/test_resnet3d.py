@@ -150,6 +150,30 @@ def test_gradients_are_right_on_the_smallest_clips(kernel: tuple[int, int, int],
                 torch.testing.assert_close(found.double(), expected, rtol=0, atol=tolerance + 1e-12)
 
 
+@pytest.mark.parametrize("num_clips", [1, 2])
+@pytest.mark.parametrize("convolution", ["2d", "2plus1d"])
+def test_channels_stay_last_in_both_directions(num_clips: int, convolution: str) -> None:
+    """A tensor in the other layout is converted, which made a training step on one clip a third slower."""
+    model = ResNet3D(r2plus1d(convolution=convolution))
+    found = []
+
+    def note(tensor: torch.Tensor) -> None:
+        # By every stride, also of sides of 1, from which torch guesses the layout.
+        _, c, t, h, w = tensor.shape
+        found.append(tensor.stride() == (c * t * h * w, 1, c * h * w, c * w, c))
+
+    def watch(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        note(output)
+        output.register_hook(note)
+
+    for module in model.modules():
+        if isinstance(module, Conv | nn.BatchNorm3d):
+            module.register_forward_hook(watch)
+    model(torch.randn(num_clips, 3, 16, 64, 64)).square().sum().backward()
+    assert len(found) > 60
+    assert all(found)
+
+
 def test_r2d_keeps_frames_apart() -> None:
     model = fill(ResNet3D(r2plus1d(convolution="2d")))
     video = torch.randn(1, 3, 4, 32, 32)

@@ -113,15 +113,19 @@ class Conv(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, C', t, h, w)."""
-        stride_time, *stride_space = self.stride
-        if self.kernel_size[1:] == self.stride[1:] == (1, 1):
-            # Without dimension 3, not 4: so the gradient gets the weight's strides and is not copied.
-            y = F.conv2d(x.flatten(3), self.weight.squeeze(3), None, (stride_time, 1), (self.kernel_size[0] // 2, 0))
-            return torch.unflatten(y, 3, x.shape[3:])
+        stride_time, stride_y, stride_x = self.stride
+        if self.kernel_size[1:] == (1, 1):
+            # Channels are brought to the end to merge pixels: for a single clip torch would lose the layout else. And
+            # the weight without dimension 3, not 4, has a gradient with the weight's strides, which is not copied.
+            places = x[..., ::stride_y, ::stride_x].permute(0, 2, 3, 4, 1)
+            sides = places.shape[2:4]
+            places = places.flatten(2, 3).permute(0, 3, 1, 2)
+            y = F.conv2d(places, self.weight.squeeze(3), None, (stride_time, 1), (self.kernel_size[0] // 2, 0))
+            return torch.unflatten(y.permute(0, 2, 3, 1), 2, sides).permute(0, 4, 1, 2, 3)
         x, (pad_time, pad_y, pad_x) = self._padded(x)
         if self.kernel_size[0] == stride_time == 1:
             frames = x.transpose(1, 2).flatten(0, 1)
-            y = F.conv2d(frames, self.weight.squeeze(2), None, stride_space, (pad_y, pad_x))
+            y = F.conv2d(frames, self.weight.squeeze(2), None, (stride_y, stride_x), (pad_y, pad_x))
             return torch.unflatten(y, 0, (x.shape[0], x.shape[2])).transpose(1, 2)
         return F.conv3d(x, self.weight, None, self.stride, (pad_time, pad_y, pad_x))
 
