@@ -3,7 +3,9 @@
 import errno
 import inspect
 import os
+import signal
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
@@ -13,6 +15,8 @@ import tyro
 
 from tubelet.cli import corpus, data, evaluate, score, scoring, training, using, weights
 from tubelet.types import InputError, OtherRankError, did_you_mean
+
+SECONDS_TO_SPEAK = 5.0
 
 COMMANDS: Mapping[str, Any] = {
     "demo": corpus.demo,
@@ -91,6 +95,10 @@ def main() -> None:
         if os.environ.get("RANK", "0") != "0":
             stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
         status = _status()
+    if status == 2 and os.environ.get("RANK", "0") != "0":
+        # torchrun ends all as soon as one has ended, so the one that says why must come first.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
+        time.sleep(SECONDS_TO_SPEAK)
     if status:
         sys.exit(status)
 
@@ -99,6 +107,8 @@ def _status() -> int:
     """Run the command line and return its exit status, having said what went wrong."""
     try:
         run(sys.argv[1:])
+    except SystemExit as stop:  # of the option parser, which has said why
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except OtherRankError:
         return 2
     except InputError as error:
@@ -127,8 +137,13 @@ def _status() -> int:
     return 0
 
 
+def _speaks() -> bool:
+    """Return whether this process says what went wrong: of those that ``torchrun`` started on a host, the first."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def _tell(text: str) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if _speaks():
         print(f"tubelet: {' '.join(text.split())}", file=sys.stderr)
 
 
