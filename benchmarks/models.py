@@ -23,6 +23,7 @@ import gc
 import importlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ def sync(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
+def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Callable[[], float]) -> float:
     """Return the best FLOP/s of a square matrix product: of the fastest of several, because a peak is what is free."""
     best = 0.0
     for side in (1024, 2048, 4096) if device.type == "cpu" else (4096, 8192, 16384):
@@ -68,14 +69,16 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
             sync(device)
 
         product()
-        best = max(best, 2 * side**3 / min(median_seconds({"mm": product}, rounds=1)["mm"] for _ in range(5)))
+        best = max(
+            best, 2 * side**3 / min(median_seconds({"mm": product}, rounds=1, clock=clock)["mm"] for _ in range(5))
+        )
     return best
 
 
-def measure_peaks(device: torch.device, before: dict[str, float]) -> dict[str, float]:
+def measure_peaks(device: torch.device, before: dict[str, float], clock: Callable[[], float]) -> dict[str, float]:
     """Return precision to the best rate of a matrix product, of now and ``before``."""
     names = {str(dtype).removeprefix("torch."): dtype for dtype in (torch.float32, compute_dtype(device))}
-    return {name: max(before.get(name, 0.0), matmul_peak(device, dtype)) for name, dtype in names.items()}
+    return {name: max(before.get(name, 0.0), matmul_peak(device, dtype, clock)) for name, dtype in names.items()}
 
 
 class PlainResNet3D(ResNet3D):
@@ -275,7 +278,7 @@ def torchvision_roi_align(features: Tensor, boxes: Tensor, box_map: Tensor, *, s
     return pooled
 
 
-def roi_rows(device: torch.device, *, rounds: int) -> list[dict[str, Any]]:
+def roi_rows(device: torch.device, *, rounds: int, clock: Callable[[], float]) -> list[dict[str, Any]]:
     """Time forward and backward of ROI-Align against the gathering definition and, where it loads, torchvision."""
     rows = []
     for channels, side, maps, count in ROI_CASES:
@@ -298,7 +301,7 @@ def roi_rows(device: torch.device, *, rounds: int) -> list[dict[str, Any]]:
         for way in ways.values():
             torch.testing.assert_close(way(features, boxes, box_map, spatial_scale=1 / 16), expected)
             step(way)
-        seconds = median_seconds({label: lambda way=way: step(way) for label, way in ways.items()}, rounds=rounds)  # type: ignore[misc]
+        seconds = median_seconds({label: partial(step, way) for label, way in ways.items()}, rounds=rounds, clock=clock)
         rows += [
             {
                 "what": f"ROI-Align {channels} channels, {count} boxes", "step": "training", "variant": label,
@@ -327,17 +330,17 @@ def main() -> None:
     cases = GPU_CASES if device.type == "cuda" else CPU_CASES
     rows: list[dict[str, Any]] = []
     # Measured before, between and after the models: neighbours on a shared machine lower a single measurement.
-    peaks = measure_peaks(device, {})
+    peaks = measure_peaks(device, {}, clock)
     for case in cases:
         if options.only is None or case[0] in options.only:
             rows += model_rows(case, device, rounds=options.rounds, clock=clock)
-            peaks = measure_peaks(device, peaks)
+            peaks = measure_peaks(device, peaks, clock)
             gc.collect()
     for row in rows:
         row["peak_tflops"] = peaks[row["precision"]] / 1e12
         row["fraction"] = row["tflops"] / row["peak_tflops"]
     if options.only is None or "roi_align" in options.only:
-        rows += roi_rows(device, rounds=options.rounds)
+        rows += roi_rows(device, rounds=options.rounds, clock=clock)
     # A file per choice of models: ratios hold within a run, so runs are not mixed.
     write_result("_".join([f"models_{device.type}", *(options.only or ())]), rows)
 
