@@ -49,7 +49,7 @@ def test_package_data_came_along(environment):
         "from tubelet.inference.people import NanoDetDetector\n"
         "assert NanoDetDetector()([np.zeros((96, 128, 3), np.uint8)])[0].boxes.shape == (0, 4)\n"
         "for place in ('studies/assets/report.css', 'inference/assets/detections.schema.json',\n"
-        "              *(f'{part}/assets/LICENSES.md' for part in ('playground', 'models', 'data'))):\n"
+        "              *(f'{part}/assets/LICENSES.md' for part in ('playground', 'models', 'data', 'corpus'))):\n"
         "    assert files('tubelet').joinpath(place).read_text()\n"
     )
     done = run(environment / "env" / "bin" / "python", "-c", script, cwd=environment)

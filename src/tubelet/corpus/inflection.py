@@ -96,7 +96,7 @@ def _plurals() -> dict[str, str]:
 
 
 def numbers(noun: str) -> frozenset[str]:
-    """Return singular and plural of a noun, an irregular plural (disci) also as people write it (discuses)."""
+    """Return singular and plural of a noun, an irregular plural (octopi) also as people write it (octopuses)."""
     one = singular(noun)
     regular = {_with_s(one)} if plural(one) not in SINGULARS else set()
     return frozenset({one, plural(one)} | regular)

@@ -60,9 +60,9 @@ ENDINGS = frozenset(["", "s", "es", "d", "ed", "ing", "er", "ers", "ful", "hood"
 
 @lru_cache(maxsize=65536)
 def spellings(word: str) -> frozenset[str]:
-    """Return the word and its other spellings: "colouring" and "coloring", "exercise" and "exercize".
+    """Return the word and its other spellings: "colouring" and "coloring", "organise" and "organize".
 
-    A spelling that nobody uses ("exercize") does no harm: nobody tags a video with it.
+    A spelling that nobody uses (of "exercise" with a z) does no harm: nobody tags a video with it.
     """
     found = {word}
     for group in SAME_WORD:
