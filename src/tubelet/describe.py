@@ -126,9 +126,10 @@ def _cost_facts(run: RunConfig, heads: dict[str, HeadConfig], rates: RatePlan) -
         precision=run.precision,
     )
     step = taken.clip_seconds * run.batch_size / ranks
+    weights_gib = taken.weights_gib / (ranks if run.parallel == "fsdp" else 1)
     return {
         "backbone": f"{cost.num_parameters:,} parameters, {cost.forward_gmacs:.2f} GMACs a clip",
-        "memory": f"{taken.weights_gib:.2f} GiB of weights, gradients and optimizer + {taken.activations_gib:.2f} GiB "
+        "memory": f"{weights_gib:.2f} GiB of weights, gradients and optimizer + {taken.activations_gib:.2f} GiB "
         f"of activations for {at_once} clips at once, in each process; data comes on top",
         "time": f"{_duration(step)} a step, {_duration(rates.num_steps * step)} of computing on {device} "
         f"({taken.how}); what reading videos takes beyond that comes on top",
