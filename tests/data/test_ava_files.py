@@ -116,6 +116,16 @@ def test_a_header_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
     assert len(read_ava_csv(put(tmp_path / "a.csv", text))) == 4
 
 
+def test_bytes_that_are_no_text_are_refused_with_their_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for odd in (b"b,\xf5,1\n", b"\xf5,0902\n", b"b,0902,0,0,1,1,\xf5,1\n"):
+        (tmp_path / "a.csv").write_bytes(b"a,0902,0,0,1,1,12,1\n" * 2 + odd)
+        with pytest.raises(InputError, match=r"a\.csv:3: not UTF-8; expected a text file"):
+            read_ava_csv(tmp_path / "a.csv")
+    assert capfd.readouterr().err == ""
+    (tmp_path / "b.csv").write_text("é,0902,0,0,1,1,12,1\n")
+    assert read_ava_csv(tmp_path / "b.csv").video.tolist() == ["é"]
+
+
 def test_only_keyframes_without_actions(tmp_path: Path) -> None:
     table = read_ava_csv(put(tmp_path / "a.csv", "a,0902\n"))
     assert len(table) == 0

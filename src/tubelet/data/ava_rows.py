@@ -3,6 +3,7 @@
 Plain or gzip, UTF-8 with or without a byte-order mark, lines ended in any way. What the cells mean is ``ava_csv``'s.
 """
 
+import codecs
 import gzip
 import io
 import re
@@ -67,6 +68,7 @@ def read_rows(path: Path, *, scored: bool) -> Rows:
     Raises:
         InputError: It cannot be read, or a cell is not what its column holds; with file and line.
     """
+    _check_text(path)
     layout = find_layout(path, scored=scored)
     odd = _OddRows(path, len(layout.columns))
     try:
@@ -74,14 +76,31 @@ def read_rows(path: Path, *, scored: bool) -> Rows:
         return _read(stream, layout, odd, scored=scored)
     except (OSError, pa.ArrowInvalid) as error:
         if not odd.has_both_widths:
-            raise _mistake(path, layout, error, scored=scored) from None
+            raise _mistake(path, layout, odd, error, scored=scored) from None
     # Rows of seven and of eight columns in one file: the eighth is then empty.
     lines = (f"{line}," if line.count(",") == 6 else line for _, line in lines_of(path))
     layout = replace(layout, columns=tuple(f"c{i}" for i in range(8)))
+    odd = _OddRows(path, 8)
     try:
-        return _read(pa.BufferReader("\n".join(lines).encode()), layout, _OddRows(path, 8), scored=scored)
+        return _read(pa.BufferReader("\n".join(lines).encode()), layout, odd, scored=scored)
     except pa.ArrowInvalid as error:
-        raise _mistake(path, layout, error, scored=scored) from None
+        raise _mistake(path, layout, odd, error, scored=scored) from None
+
+
+def _check_text(path: Path) -> None:
+    """Refuse what is not UTF-8: Arrow's handler of odd rows cannot be told of such a row, and says so on stderr."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                if not block.isascii() or decoder.getstate()[0]:
+                    decoder.decode(block)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        line = next((number for number, text in lines_of(path) if "\ufffd" in text), 1)
+        raise InputError(f"{path}:{line}: not UTF-8; expected a text file") from None
+    except (OSError, EOFError) as error:
+        raise unreadable(path, error) from None
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
@@ -163,6 +182,8 @@ class _OddRows:
     width: int
     keyframes: set[Keyframe] = field(default_factory=set)
     has_both_widths: bool = False
+    num_read: int = 0
+    """Rows of the blocks that were read before a mistake."""
 
     def __call__(self, row: csv.InvalidRow) -> str:
         text = str(row.text)
@@ -204,6 +225,7 @@ def _read(stream: pa.NativeFile, layout: Layout, odd: _OddRows, *, scored: bool)
         return columns.rows(odd.keyframes)
     for block in reader:
         columns.add(block, has_last="c7" in layout.columns and not layout.has_status)
+        odd.num_read += block.num_rows
     del reader
     pa.default_memory_pool().release_unused()
     return columns.rows(odd.keyframes)
@@ -297,13 +319,15 @@ def _is_gzip(path: Path) -> bool:
         raise unreadable(path, error) from None
 
 
-def _mistake(path: Path, layout: Layout, cause: Exception, *, scored: bool) -> InputError:
+def _mistake(path: Path, layout: Layout, odd: _OddRows, cause: Exception, *, scored: bool) -> InputError:
     """Find the line and the cell that are wrong; only run when the fast reader has refused the file."""
     if isinstance(cause, OSError) and not isinstance(cause, pa.ArrowInvalid):
         return unreadable(path, cause)
     names = (*COLUMNS, "score" if scored else "person id")
+    num_rows = 0
     for number, line in lines_of(path):
-        if not line.strip() or number == layout.header_line:
+        num_rows += number != layout.header_line and line.count(",") >= 6
+        if num_rows <= odd.num_read or not line.strip() or number == layout.header_line:
             continue
         cells = line.split(",")
         if len(cells) not in (2, 7, 8):
