@@ -191,6 +191,31 @@ def test_little_memory_gives_the_same(tmp_path: Path) -> None:
     assert matched(path, memory_gib=0.1, num_threads=1).videos.equals(matched(path).videos)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"memory_gib": 0}, "memory_gib is 0, expected"),
+        ({"max_seconds": -1}, "max_seconds is -1, expected more than 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(tmp_path: Path, settings: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        matched(write(tmp_path / "posts.parquet", POSTS), **settings)
+
+
+def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "posts.parquet",
+        [{"video": f"{k}.mp4", "tags": [f"sun{k}"], "duration_seconds": 1.0} for k in range(2000)],
+    )
+    damaged = bytearray(path.read_bytes())
+    damaged[200:600] = bytes(byte ^ 0x5A for byte in damaged[200:600])
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match=r"posts\.parquet: (cannot be read|not a parquet)") as caught:
+        matched(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_hashtags_are_counted_with_those_that_nobody_uses(tmp_path: Path) -> None:
     found = count_hashtags(write(tmp_path / "posts.parquet", [*POSTS, POSTS[0] | {"video": "z"}]), SEEDS)
     rows = {(row["label"], row["hashtag"]): row["posts"] for row in found.table.to_pylist()}

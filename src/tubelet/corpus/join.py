@@ -35,6 +35,7 @@ from tubelet.video.media import PICTURE_SUFFIXES
 
 MAX_SECONDS = 86_400.0
 """A post that claims to last longer than a day is absurd."""
+LEAST_GIB = 0.0625
 BATCH_ROWS = 100_000
 
 
@@ -82,8 +83,12 @@ def joined_posts(posts: str | Path, seeds: Hashtags | VerbNouns, settings: JoinS
         settings: How to read them.
 
     Raises:
-        InputError: The posts cannot be read, or a column is missing or of another type.
+        InputError: The posts cannot be read, a column is missing or of another type, or the memory is too little.
     """
+    if not settings.memory_gib >= LEAST_GIB:
+        raise InputError(f"memory_gib is {settings.memory_gib:g}, expected at least {LEAST_GIB:g}")
+    if not settings.max_seconds > 0:
+        raise InputError(f"max_seconds is {settings.max_seconds:g}, expected more than 0")
     with tempfile.TemporaryDirectory(prefix="tubelet-posts-") as name:
         scratch = Path(name)
         opened = open_posts(posts, settings.columns, scratch, stop_at_malformed=settings.stop_at_malformed)
@@ -106,6 +111,8 @@ def joined_posts(posts: str | Path, seeds: Hashtags | VerbNouns, settings: JoinS
             _load_hashtags(connection, hashtags)
             rules.append(_match(connection, opened, num_tagged=int(rules[-1].after)))
             yield Joined(connection=connection, posts=opened, hashtags=hashtags, rules=tuple(rules))
+        except duckdb.OutOfMemoryException as error:
+            raise InputError(f"{posts}: need more than {settings.memory_gib:g} GiB of memory (memory_gib)") from error
         except duckdb.Error as error:
             raise InputError(f"{posts}: cannot be read to its end ({str(error).splitlines()[0]})") from error
         finally:
