@@ -326,8 +326,9 @@ def _mistake(path: Path, layout: Layout, odd: _OddRows, cause: Exception, *, sco
     names = (*COLUMNS, "score" if scored else "person id")
     num_rows = 0
     for number, line in lines_of(path):
-        num_rows += number != layout.header_line and line.count(",") >= 6
-        if num_rows <= odd.num_read or not line.strip() or number == layout.header_line:
+        is_row = number != layout.header_line and line.count(",") >= 6
+        num_rows += is_row
+        if num_rows + (not is_row) <= odd.num_read or not line.strip() or number == layout.header_line:
             continue
         cells = line.split(",")
         if len(cells) not in (2, 7, 8):
