@@ -40,8 +40,9 @@ from tubelet.train.config import RunConfig
 from tubelet.train.distributed import World
 from tubelet.train.log import RunLog, StepReport
 from tubelet.train.loop import train_step, train_steps
+from tubelet.train.opening import open_session
 from tubelet.train.optim import OptimConfig
-from tubelet.train.session import Session, open_session
+from tubelet.train.session import Session
 from tubelet.types import Preprocess
 
 BATCH = 16

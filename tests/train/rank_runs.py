@@ -21,7 +21,8 @@ from tubelet.train import loop
 from tubelet.train.config import RunConfig
 from tubelet.train.distributed import joined
 from tubelet.train.log import RunLog
-from tubelet.train.session import Session, open_session
+from tubelet.train.opening import open_session
+from tubelet.train.session import Session
 
 LIMIT_SECONDS = 120.0
 
@@ -72,7 +73,7 @@ def float64() -> Any:
     """Inside, models compute in float64; a run itself cannot ask for it."""
     with ExitStack() as stack:
         stack.enter_context(patch("tubelet.tasks.normalise", lambda *arguments: normalise(*arguments).double()))
-        stack.enter_context(patch("tubelet.train.session.VideoModel", lambda *given: VideoModel(*given).double()))
+        stack.enter_context(patch("tubelet.train.opening.VideoModel", lambda *given: VideoModel(*given).double()))
         yield
 
 

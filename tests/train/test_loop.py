@@ -21,7 +21,7 @@ from tubelet.data.manifest import read_manifest
 from tubelet.models.saved import load_model
 from tubelet.recipes.playground import cofinetune, transfer_localise
 from tubelet.records import read_json, write_json
-from tubelet.train import session
+from tubelet.train import opening
 from tubelet.train.checkpoint import latest_checkpoint
 from tubelet.train.config import RunConfig
 from tubelet.train.evaluate import evaluate_run
@@ -208,7 +208,7 @@ def test_a_second_process_on_the_folder_is_refused_until_the_first_is_gone(run: 
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder(run: RunConfig, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="neither a run folder, nor a .safetensors file"):
+    with pytest.raises(InputError, match=r"neither a run folder, nor a \.safetensors file"):
         fit(replace(run, init_from=str(tmp_path / "nowhere")), tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
 
@@ -240,7 +240,7 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
 def test_loss_that_is_not_finite_names_step_task_and_samples(
     run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = session.open_session
+    original = opening.open_session
     opened = []
 
     def poisoned(*args: object, **kwargs: object) -> object:
@@ -265,7 +265,7 @@ def test_the_start_is_another_runs_backbone_under_fresh_heads(
     stage = transfer_localise(squares, size="tiny", init_from=whole)
     before = load_file(whole / "model.safetensors")
     seen: dict[str, torch.Tensor] = {}
-    original = session.open_session
+    original = opening.open_session
 
     class Opened(Exception): ...
 

@@ -15,13 +15,14 @@ from tubelet.data.mixture import sample_seed
 from tubelet.models.resnet3d import ResNet3DConfig
 from tubelet.recipes.playground import cofinetune
 from tubelet.records import read_json
-from tubelet.train import session
+from tubelet.train import opening
 from tubelet.train.checkpoint import latest_checkpoint
 from tubelet.train.config import RunConfig
 from tubelet.train.fit import fit
 from tubelet.train.log import read_rows
 from tubelet.train.nonfinite import NonFiniteLossError
 from tubelet.train.replay import replay_step
+from tubelet.train.session import Session
 from tubelet.types import ClipSample, InputError
 
 BAD_STEP = 4
@@ -139,8 +140,8 @@ def test_steps_between_the_checkpoint_and_the_one_to_replay_are_done_first(run: 
 def test_weights_that_are_not_finite_replace_no_checkpoint(
     run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[session.Session] = []
-    original = session.open_session
+    opened: list[Session] = []
+    original = opening.open_session
     monkeypatch.setattr(
         "tubelet.train.fit.open_session", lambda *a, **k: opened.append(original(*a, **k)) or opened[-1]
     )

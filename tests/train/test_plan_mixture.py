@@ -10,7 +10,7 @@ from tubelet.data.dataset import ClipDataset
 from tubelet.recipes.playground import cofinetune
 from tubelet.tasks import build_task
 from tubelet.train.config import RunConfig
-from tubelet.train.session import open_datasets
+from tubelet.train.opening import open_datasets
 from tubelet.types import InputError
 
 

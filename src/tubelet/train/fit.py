@@ -14,7 +14,8 @@ from tubelet.train.evaluate import evaluate_tasks
 from tubelet.train.folder import RunResult, check_same_run, finished_result, sole_writer
 from tubelet.train.log import RunLog, StepReport
 from tubelet.train.loop import train_steps
-from tubelet.train.session import Session, open_session
+from tubelet.train.opening import open_session
+from tubelet.train.session import Session
 
 
 def fit(

@@ -15,7 +15,8 @@ from tubelet.train.folder import check_same_run
 from tubelet.train.loop import add_gradients, clip_gradients, train_step
 from tubelet.train.loss_scale import loss_scale
 from tubelet.train.nonfinite import NON_FINITE_FILE
-from tubelet.train.session import Met, Session, open_session
+from tubelet.train.opening import open_session
+from tubelet.train.session import Met, Session
 from tubelet.types import ClipBatch, InputError
 
 
