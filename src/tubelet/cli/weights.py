@@ -35,12 +35,13 @@ def list_weights(names: Positional[tuple[str, ...]] = ()) -> None:
             print(f"  {field.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value)}")
     if names:
         return
-    table = Table(Column("name", no_wrap=True), "frames", "size", "classes", "hash", "licence")
+    columns = (Column("classes", overflow="fold"), "hash", Column("licence", overflow="fold"))
+    table = Table(Column("name", no_wrap=True), "input", *columns)
     for name, entry in WEIGHTS.items():
         classes = " + ".join(f"{head.num_classes or '?'} {head.task}" for head in entry.heads) or "none (a start)"
-        known = f"{len(entry.sha256)} digits" if entry.sha256 else "unverified"
-        frames, size = str(entry.preprocess.num_frames), str(entry.preprocess.size)
-        table.add_row(name, frames, size, classes, known, entry.licence)
+        known = {0: "none", 64: "whole"}.get(len(entry.sha256), f"{len(entry.sha256)} digits")
+        shape = f"{entry.preprocess.num_frames} x {entry.preprocess.size}"
+        table.add_row(name, shape, classes, known, entry.licence)
     Console().print(table)
 
 
