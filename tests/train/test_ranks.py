@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rank_runs import merged, on_ranks, train
+from safetensors.torch import load_file
 
 from tubelet.models.resnet3d import ResNet3DConfig
 from tubelet.models.vivit import vivit_config
 from tubelet.recipes.playground import cofinetune
 from tubelet.train.config import RunConfig
+from tubelet.train.fit import fit
 from tubelet.video.augmentations import BatchAugment
 
 
@@ -134,3 +137,24 @@ def test_synchronised_batch_normalisation_is_that_of_the_whole_batch(residual: R
     run = replace(residual, batch_norm="synchronised")
     for rank in on_ranks(2, train_wide, run, tmp_path / "run", out=tmp_path):
         assert_same(rank, whole, rel=1e-6)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_runs_that_are_scored_on_the_way_end_alike_however_they_are_shared(
+    run: RunConfig, tmp_path: Path, frozen: bool
+) -> None:
+    """With an average of the weights, which is what is scored and published."""
+    optim = replace(run.optim, ema_decay=0.9, frozen_backbone=frozen)
+    often = replace(run, num_steps=3, eval_every_steps=1, optim=optim)
+    whole = fit(often, tmp_path / "whole", progress=False).metrics
+    published = load_file(tmp_path / "whole" / "model.safetensors")
+    for parallel in ("ddp", "fsdp"):
+        out = tmp_path / parallel
+        for metrics in on_ranks(2, fitted, replace(often, parallel=parallel), out, out=tmp_path):
+            assert metrics == pytest.approx(whole, abs=0.02)
+        for name, tensor in load_file(out / "model.safetensors").items():
+            torch.testing.assert_close(tensor, published[name], rtol=1e-4, atol=1e-6)
+
+
+def fitted(run: RunConfig, out: Path) -> dict[str, float]:
+    return fit(run, out, progress=False).metrics

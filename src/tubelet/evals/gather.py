@@ -150,7 +150,7 @@ def in_order(parts: Sequence[Rows], dataset: ClipDataset) -> Rows:
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: sharded weights that are put together here are trained on afterwards
 def _score(
     model: VideoModel, task: ScoringTask, view: View, batches: Iterable[ClipBatch], device: torch.device
 ) -> Rows:
