@@ -178,6 +178,27 @@ def test_labels_are_nested_and_keep_their_names_and_ids(source: Manifest, tmp_pa
     assert all(a < b for a, b in itertools.pairwise(spaces))
 
 
+def test_mirror_images_are_kept_with_both_labels(tmp_path: Path) -> None:
+    space = LabelSpace(name="sides", names=("a", "b", "c"), mirrored=(1, 0, 2))
+    rows = [row(f"{k}-{i}", k) for k in range(3) for i in range(2)]
+    source = write_manifest(
+        tmp_path / "all",
+        name="sides",
+        kind="classify",
+        multi_label=False,
+        label_space=space,
+        media_root=tmp_path,
+        licence="none",
+        source="test",
+        clips=rows,
+    )
+    found = set()
+    for seed in range(12):
+        kept = subset_manifest(source, tmp_path / f"{seed}", SubsetRules(num_labels=2, seed=seed)).label_space
+        found.add((kept.names, kept.mirrored))
+    assert found == {(("a", "b"), (1, 0)), (("a", "c"), ()), (("b", "c"), ())}
+
+
 def test_a_clip_with_several_labels_keeps_those_that_stay(tmp_path: Path) -> None:
     rows = [row("a", 0, 1, 2, 3), row("b", 0), row("c", 1), row("d", 2), row("e", 3)]
     source = make(tmp_path / "all", rows, multi_label=True)

@@ -217,7 +217,12 @@ def _keep_labels(work: _Working, num_labels: int) -> None:
     work.clips = work.clips.set_column(column, work.clips.schema.field(column), labels)
     given = [getattr(work.space, name) for name in ("names", "ids", "groups", "buckets")]
     names, ids, groups, buckets = (tuple(some[k] for k in kept) if some else () for some in given)
-    work.space = LabelSpace(name=work.space.name, names=names, ids=ids, groups=groups, buckets=buckets)
+    images = [int(place[work.space.mirrored[k]]) for k in kept] if work.space.mirrored else []
+    # Where a label's mirror image is not kept, the names decide again, and a direction without one is an error there.
+    mirrored = tuple(images) if all(image >= 0 for image in images) else ()
+    work.space = LabelSpace(
+        name=work.space.name, names=names, ids=ids, groups=groups, buckets=buckets, mirrored=mirrored
+    )
     work.rules.append(RuleCount(rule="drawn at random", unit="labels", before=total, after=num_labels))
     work.keep("clips of these labels", counts > 0)
 
