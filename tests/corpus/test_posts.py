@@ -121,7 +121,7 @@ def test_broken_rows_of_a_csv_are_counted_by_reason(tmp_path: Path) -> None:
 
 
 def test_broken_rows_of_jsonl_are_counted_by_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tubelet.corpus.posts.MAX_LINE_BYTES", 400)
+    monkeypatch.setattr("tubelet.corpus.post_rows.MAX_LINE_BYTES", 400)
     lines = [
         b'{"video": "a.mp4", "tags": ["catchfish"], "duration_seconds": 3}',
         b'{"video": "b.mp4", "tags": ["catchfish"',

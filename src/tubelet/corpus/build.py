@@ -66,13 +66,7 @@ def build_corpus(
         is_present=lambda video: "://" in video or (media_root / video).is_file(),
         settings=settings,
     )
-    chosen = {
-        "min_videos": min_videos,
-        "seed": seed,
-        "all_labels": all_labels,
-        "val_share": val_share,
-        "max_seconds": settings.max_seconds,
-    }
+    chosen = {"min_videos": min_videos, "seed": seed, "all_labels": all_labels, "val_share": val_share}
     splits = _splits(matches.videos.column("video").to_pylist(), val_share)
     manifest = write_manifest(
         out,
@@ -85,7 +79,7 @@ def build_corpus(
         source=f"hashtags of {Path(posts).name} matched with {len(matches.report.labels)} seed labels",
         clips=_clips(matches, splits),
     )
-    write_json(out / "report.json", _report(chosen, matches, splits))
+    write_json(out / "report.json", _report(chosen | {"max_seconds": settings.max_seconds}, matches, splits))
     return manifest
 
 

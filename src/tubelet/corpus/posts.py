@@ -4,36 +4,24 @@ Only the columns that are named are read. A local parquet file is scanned where 
 parquet in a scratch folder first, row by row, and a row that cannot be read is counted under its reason.
 """
 
-import csv
 import gzip
-import io
-import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tubelet.corpus.columns import PostColumns
+from tubelet.corpus.columns import PostColumns, check_names
+from tubelet.corpus.post_rows import REASONS, Malformed, csv_rows, json_rows, typed
 from tubelet.corpus.rules import RuleCount
-from tubelet.types import InputError, did_you_mean
+from tubelet.types import InputError
 from tubelet.video.media import SCHEMES
 
 FORMATS = (".parquet", ".csv", ".jsonl", ".csv.gz", ".jsonl.gz")
-MAX_LINE_BYTES = 64 * 2**20
-"""Longer lines of jsonl, and cells of csv, are malformed: a tag of 10 MB is read and then counted as a tag."""
 STAGED_ROWS = 50_000
-REASONS = (
-    "the row is UTF-8",
-    "the row has as many cells as the header",
-    f"the row is no longer than {MAX_LINE_BYTES >> 20} MiB",
-    "the row is a JSON object",
-    "the row's cells have the types of their columns",
-)
 STAGED = pa.schema(
     [("video", pa.string()), ("tags", pa.list_(pa.string())), ("text", pa.string()), ("duration_seconds", pa.float64())]
 )
@@ -56,22 +44,6 @@ class Posts:
     has_durations: bool
 
 
-@dataclass(slots=True)
-class _Malformed:
-    """Rows that could not be read, by the rule they break."""
-
-    stop: bool
-    counts: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
-
-    def add(self, reason: int, place: str) -> None:
-        rule = REASONS[reason]
-        if self.stop:
-            raise InputError(f"{place}: expected that {rule}")
-        self.counts[rule] += 1
-        self.first.setdefault(rule, place)
-
-
 def open_posts(posts: str | Path, columns: PostColumns, scratch: Path, *, stop_at_malformed: bool = False) -> Posts:
     """Find the files of posts, check their columns, and make them readable.
 
@@ -85,7 +57,7 @@ def open_posts(posts: str | Path, columns: PostColumns, scratch: Path, *, stop_a
         InputError: No file of ``FORMATS``, one that cannot be read, or a column is missing or of another type.
     """
     files = _list_files(str(posts))
-    malformed = _Malformed(stop=stop_at_malformed)
+    malformed = Malformed(stop=stop_at_malformed)
     parts, sources, total, any_rows = [], [], 0, False
     has = {"tags": False, "text": False, "duration_seconds": False}
     for number, file in enumerate(files):
@@ -187,7 +159,7 @@ def _parquet_schema(name: str | Path, source: Any) -> pa.Schema:
 
 def _check_parquet(file: str | Path, schema: pa.Schema, columns: PostColumns) -> set[str]:
     """Return which of tags, text and duration_seconds are there; every named column must be, and of its type."""
-    there = _check_names(file, schema.names, columns)
+    there = check_names(file, schema.names, columns)
     wanted = [(columns.video, "string")]
     if "tags" in there:
         wanted.append((columns.tags or "tags", "string" if columns.tag_separator else "list<string>"))
@@ -200,24 +172,6 @@ def _check_parquet(file: str | Path, schema: pa.Schema, columns: PostColumns) ->
         if not _fits(found, kind):
             hint = " or a tag separator" if kind == "list<string>" and _fits(found, "string") else ""
             raise InputError(f"{file}: column {name!r} holds {found}, expected {kind}{hint}")
-    return there
-
-
-def _check_names(file: str | Path, names: Sequence[str], columns: PostColumns) -> set[str]:
-    """Return which of tags, text and duration_seconds the table has."""
-    named = [columns.video, columns.tags, *columns.text, columns.duration_seconds]
-    for name in named:
-        if name and name not in names:
-            raise InputError(f"{file}: no column {name!r}{did_you_mean(name, list(names))}; it has {list(names)}")
-    there = {
-        kind
-        for kind, chosen in (
-            ("tags", columns.tags), ("text", columns.text), ("duration_seconds", columns.duration_seconds)
-        )
-        if chosen or kind in names
-    }  # fmt: skip
-    if not there & {"tags", "text"}:
-        raise InputError(f"{file}: no column 'tags' (tags) or 'text' (captions); it has {list(names)}")
     return there
 
 
@@ -254,7 +208,7 @@ def _select(path: Path, columns: PostColumns, there: set[str], *, first_row: int
     )
 
 
-def _stage(file: str, columns: PostColumns, path: Path, malformed: _Malformed) -> set[str]:
+def _stage(file: str, columns: PostColumns, path: Path, malformed: Malformed) -> set[str]:
     """Copy the named columns of a file into parquet; return which of tags, text and duration_seconds it has."""
     with _opened(file) as stream:
         if file.endswith(".parquet"):
@@ -262,8 +216,8 @@ def _stage(file: str, columns: PostColumns, path: Path, malformed: _Malformed) -
         plain = cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if file.endswith(".gz") else stream
         try:
             if ".csv" in file[-8:]:
-                return _write_rows(_csv_rows(file, plain, columns, malformed), path)
-            return _write_rows(_json_rows(file, plain, columns, malformed), path)
+                return _write_rows(csv_rows(file, plain, columns, malformed), path)
+            return _write_rows(json_rows(file, plain, columns, malformed), path)
         except (OSError, EOFError) as error:
             raise InputError(f"{file}: cannot be read ({error})") from error
 
@@ -279,7 +233,7 @@ def _stage_parquet(file: str, stream: BinaryIO, columns: PostColumns, path: Path
         for batch in opened.iter_batches(
             STAGED_ROWS, columns=[name for name in names if name in opened.schema_arrow.names]
         ):
-            rows = [_typed(row, columns) for row in batch.to_pylist()]
+            rows = [typed(row, columns) for row in batch.to_pylist()]
             writer.write_table(pa.Table.from_pylist(rows, schema=STAGED))
     return there
 
@@ -297,110 +251,3 @@ def _write_rows(rows: Iterator[dict[str, Any]], path: Path) -> set[str]:
                 batch.clear()
         writer.write_table(pa.Table.from_pylist(batch, schema=STAGED))
     return there - {"video"}
-
-
-def _csv_rows(file: str, stream: BinaryIO, columns: PostColumns, malformed: _Malformed) -> Iterator[dict[str, Any]]:
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    before = csv.field_size_limit(MAX_LINE_BYTES)
-    try:
-        reader = csv.reader(text)
-        header = next(reader, None)
-        if header is None:
-            raise InputError(f"{file}: empty, expected a line of column names")
-        there = _check_names(file, header, columns)
-        if "tags" in there and not columns.tag_separator:
-            raise InputError(f"{file}: column {columns.tags or 'tags'!r} of a csv is text, expected a tag separator")
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error:
-                malformed.add(2, f"{file}, line {reader.line_num}")
-                continue
-            if not cells:
-                continue  # an empty line is no row
-            if len(cells) != len(header):
-                malformed.add(1, f"{file}, line {reader.line_num}")
-                continue
-            row = _typed(dict(zip(header, cells)), columns)
-            if _is_utf8(row):
-                yield row
-            else:
-                malformed.add(0, f"{file}, line {reader.line_num}")
-    finally:
-        text.detach()  # who opened the stream closes it
-        csv.field_size_limit(before)
-
-
-def _json_rows(file: str, stream: BinaryIO, columns: PostColumns, malformed: _Malformed) -> Iterator[dict[str, Any]]:
-    number = 0
-    while line := stream.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        place = f"{file}, line {number}"
-        if len(line) > MAX_LINE_BYTES:
-            while not line.endswith(b"\n") and (line := stream.readline(MAX_LINE_BYTES)):
-                pass
-            malformed.add(2, place)
-            continue
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except UnicodeDecodeError:
-            malformed.add(0, place)
-            continue
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            malformed.add(3, place)
-            continue
-        typed = _typed(row, columns)
-        if not _has_types(typed):
-            malformed.add(4, place)
-        elif _is_utf8(typed):
-            yield typed
-        else:
-            malformed.add(0, place)
-
-
-def _typed(row: dict[str, Any], columns: PostColumns) -> dict[str, Any]:
-    """Return the named cells of a row under our names; a duration that is no number is None."""
-    made: dict[str, Any] = {"video": row.get(columns.video)}
-    tags_name, duration_name = columns.tags or "tags", columns.duration_seconds or "duration_seconds"
-    if tags_name in row:
-        tags = row[tags_name]
-        made["tags"] = tags.split(columns.tag_separator) if isinstance(tags, str) and columns.tag_separator else tags
-    texts = [row[name] for name in columns.text or ("text",) if name in row]
-    if texts:
-        strings = [text for text in texts if isinstance(text, str)]
-        wrong = [text for text in texts if text is not None and not isinstance(text, str)]
-        made["text"] = wrong[0] if wrong else "\n".join(strings) if strings else None
-    if duration_name in row:
-        made["duration_seconds"] = _seconds(row[duration_name])
-    return made
-
-
-def _seconds(value: Any) -> float | None:
-    try:
-        return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _has_types(row: dict[str, Any]) -> bool:
-    tags = row.get("tags")
-    is_list = isinstance(tags, list) and all(tag is None or isinstance(tag, str) for tag in tags)
-    texts = all(row.get(name) is None or isinstance(row[name], str) for name in ("video", "text"))
-    return texts and (tags is None or is_list)
-
-
-def _is_utf8(row: dict[str, Any]) -> bool:
-    """Say whether the cells have no byte, and no lone half of a pair, that is no character."""
-    cells = [row.get("video"), row.get("text"), *(row.get("tags") or ())]
-    try:
-        for cell in cells:
-            (cell or "").encode()
-    except UnicodeEncodeError:
-        return False
-    return True
