@@ -254,3 +254,17 @@ def test_bad_arguments_are_named_and_leave_nothing(tmp_path: Path, media: Path) 
     with pytest.raises(InputError, match="val_share"):
         build_corpus(posts, SEEDS, out, media_root=media, val_share=1.0)
     assert not out.exists()
+
+
+def test_a_video_outside_the_media_root_is_counted_and_stops_nothing(tmp_path: Path, media: Path) -> None:
+    (tmp_path / "secret.mp4").touch()
+    bad = ["../secret.mp4", str(tmp_path / "secret.mp4"), "http://a/b.mp4", "nul\0.mp4", "x" * 5000, "."]
+    good = ["https://a/b.mp4", "s3://a/b.mp4"]
+    rows: list[Post] = [(name, ["catchfish"], 2.0) for name in bad + good] + many("fish", "catchfish", 40)
+    manifest = build_corpus(
+        write_posts(tmp_path / "wild.parquet", rows), SEEDS, tmp_path / "set", media_root=media, min_videos=5
+    )
+    assert sorted(set(manifest.clips.column("video").to_pylist()) - {f"fish{i}.mp4" for i in range(40)}) == good
+    report = json.loads((tmp_path / "set/report.json").read_text())
+    dropped = {rule["rule"]: rule["dropped"] for rule in report["rules"]}
+    assert dropped["the file of the video exists"] == len(bad)

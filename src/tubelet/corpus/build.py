@@ -15,7 +15,8 @@ from tubelet.corpus.match import Matches, match_posts
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.records import write_json
-from tubelet.types import InputError
+from tubelet.types import InputError, VideoError
+from tubelet.video.media import resolve_media
 
 REPORT_VERSION = 2  # 2: posts may be several files
 
@@ -63,7 +64,7 @@ def build_corpus(
         min_videos=min_videos,
         seed=seed,
         all_labels=all_labels,
-        is_present=lambda video: "://" in video or (media_root / video).is_file(),
+        is_present=lambda video: _is_present(media_root, video),
         settings=settings,
     )
     chosen = {"min_videos": min_videos, "seed": seed, "all_labels": all_labels, "val_share": val_share}
@@ -88,6 +89,15 @@ def _check(media_root: Path, val_share: float) -> None:
         raise InputError(f"{media_root}: no such folder; expected the one that the posts' videos lie in")
     if not 0 <= val_share < 1:
         raise InputError(f"val_share is {val_share}, expected 0 <= val_share < 1")
+
+
+def _is_present(media_root: Path, video: str) -> bool:
+    """Say whether a post's video is a file below the media root, or an address that is followed (not looked at)."""
+    try:
+        media = resolve_media(media_root, video)
+        return media.is_uri or Path(media.location).is_file()
+    except (VideoError, OSError, ValueError):  # outside the root, a name too long, a NUL
+        return False
 
 
 def _splits(videos: Sequence[str], val_share: float) -> list[str]:
