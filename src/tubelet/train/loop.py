@@ -124,7 +124,7 @@ def add_gradients(
         for piece in part.pieces(session.run.accumulation_steps)
         if world.size > 1 or piece.sample_ids
     ]
-    sums = torch.zeros(len(parts), dtype=torch.float64)
+    sums: list[list[Tensor]] = [[] for _ in parts]
     for place, (number, piece) in enumerate(pieces, start=1):
         task, examples = session.tasks[piece.task], max(1, met[number].examples)
         forward = partial(shared, residual_scales=session.model.residual_scales(piece.seeds))
@@ -133,10 +133,11 @@ def add_gradients(
             with default_autocast(session.device, session.run.precision):
                 losses = task.losses(forward, piece)
             shared.backward(losses.sum() * (weight / examples))
-        sums[number] += losses.detach().sum().cpu()
+        sums[number].append(losses.detach().sum())
         if note is not None:
             note(piece, losses.detach())
-    totals = world.summed(sums.tolist())
+    # Read when all is under way: reading a number from a GPU waits for it.
+    totals = world.summed([sum(map(float, each)) for each in sums])
     return {each.task: total / max(1, each.examples) for each, total in zip(met, totals, strict=True)}
 
 
