@@ -14,6 +14,7 @@ import torch
 from rank_runs import merged, on_ranks, train
 
 from tubelet.data.dataset import ClipDataset
+from tubelet.data.mixture import sample_seed
 from tubelet.evals.run import evaluate_task
 from tubelet.models.model import VideoModel
 from tubelet.models.vivit import vivit_config
@@ -24,6 +25,7 @@ from tubelet.train import loop
 from tubelet.train.config import RunConfig
 from tubelet.train.distributed import joined
 from tubelet.train.fit import fit
+from tubelet.train.replay import replay_step
 from tubelet.types import ClipSample, VideoError
 
 
@@ -64,6 +66,58 @@ def train_and_die(run: RunConfig, out: Path) -> dict[str, Any]:
 
     with patch.object(loop, "train_step", step):
         return train(run, out)
+
+
+def test_a_fault_in_the_program_on_one_rank_ends_the_others(run: RunConfig, tmp_path: Path) -> None:
+    found = on_ranks(2, train_with_fault, run, tmp_path / "run", out=tmp_path)
+    assert found[1]["error"] == ["ZeroDivisionError", "a fault"]
+    assert found[0]["error"][0] == "RankLostError"
+
+
+def train_with_fault(run: RunConfig, out: Path) -> dict[str, Any]:
+    original = loop.add_gradients
+
+    def gradients(session: Any, *arguments: Any, **options: Any) -> Any:
+        if session.world.rank == 1 and session.step == 2:
+            raise ZeroDivisionError("a fault")
+        return original(session, *arguments, **options)
+
+    with patch.object(loop, "add_gradients", gradients):
+        return train(run, out)
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_ends_all_and_is_replayed_by_one(run: RunConfig, tmp_path: Path) -> None:
+    one_task = replace(run, tasks=run.tasks[:1])
+    found = on_ranks(2, train_to_infinity, one_task, tmp_path / "run", out=tmp_path)
+    kind, text = found[0]["error"]
+    assert kind == "NonFiniteLossError"
+    assert text.startswith("step 3, task kinetics: loss nan, ")
+    assert found[1]["error"] == ["OtherRankError", text]
+    assert read_json(tmp_path / "run" / "nonfinite.json")["world_size"] == 2
+    with infinite(range(4, 8)):
+        again = replay_step(one_task, tmp_path / "run", 3)
+    assert again.first_step == 2
+    assert [sample.slot for sample in again.samples] == list(range(8))
+    assert [sample.loss != sample.loss for sample in again.samples] == [False] * 4 + [True] * 4
+
+
+def train_to_infinity(run: RunConfig, out: Path) -> None:
+    # Rank 1 has the second half of the slots.
+    with infinite(range(4, 8)):
+        fit(run, out, progress=False)
+
+
+def infinite(slots: range) -> Any:
+    """Patch: samples in these slots of the third step have a target that is infinite."""
+    original = ClipDataset.sample
+    seeds = {sample_seed(0, 2, slot) for slot in slots}
+
+    def sample(self: ClipDataset, index: int, *, seed: int) -> ClipSample:
+        made = original(self, index, seed=seed)
+        targets = made.targets.masked_fill(made.targets > 0, torch.inf) if seed in seeds else made.targets
+        return replace(made, targets=targets)
+
+    return patch.object(ClipDataset, "sample", sample)
 
 
 def test_a_rank_that_hangs_is_given_up(tmp_path: Path) -> None:
