@@ -3,7 +3,7 @@
     python scripts/pack_words.py --wordnet dict --verbnet members.csv --imagenet imagenet_class_index.json
 
 ``--wordnet``: folder of WordNet 3.0's database files (Debian package wordnet-base: /usr/share/wordnet); ImageNet's ids
-are places in that version's ``data.noun``. ``--verbnet``: csv with the column ``verb``, made from VerbNet 3.4's classes.
+are places in that version's ``data.noun``. ``--verbnet``: csv with the column ``verb``, made of VerbNet 3.4's classes.
 ``--imagenet``: the 1,000 synset ids, ``{"0": ["n01440764", "tench"], ...}``. Licences:
 ``src/tubelet/corpus/assets/LICENSES.md``.
 """
