@@ -64,7 +64,7 @@ class PlaygroundScale:
 SCALES: Mapping[str, PlaygroundScale] = {
     "tiny": PlaygroundScale(size=64, patch=8, batch_size=8, pretrain_epochs=2.0, num_epochs=2.0),
     "small": PlaygroundScale(size=96, patch=12, batch_size=16, pretrain_epochs=25.0, num_epochs=8.0),
-    "study": PlaygroundScale(size=96, patch=12, batch_size=16, pretrain_epochs=60.0, num_epochs=8.0),
+    "study": PlaygroundScale(size=96, patch=12, batch_size=16, pretrain_epochs=60.0, num_epochs=20.0),
 }
 # Paper A, A.1. Mirroring is off: some playground labels are directions, and the paper does not mention flips.
 PAPER_AUGMENT = Augment(scale_range=(0.65, 1.1), box_jitter=0.15, flip=False)
