@@ -9,7 +9,7 @@ nothing.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -85,10 +85,16 @@ class World:
         if self.summed([error is not None]) == [0.0]:
             return result
         said = self.gathered(None if error is None else _one_line(error))
+        self.settle()
         if error is not None:
             raise error
         rank, text = next((rank, text) for rank, text in enumerate(said) if text is not None)
         raise InputError(f"rank {rank}: {text}")
+
+    def settle(self) -> None:
+        """Wait for the others before this rank ends: its end must not reach one that is in the exchange before."""
+        with suppress(RankLostError):
+            self.summed([0.0])
 
     def in_step(self, items: Iterable[T]) -> Iterator[T]:
         """Yield from ``items``, of which every rank has as many; an error on one rank ends all."""
@@ -123,7 +129,8 @@ def joined(device: str | None = None, *, timeout_seconds: float = TIMEOUT_SECOND
         dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=timeout)
         beside = dist.new_group(backend="gloo", timeout=timeout) if size > 1 else None
     try:
-        yield World(rank=rank, size=size, device=place, checkpoint_group=beside)
+        world = World(rank=rank, size=size, device=place, checkpoint_group=beside)
+        yield world
     except (InputError, FloatingPointError) as error:
         if rank == 0:
             raise
