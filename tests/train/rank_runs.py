@@ -1,5 +1,6 @@
 """Runs on several ranks: gloo on the CPU, forked from the test's process, which costs no import."""
 
+import faulthandler
 import hashlib
 import json
 import multiprocessing
@@ -59,6 +60,7 @@ def _rank(rank: int, number: int, port: int, file: Path, work: Callable[..., Any
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.update(where | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(number)})
     torch.set_num_threads(1)
+    faulthandler.dump_traceback_later(LIMIT_SECONDS - 20)  # says where a rank hangs, before it is killed
     try:
         result = work(*arguments)
     except BaseException as error:

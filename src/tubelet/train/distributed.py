@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from tubelet.models.precision import pick_device
+from tubelet.train.interrupt import RunInterruptedError
 from tubelet.types import InputError, OtherRankError
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ T = TypeVar("T")
 
 TIMEOUT_SECONDS = 600.0
 """How long a rank waits for the others in one exchange; the slowest is reading data sets or scoring meanwhile."""
+
+
+_kept: list[object] = []
+"""Groups of ranks, until the process ends. Python must let go of one last, as it gives its lock away for that:
+let go by DDP's reducer, the group waits for a thread of its own that waits for the lock."""
 
 
 class RankLostError(ConnectionError):
@@ -128,10 +134,17 @@ def joined(device: str | None = None, *, timeout_seconds: float = TIMEOUT_SECOND
     with naming_lost_ranks():
         dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=timeout)
         beside = dist.new_group(backend="gloo", timeout=timeout) if size > 1 else None
+    _kept.extend([dist.group.WORLD, beside])
     try:
         world = World(rank=rank, size=size, device=place, checkpoint_group=beside)
         yield world
+        world.settle()
+    except RunInterruptedError:
+        world.settle()
+        raise
     except (InputError, FloatingPointError) as error:
+        if isinstance(error, FloatingPointError):  # As signals do, it ends all ranks after the same step.
+            world.settle()
         if rank == 0:
             raise
         raise OtherRankError(str(error)) from error  # rank 0 has it too, and says it
