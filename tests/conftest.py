@@ -1,3 +1,4 @@
+import signal
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,8 @@ from moving_squares import build_moving_squares
 
 # Tiny models gain nothing from threads, and threads that wait for a busy core make a test ten times as slow.
 torch.set_num_threads(1)
+# A shell's background job starts with Ctrl-C ignored, and what tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
