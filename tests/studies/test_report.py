@@ -170,6 +170,8 @@ def test_several_seeds_show_their_spread() -> None:
 
 def test_a_lost_comparison_is_reported_as_lost() -> None:
     assert summary(report(ours=0.33))[2].startswith("It is not ahead: the best control is 2.0 points better")
+    assert summary(report(ours=0.3503))[2].startswith("It is level with the best control")
+    assert summary(report(ours=0.3497))[2].startswith("It is level with the best control")
 
 
 def test_the_file_is_written_whole_and_small(tmp_path: Path) -> None:

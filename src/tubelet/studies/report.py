@@ -139,12 +139,12 @@ def summary(report: Report) -> tuple[str, str, str]:
     measured = [arm.mean_ap for arm in controls if arm.mean_ap is not None]
     if ours.mean_ap is None or not measured:
         verdict = "There is nothing to compare it with in this run"
-    elif ours.mean_ap > max(measured):
-        verdict = f"It is ahead of the best control by {100 * (ours.mean_ap - max(measured)):.1f} points"
+    elif (lead := round(100 * (ours.mean_ap - max(measured)), 1)) > 0:
+        verdict = f"It is ahead of the best control by {lead} points"
+    elif lead == 0:
+        verdict = "It is level with the best control to a tenth of a point"
     else:
-        verdict = (
-            f"It is not ahead: the best control is {100 * (max(measured) - ours.mean_ap):.1f} points better or equal"
-        )
+        verdict = f"It is not ahead: the best control is {-lead} points better"
     if report.num_seeds == 1:
         trust = "this is one seed, so a difference of a few points may be luck."
     else:
