@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tubelet.playground.kernels import kernel
+from tubelet.kernels import kernel
 
 SUPERSAMPLE = 2
 NEAR = 0.15

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from tubelet.kernels import kernel
 from tubelet.playground import shapes, textures
-from tubelet.playground.kernels import kernel
 from tubelet.playground.raster import PLAIN, Buffers, Surface, draw, draw_shadow
 from tubelet.playground.scene import Place
 

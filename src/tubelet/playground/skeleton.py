@@ -11,8 +11,8 @@ from importlib import resources
 
 import numpy as np
 
+from tubelet.kernels import kernel
 from tubelet.playground import rotations
-from tubelet.playground.kernels import kernel
 from tubelet.playground.scene import NUM_JOINTS, PoseTrack
 
 (ROOT, CHEST, NECK, RIGHT_HIP, RIGHT_KNEE, RIGHT_ANKLE, RIGHT_SHOULDER, RIGHT_ELBOW, LEFT_HIP, LEFT_KNEE, LEFT_ANKLE,

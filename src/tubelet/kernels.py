@@ -1,4 +1,4 @@
-"""How the playground's inner loops are compiled: once per machine, wherever a compiled copy can be kept."""
+"""How inner loops are compiled: once per machine, wherever a compiled copy can be kept."""
 
 import atexit
 import os
