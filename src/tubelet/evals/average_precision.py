@@ -19,12 +19,13 @@ def all_point_ap(scores: np.ndarray, hits: np.ndarray, num_positives: int) -> fl
     """
     if len(scores) == 0:
         return 0.0
-    ranked = hits[np.argsort(scores)[::-1]]
-    num_hits = np.cumsum(ranked)
-    precision = num_hits / np.arange(1, len(ranked) + 1)
-    recall = num_hits / num_positives
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
+    # Recall rises at true positives only, and there the envelope's peaks are: nothing else is looked at.
+    places = np.flatnonzero(hits[np.argsort(scores)[::-1]])
+    num_hits = np.arange(1, len(places) + 1)
+    envelope = np.maximum.accumulate((num_hits / (places + 1))[::-1])[::-1]
+    gained = num_hits / num_positives
+    gained[1:] -= gained[:-1].copy()
+    return float((gained * envelope).sum())
 
 
 def step_ap(scores: np.ndarray, hits: np.ndarray) -> float | None:

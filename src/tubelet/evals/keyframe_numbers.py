@@ -1,5 +1,6 @@
 """Numbers for the keyframes of ground truth and detections, in the order in which a protocol visits them."""
 
+import ctypes
 from collections.abc import Collection
 
 import numpy as np
@@ -60,10 +61,14 @@ def number_frames(
 
 def _run_starts(table: AvaTable) -> np.ndarray:
     """Return the rows, int64, at which another video or another time begins."""
-    video, seconds = np.asarray(table.video, dtype=object), np.asarray(table.pts_seconds)
-    changes = np.empty(len(seconds), dtype=bool)
+    video, seconds = np.ascontiguousarray(table.video, dtype=object), np.asarray(table.pts_seconds)
+    changes = np.zeros(len(seconds), dtype=bool)
     changes[:1] = True
-    changes[1:] = (seconds[1:] != seconds[:-1]) | (video[1:] != video[:-1])
+    # Equal names are mostly one object: addresses are compared first, a tenth of the time of asking every name.
+    address = np.ctypeslib.as_array((ctypes.c_ssize_t * len(video)).from_address(video.ctypes.data))
+    other = np.flatnonzero(address[1:] != address[:-1])
+    changes[other + 1] = video[other + 1] != video[other]
+    changes[1:] |= seconds[1:] != seconds[:-1]
     return np.flatnonzero(changes)
 
 
