@@ -152,16 +152,20 @@ def frame_map(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Matched:
-    """Which detections are true positives."""
+    """Which detection found what."""
 
     found: Rows
     """All detections."""
     order: np.ndarray
     """int64 (P,), rows of ``found`` that count, in the order in which they claimed ground truth."""
-    hits: np.ndarray
-    """bool (P,), true positives among them."""
+    claimed: np.ndarray
+    """int64 (P,), the row of ``truth`` that each of them found, -1 = none: a false positive."""
+    truth: Rows
+    """All ground truth."""
+    counted: np.ndarray
+    """int64 (T,), rows of ``truth`` to be found."""
     num_truth: np.ndarray
-    """int (K,), ground truth per class."""
+    """int (K,), of those the number per class."""
     counts: dict[str, int]
     """Rows given, and rows left out by each rule of the protocol."""
 
@@ -177,9 +181,20 @@ def match_detections(
 ) -> Matched:
     """Return what ``frame_map`` ranks; arguments and errors as there."""
     rules = _rules(protocol, iou, excluded)
-    found, order, truth, num_truth, counts = _select(ground_truth, detections, label_space, rules, excluded or ())
-    hits = matching.match(found, order, truth, iou=iou, heap_ties=rules.heap_ties)
-    return Matched(found=found, order=order, hits=hits, num_truth=num_truth, counts=counts)
+    found, order, truth, counted, opened, counts = _select(ground_truth, detections, label_space, rules, excluded or ())
+    reachable = truth.take(opened)
+    if rules.single_precision:
+        reachable = replace(reachable, boxes=reachable.boxes.astype(np.float32))
+    claimed = matching.match(found, order, reachable, iou=iou, heap_ties=rules.heap_ties)
+    return Matched(
+        found=found,
+        order=order,
+        claimed=np.where(claimed >= 0, opened[claimed], -1) if len(opened) else claimed.astype(np.int64),
+        truth=truth,
+        counted=counted,
+        num_truth=np.bincount(truth.column[counted], minlength=len(label_space)),
+        counts=counts,
+    )
 
 
 def _rules(protocol: str, iou: float, excluded: Keyframes | None) -> Protocol:
@@ -196,8 +211,8 @@ def _rules(protocol: str, iou: float, excluded: Keyframes | None) -> Protocol:
 
 def _select(
     ground_truth: AvaTable, detections: AvaTable, label_space: LabelSpace, rules: Protocol, excluded: Keyframes
-) -> tuple[Rows, np.ndarray, Rows, np.ndarray, dict[str, int]]:
-    """Return the detections, those that count in matching order, the ground truth, its size per class (K,), counts."""
+) -> tuple[Rows, np.ndarray, Rows, np.ndarray, np.ndarray, dict[str, int]]:
+    """Return detections, those that count in matching order, truth, its rows that count and can be found, counts."""
     truth = _rows(ground_truth, label_space, None)
     found = _rows(detections, label_space, _scores(detections))
     truth_frame, found_frame, listed, shut = number_frames(
@@ -211,24 +226,21 @@ def _select(
     )
     truth, found = replace(truth, frame=truth_frame), replace(found, frame=found_frame)
     counts = {"ground_truth_rows": len(truth), "detection_rows": len(found)}
-    truth = truth.take(truth.column >= 0)
-    _check_not_inverted(truth)
-    counts["ground_truth_other_class"] = counts["ground_truth_rows"] - len(truth)
-    open_truth = truth.take(~np.isin(truth.frame, shut))
+    inside = np.flatnonzero(truth.column >= 0)
+    _check_not_inverted(truth.take(inside))
+    counts["ground_truth_other_class"] = len(truth) - len(inside)
+    opened = inside[~np.isin(truth.frame[inside], shut)] if len(shut) else inside
     # mmaction2 counts ground truth before it leaves the excluded keyframes out.
-    counted = truth if rules.frames == "with_truth" else open_truth
-    num_truth = np.bincount(counted.column, minlength=len(label_space))
-    counts["ground_truth_excluded_keyframe"] = len(truth) - len(open_truth)
+    counted = inside if rules.frames == "with_truth" else opened
+    counts["ground_truth_excluded_keyframe"] = len(inside) - len(opened)
     ignored = np.full(1 + max(found_frame.max(initial=-1), listed.max(initial=-1), shut.max(initial=-1)), True)
     if rules.frames == "all":
         ignored[:] = False
         ignored[shut] = True
     else:
-        ignored[listed if rules.frames == "listed" else open_truth.frame] = False
+        ignored[listed if rules.frames == "listed" else truth.frame[opened]] = False
     order = _in_matching_order(found, ignored, rules, counts)
-    if rules.single_precision:
-        open_truth = replace(open_truth, boxes=open_truth.boxes.astype(np.float32))
-    return found, order, open_truth, num_truth, counts
+    return found, order, truth, counted, opened, counts
 
 
 def _in_matching_order(found: Rows, ignored: np.ndarray, rules: Protocol, counts: dict[str, int]) -> np.ndarray:
@@ -282,18 +294,23 @@ def _check_not_inverted(truth: Rows) -> None:
         )
 
 
-def _per_class(matched: Matched, label_space: LabelSpace, rules: Protocol) -> tuple[ClassAp, ...]:
-    """Return the average precision of every class."""
-    narrow = np.int16 if len(label_space) <= np.iinfo(np.int16).max else np.int32  # 16 bits are sorted by counting
+def lists_by_class(matched: Matched) -> list[np.ndarray]:
+    """Return for each of the K classes the places in ``matched.order`` of its detections, int64, in that order."""
+    num_classes = len(matched.num_truth)
+    narrow = np.int16 if num_classes <= np.iinfo(np.int16).max else np.int32  # 16 bits are sorted by counting
     column = matched.found.column[matched.order].astype(narrow)
     by_class = np.argsort(column, kind="stable")
-    bounds = np.searchsorted(column[by_class], np.arange(len(label_space) + 1, dtype=narrow))
+    return np.split(by_class, np.searchsorted(column[by_class], np.arange(1, num_classes, dtype=narrow)))
+
+
+def _per_class(matched: Matched, label_space: LabelSpace, rules: Protocol) -> tuple[ClassAp, ...]:
+    """Return the average precision of every class."""
     precision = np.float32 if rules.single_precision else np.float64
+    scores, hits = matched.found.scores[matched.order].astype(precision), matched.claimed >= 0
     results = []
-    for k, (label_id, name) in enumerate(zip(label_space.published_ids, label_space.names, strict=True)):
-        mine, num_truth = by_class[bounds[k] : bounds[k + 1]], int(matched.num_truth[k])
-        scores = matched.found.scores[matched.order[mine]].astype(precision)
-        left_out = num_truth == 0 or (rules.skip_undetected and len(mine) == 0)
-        ap = None if left_out else all_point_ap(scores, matched.hits[mine], num_truth)
-        results.append(ClassAp(id=label_id, name=name, ap=ap, num_ground_truth=num_truth))
+    names = zip(label_space.published_ids, label_space.names, strict=True)
+    for (label_id, name), mine, num in zip(names, lists_by_class(matched), matched.num_truth.tolist(), strict=True):
+        left_out = num == 0 or (rules.skip_undetected and len(mine) == 0)
+        ap = None if left_out else all_point_ap(scores[mine], hits[mine], num)
+        results.append(ClassAp(id=label_id, name=name, ap=ap, num_ground_truth=num))
     return tuple(results)

@@ -162,7 +162,7 @@ def heap_order(rows: Rows, indices: np.ndarray, capacity: int | None) -> np.ndar
 
 
 def match(detections: Rows, order: np.ndarray, truth: Rows, *, iou: float, heap_ties: bool) -> np.ndarray:
-    """Return which detections are true positives.
+    """Return which ground truth each detection claims: those that claim one are the true positives.
 
     A detection looks only at the ground truth box of its frame and class with the largest IoU; the first detection to
     reach it with at least ``iou`` is the true positive, a later one does not fall back to the second-best box.
@@ -176,21 +176,25 @@ def match(detections: Rows, order: np.ndarray, truth: Rows, *, iou: float, heap_
             else the first of the file.
 
     Returns:
-        bool (P,) for the rows of ``order``.
+        int32 (P,) for the rows of ``order``: a row of ``truth``, -1 = none.
     """
-    best, tied_frames = _best_truth(detections, order, truth, iou)
+    best, tied_frames = best_truth(detections, order, truth, iou)
     if heap_ties and len(tied_frames):
-        truth = truth.take(_reorder_by_heap(truth, tied_frames))
-        best, _ = _best_truth(detections, order, truth, iou)
-    hits = np.zeros(len(order), dtype=bool)
+        by_heap = _reorder_by_heap(truth, tied_frames)
+        best, _ = best_truth(detections, order, truth.take(by_heap), iou)
+        best = np.where(best >= 0, by_heap[best], -1).astype(np.int32)
+    claimed = np.full(len(order), -1, dtype=np.int32)
     reaching = np.flatnonzero(best >= 0)
     _, first = np.unique(best[reaching], return_index=True)
-    hits[reaching[first]] = True
-    return hits
+    claimed[reaching[first]] = best[reaching[first]]
+    return claimed
 
 
-def _best_truth(detections: Rows, order: np.ndarray, truth: Rows, iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best box of each detection (-1 = none reaches ``iou``) and the frames where two are equally good."""
+def best_truth(detections: Rows, order: np.ndarray, truth: Rows, iou: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best box of each detection (-1 = none reaches ``iou``) and the frames where two are equally good.
+
+    Arguments as for ``match``; boxes of one column are compared.
+    """
     num_columns = int(max(detections.column.max(initial=0), truth.column.max(initial=0))) + 1
     truth_key = truth.frame.astype(np.int64) * num_columns + truth.column
     by_key = np.argsort(truth_key, kind="stable")

@@ -92,7 +92,7 @@ def person_ap(
     if boxes.scores is not None and len(chosen) != len(_first_of_each(boxes, box_frame, boxes.scores)):
         raise InputError("a detected box has several scores: expected the detector's confidence, not those of actions")
     matched = match_detections(people, _as_persons(boxes, chosen), PERSON, iou=iou)
-    scores, hits = matched.found.scores[matched.order], matched.hits
+    scores, hits = matched.found.scores[matched.order], matched.claimed >= 0
     num_people = int(matched.num_truth[0])
     return PersonAp(
         ap=all_point_ap(scores, hits, num_people),
