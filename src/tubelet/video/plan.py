@@ -158,7 +158,7 @@ def _packets_covering(video: OpenVideo, times: list[float], max_bytes: int) -> G
 
 
 def _decode(video: OpenVideo, packets: list[VideoPacket], needed: set[int], batch: FrameBatch) -> dict[int, int] | None:
-    """Decode packets in order, skipping unwanted non-reference frames.
+    """Decode packets in order, skipping what nobody wants and nobody refers to.
 
     Returns:
         Place of each needed frame; None if one did not come out, or they did not come in the order of their times.
@@ -176,21 +176,42 @@ def _decode(video: OpenVideo, packets: list[VideoPacket], needed: set[int], batc
                 video.at = frame.pts * base.numerator / base.denominator - video.offset
                 places[frame.pts] = batch.add(frame, video.at)
 
-    context.flush_buffers()
     skipping = False
     try:
-        for packet in packets:
-            skip = skips and packet.pts not in needed
-            if skip != skipping:
-                context.skip_frame = "NONREF" if skip else "DEFAULT"
-                skipping = skip
-            keep(context.decode(packet))
-            if len(places) == len(needed):
-                break
-        else:
+        for stretch in _needed_stretches(packets, needed):
+            context.flush_buffers()
+            for packet in stretch:
+                skip = skips and packet.pts not in needed
+                if skip != skipping:
+                    context.skip_frame = "NONREF" if skip else "DEFAULT"
+                    skipping = skip
+                keep(context.decode(packet))
             keep(context.decode(None))
     except av.FFmpegError:
         return None  # the plain reader names the place
     finally:
         context.skip_frame = "DEFAULT"
     return places if len(places) == len(needed) and shown == sorted(shown) else None
+
+
+def _needed_stretches(packets: list[VideoPacket], needed: set[int]) -> list[list[VideoPacket]]:
+    """Return the packets that the needed frames are made of, apart where some are left out.
+
+    Between the last needed frame before a key frame and the key frame nothing is referred to any more; behind such a
+    gap decoding begins afresh, as after a seek to that key frame.
+    """
+    bounds: list[tuple[int, int]] = []
+    stop, earliest = 0, math.inf  # behind the last packet needed so far, 0 = none; the earliest time needed
+    for place in reversed(range(len(packets))):
+        stamp = packets[place].pts
+        if stamp is not None and stamp in needed:
+            stop, earliest = stop or place + 1, min(stamp, earliest)
+        # Frames that follow a key frame but are shown before it refer to what is before it: then nothing is left out.
+        begins = packets[place].is_keyframe and stamp is not None and stamp <= earliest
+        if stop and (begins or place == 0):
+            if bounds and bounds[-1][0] == stop:
+                bounds[-1] = place, bounds[-1][1]
+            else:
+                bounds.append((place, stop))
+            stop, earliest = 0, math.inf
+    return [packets[first:stop] for first, stop in reversed(bounds)]
