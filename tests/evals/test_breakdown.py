@@ -1,14 +1,9 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from ava_cases import SPACE as CASE_SPACE
-from ava_cases import as_table, make_case
 
-from tubelet.data.ava_table import AvaTable
-from tubelet.evals.ava import AvaResult, ClassAp, frame_map
+from tubelet.evals.ava import AvaResult, ClassAp
 from tubelet.evals.breakdown import (
-    bootstrap_interval,
     buckets_by_quantile,
     by_bucket,
     by_group,
@@ -86,57 +81,3 @@ def test_results_that_cannot_be_compared_are_refused() -> None:
         differences(result(0.8, 0.4, 0.2, None), result(0.8, 0.4, 0.2, None, protocol="mmaction"))
     with pytest.raises(InputError, match="not of the same classes and ground truth"):
         differences(result(0.8, 0.4, 0.2, None), result(0.8, 0.4, 0.2, 0.1))
-
-
-def test_bootstrap_of_identical_videos_has_no_width() -> None:
-    case = make_case(3, num_keyframes=14)
-    tables = [as_table(case["ground_truth"], scored=False), as_table(case["detections"], scored=True)]
-    # Distinct scores: copies of a video then add only ties between equal rows of equal worth.
-    scores = np.random.default_rng(0).permutation(len(tables[1])) / len(tables[1])
-    tables[1] = replace(tables[1], scores=scores, video=np.array(["v"] * len(scores), dtype=object))
-    tables[0] = replace(
-        tables[0],
-        video=np.array(["v"] * len(tables[0]), dtype=object),
-        keyframes=frozenset(("v", ms) for _, ms in tables[0].keyframes),
-    )
-    interval = bootstrap_interval(tables[0], tables[1], CASE_SPACE, num_resamples=3)
-    whole = frame_map(tables[0], tables[1], CASE_SPACE).mean_ap
-    assert (interval.mean_ap, interval.low, interval.high) == pytest.approx((whole,) * 3)
-
-
-def test_bootstrap_covers_the_spread_between_videos() -> None:
-    # In half of the videos everything is found, in the others nothing: one class, recall = share of good videos.
-    num, box = 20, [0.1, 0.1, 0.5, 0.5]
-    names = np.array([f"v{i:02d}" for i in range(num)], dtype=object)
-    truth = AvaTable(
-        video=names,
-        pts_seconds=np.full(num, 902.0),
-        boxes_norm=np.tile(box, (num, 1)),
-        label_ids=np.full(num, 12, dtype=np.int32),
-    )
-    good = np.arange(0, num, 2)
-    found = AvaTable(
-        video=names[good],
-        pts_seconds=np.full(num // 2, 902.0),
-        boxes_norm=np.tile(box, (num // 2, 1)),
-        label_ids=np.full(num // 2, 12, dtype=np.int32),
-        scores=np.linspace(0.1, 0.9, num // 2),
-    )
-    interval = bootstrap_interval(truth, found, SPACE, num_resamples=300)
-    assert interval.mean_ap == 0.5
-    spread = 1.96 * np.sqrt(0.25 / num)  # of a mean of 20 coin tosses
-    assert interval.low == pytest.approx(0.5 - spread, abs=0.06)
-    assert interval.high == pytest.approx(0.5 + spread, abs=0.06)
-    assert interval == bootstrap_interval(truth, found, SPACE, num_resamples=300)
-    # A single good video among bad ones without ground truth: draws that miss it are counted.
-    rare = bootstrap_interval(replace_rows(truth, 1), found, SPACE, num_resamples=50)
-    assert 0 < rare.num_empty < 50
-
-
-def replace_rows(table: AvaTable, num: int) -> AvaTable:
-    return AvaTable(
-        video=table.video[:num],
-        pts_seconds=table.pts_seconds[:num],
-        boxes_norm=table.boxes_norm[:num],
-        label_ids=table.label_ids[:num],
-    )

@@ -1,12 +1,11 @@
-"""Where a number comes from: frequency buckets, action groups, differences per class, and how sure we are."""
+"""Where a number comes from: frequency buckets, action groups, differences per class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tubelet.data.ava_table import AvaTable
-from tubelet.evals.ava import AvaResult, frame_map
+from tubelet.evals.ava import AvaResult
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -26,20 +25,6 @@ class ClassDifference:
     def delta(self) -> float:
         """Gain of ``after`` over ``before``, in [-1, 1]."""
         return self.after - self.before
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Interval:
-    """A mean average precision with its percentile interval over resampled videos."""
-
-    mean_ap: float
-    """Of the data as given."""
-    low: float
-    high: float
-    level: float
-    num_resamples: int
-    num_empty: int
-    """Resamples without any class with ground truth, left out."""
 
 
 def buckets_by_quantile(
@@ -116,75 +101,3 @@ def differences(before: AvaResult, after: AvaResult) -> tuple[ClassDifference, .
         if b.ap is not None and a.ap is not None
     ]
     return tuple(sorted(rows, key=lambda row: -row.delta))
-
-
-def bootstrap_interval(
-    ground_truth: AvaTable,
-    detections: AvaTable,
-    label_space: LabelSpace,
-    *,
-    num_resamples: int = 200,
-    level: float = 0.95,
-    seed: int = 0,
-    iou: float = 0.5,
-    protocol: str = "official",
-) -> Interval:
-    """Return the frame mAP with its percentile interval over videos drawn with replacement.
-
-    Whole videos are drawn, because keyframes of one video are not independent. Every draw is scored by ``frame_map``
-    itself on copies of the videos under new names.
-    """
-    if num_resamples < 2 or not 0 < level < 1:
-        raise InputError(f"expected num_resamples >= 2 and level in (0, 1), got {num_resamples} and {level}")
-    whole = frame_map(ground_truth, detections, label_space, iou=iou, protocol=protocol)
-    listed = {video for video, _ in ground_truth.keyframes}
-    videos = sorted(listed | set(ground_truth.video.tolist()) | set(detections.video.tolist()))
-    rows_of = [_rows_by_video(table, videos) for table in (ground_truth, detections)]
-    generator = np.random.default_rng(seed)
-    values: list[float] = []
-    for _ in range(num_resamples):
-        drawn = generator.integers(0, len(videos), len(videos)).tolist()
-        truth = _resample(ground_truth, videos, rows_of[0], drawn)
-        try:
-            found = _resample(detections, videos, rows_of[1], drawn)
-            values.append(frame_map(truth, found, label_space, iou=iou, protocol=protocol).mean_ap)
-        except InputError:  # a draw may miss every video with ground truth; counted in the result
-            continue
-    if not values:
-        raise InputError("no resample of the videos has ground truth")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Interval(
-        mean_ap=whole.mean_ap,
-        low=low,
-        high=high,
-        level=level,
-        num_resamples=num_resamples,
-        num_empty=num_resamples - len(values),
-    )
-
-
-def _rows_by_video(table: AvaTable, videos: Sequence[str]) -> list[np.ndarray]:
-    """Return the row indices of each video, in the order of ``videos``."""
-    number = {video: i for i, video in enumerate(videos)}
-    codes = np.array([number[video] for video in table.video.tolist()], dtype=np.int64)
-    order = np.argsort(codes, kind="stable")
-    return np.split(order, np.searchsorted(codes[order], np.arange(1, len(videos))))
-
-
-def _resample(table: AvaTable, videos: Sequence[str], rows_of: Sequence[np.ndarray], drawn: Sequence[int]) -> AvaTable:
-    """Return the rows of the drawn videos, the i-th draw under the name ``i``."""
-    rows = np.concatenate([rows_of[video] for video in drawn])
-    names = np.array([str(i) for i in range(len(drawn))], dtype=object)
-    empty: dict[str, list[int]] = {}
-    for video, microseconds in table.keyframes:
-        empty.setdefault(video, []).append(microseconds)
-    keyframes = frozenset((str(i), ticks) for i, video in enumerate(drawn) for ticks in empty.get(videos[video], ()))
-    return AvaTable(
-        video=np.repeat(names, [len(rows_of[video]) for video in drawn]),
-        pts_seconds=table.pts_seconds[rows],
-        boxes_norm=table.boxes_norm[rows],
-        label_ids=table.label_ids[rows],
-        scores=None if table.scores is None else table.scores[rows],
-        person_ids=None,
-        keyframes=keyframes,
-    )
