@@ -7,6 +7,7 @@ import torch
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.models.compiled import compile_where_it_pays
+from tubelet.models.memory import keep_freed_memory
 from tubelet.models.model import VideoModel
 from tubelet.tasks import Task, build_task
 from tubelet.train.checkpoint import CheckpointWriter, latest_checkpoint, load_checkpoint
@@ -33,6 +34,7 @@ def open_session(run: RunConfig, out: Path, *, world: World) -> Session:
     synchronised = run.batch_norm == "synchronised"
     exchanges = world.size > 1 and (synchronised or run.parallel == "fsdp")
     compile_where_it_pays(model, world.device, exchanges=exchanges)
+    keep_freed_memory(world.device)
     shared = SharedModel(model, world, parallel=run.parallel, synchronised_batch_norm=synchronised)
     # From here on this rank's parameters may be pieces of the model's.
     optimizer = build_optimizer(model, run.optim)
