@@ -1,30 +1,43 @@
-"""What training costs: a step in each precision, training on real files against its parts, memory over many steps.
+"""What training costs: a step in each precision, training on real files against its parts, memory, resuming.
 
-    python benchmarks/train_step.py [--threads N] [--rounds 7] [--memory-steps 1000]
+    python benchmarks/train_step.py [--parts step run memory resume] [--models ViViT-nano ...] [--device cuda]
+
+Rows of parts and models that are not asked for stay as they were. About 15 minutes for all on two idle cores.
 
 ``step``: forward, loss, backward, SGD of a fixed batch, float32 against bfloat16 autocast, interleaved, so that the
-ratio holds on a busy machine; ``models/precision.py`` takes its default from these numbers. ``run``: the whole training
-loop, reading 340x256 H.264 files with one worker, against the slower of that worker alone and the model alone on a
-batch that is there; interleaved, the ratio within each round. They need a core each: on fewer than two idle cores the
-ratio says how busy the machine was. ``memory``: resident memory of the training process through ``--memory-steps``
-steps (0 leaves it out). About six minutes on two idle cores.
+ratio holds on a busy machine; ``models/precision.py`` takes its default from these numbers.
+
+``run``: the whole training loop, reading 340x256 H.264 files with ``--workers``, interleaved with its parts. ``alone``:
+the loader with nobody training, the model on a batch that is there with nobody loading. ``beside``: both at the same
+time in two processes that have nothing to do with each other, which is what a loop could reach at best where they
+share cores, caches and memory. ``ratio`` and ``ratio_beside``: clips per second of the loop against the slower of the
+two, within each round; with one worker and one thread each has a core of two. ``share_of_peak``: the multiply-adds of
+training (three times those of forward) against a square matrix product's, the same that is called MFU.
+
+``memory``: resident memory of the training process through ``--memory-steps`` steps. ``resume``: a run that is stopped
+in the middle and goes on, against one that is not.
 """
 
 import argparse
+import json
+import multiprocessing
 import os
+import signal
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import replace
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
-from machine import median_seconds, write_result
+from machine import RESULTS, median_seconds, write_result
+from models import matmul_peak, sync
+from safetensors.torch import load_file
 from videos import make_videos
 
 from tubelet.data.loader import batches
@@ -38,6 +51,8 @@ from tubelet.models.vivit import vivit_config
 from tubelet.tasks import task_config
 from tubelet.train.config import RunConfig
 from tubelet.train.distributed import World
+from tubelet.train.fit import fit
+from tubelet.train.interrupt import RunInterruptedError, StopRequest
 from tubelet.train.log import RunLog, StepReport
 from tubelet.train.loop import train_step, train_steps
 from tubelet.train.opening import open_session
@@ -58,37 +73,75 @@ CASES = (
     ("mini", 96, 16, 16),
     ("tiny", 96, 16, 16),
 )
-RUNS: dict[str, BackboneConfig] = {
-    "ViViT nano 112 x 16, the worker limits": vivit_config("nano", size=112, num_frames=16),
-    "ViViT tiny 112 x 16, the model limits": vivit_config("tiny", size=112, num_frames=16),
-    "R(2+1)D-18 112 x 8, the model limits": ResNet3DConfig(depth=18, convolution="2plus1d", size=112, num_frames=8),
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """A run to measure."""
+
+    backbone: BackboneConfig
+    batch_size: int
+    num_steps: int
+    """After two that are not counted."""
+
+
+CPU_RUNS = {
+    "ViViT-nano": Case(backbone=vivit_config("nano", size=112, num_frames=16), batch_size=8, num_steps=24),
+    "ViViT-tiny": Case(backbone=vivit_config("tiny", size=112, num_frames=16), batch_size=8, num_steps=6),
+    "R(2+1)D-18": Case(
+        backbone=ResNet3DConfig(depth=18, convolution="2plus1d", size=112, num_frames=8), batch_size=4, num_steps=6
+    ),
 }
-RUN_BATCH, RUN_STEPS, NUM_CLIPS = 8, 10, 4096
+GPU_RUNS = {
+    "R(2+1)D-18": Case(
+        backbone=ResNet3DConfig(depth=18, convolution="2plus1d", size=112, num_frames=32), batch_size=64, num_steps=40
+    ),
+    "ViViT-B": Case(backbone=vivit_config("base", size=224, num_frames=32), batch_size=16, num_steps=40),
+}
+PARTS = ("step", "run", "memory", "resume")
+WARM_STEPS = 2
+MEMORY_RUN = Case(backbone=vivit_config("nano", size=64, num_frames=8), batch_size=4, num_steps=1000)
+NUM_CLIPS, NUM_SCORED = 8192, 8
 
 
-def training_step(name: str, size: int, num_frames: int, patch: int, dtype: torch.dtype) -> Callable[[], None]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Where:
+    """What runs are measured with."""
+
+    folder: Path
+    device: torch.device
+    num_workers: int
+
+
+def training_step(
+    name: str, size: int, num_frames: int, patch: int, dtype: torch.dtype, device: torch.device
+) -> Callable[[], None]:
     """Return a function that does one step on a fixed random batch."""
     torch.manual_seed(0)
     config = vivit_config(name, size=size, num_frames=num_frames, patch=patch, stochastic_depth=0.1)
-    model = VideoModel(config, {"task": HeadConfig(kind="classify", num_classes=NUM_CLASSES)})
+    model = VideoModel(config, {"task": HeadConfig(kind="classify", num_classes=NUM_CLASSES)}).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    video = torch.randn(BATCH, 3, num_frames, size, size)
-    targets = torch.nn.functional.one_hot(torch.arange(BATCH) % NUM_CLASSES, NUM_CLASSES)
+    video = torch.randn(BATCH, 3, num_frames, size, size, device=device)
+    targets = torch.nn.functional.one_hot(torch.arange(BATCH, device=device) % NUM_CLASSES, NUM_CLASSES)
 
     def step() -> None:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
             loss = softmax_cross_entropy(model(video, "task"), targets).mean()
         torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
+        sync(device)
 
     return step
 
 
-def step_rows() -> Iterator[dict[str, Any]]:
+def step_rows(device: torch.device) -> Iterator[dict[str, Any]]:
     """Yield a row for each model."""
     for name, size, num_frames, patch in CASES:
-        variants = {str(d): training_step(name, size, num_frames, patch, d) for d in (torch.float32, torch.bfloat16)}
+        variants = {
+            str(dtype): training_step(name, size, num_frames, patch, dtype, device)
+            for dtype in (torch.float32, torch.bfloat16)
+        }
         for step in variants.values():
             step()
         seconds = median_seconds(variants, rounds=5)
@@ -103,7 +156,7 @@ def step_rows() -> Iterator[dict[str, Any]]:
             "bfloat16_ms_per_clip": round(fast / BATCH * 1e3, 2),
             "clips_per_s": round(BATCH / fast, 1),
             "ratio": round(slow / fast, 2),
-            "default": str(compute_dtype(torch.device("cpu"))),
+            "default": str(compute_dtype(device)),
         }
 
 
@@ -118,7 +171,7 @@ def make_manifest(folder: Path) -> Path:
             "video": [video.name] * NUM_CLIPS,
             "start_seconds": pa.array([0.0] * NUM_CLIPS),
             "end_seconds": pa.array([10.0] * NUM_CLIPS),
-            "split": ["val" if i < RUN_BATCH else "train" for i in number],
+            "split": ["val" if i < NUM_SCORED else "train" for i in number],
             "labels": pa.array([[i % NUM_CLASSES] for i in number], type=pa.list_(pa.int32())),
         }
     )
@@ -134,28 +187,34 @@ def make_manifest(folder: Path) -> Path:
     return folder / "bench"
 
 
-def session_of(folder: Path, backbone: BackboneConfig, *, num_steps: int) -> Session:
-    """Return a run of one data set, read by one worker."""
-    run = RunConfig(
+def run_of(case: Case, where: Where, *, num_steps: int) -> RunConfig:
+    """Return a run of one data set."""
+    backbone = case.backbone
+    return RunConfig(
         name="bench",
         backbone=backbone,
-        tasks=(task_config(folder / "bench"),),
+        tasks=(task_config(where.folder / "bench"),),
         preprocess=Preprocess(size=backbone.size, num_frames=backbone.num_frames, frame_stride=2, fps=30),
         optim=OptimConfig(learning_rate=1e-3),
-        batch_size=RUN_BATCH,
+        batch_size=case.batch_size,
         num_steps=num_steps,
-        num_workers=1,
+        num_workers=where.num_workers,
         checkpoint_every_steps=10**9,
         checkpoint_every_minutes=10**6,
     )
-    return open_session(run, Path(tempfile.mkdtemp(dir=folder)), world=World(device=torch.device("cpu")))
 
 
-def worker_alone(session: Session) -> float:
-    """Return the clips per second of its worker, the first batch aside."""
+def session_of(case: Case, where: Where, *, num_steps: int | None = None) -> Session:
+    """Return the run opened; as many steps as the case has if none are given."""
+    run = run_of(case, where, num_steps=num_steps or WARM_STEPS + case.num_steps)
+    return open_session(run, Path(tempfile.mkdtemp(dir=where.folder)), world=World(device=where.device))
+
+
+def loader_alone(session: Session) -> float:
+    """Return the clips per second of its workers, the first steps aside."""
     options: dict[str, Any] = {"num_workers": session.run.num_workers, "seed": session.run.seed}
     with closing(batches(session.datasets, session.mixture, **options)) as loader:  # type: ignore[type-var]
-        next(loader)
+        list(islice(loader, WARM_STEPS))
         began = time.perf_counter()
         number = sum(len(batch.sample_ids) for _, (batch,) in loader)
     return number / (time.perf_counter() - began)
@@ -164,17 +223,42 @@ def worker_alone(session: Session) -> float:
 def model_alone(session: Session) -> float:
     """Return the clips per second of its steps on a batch that is there."""
     ((_, parts),) = islice(batches(session.datasets, session.mixture, num_workers=0, seed=0), 1)
-    parts = tuple(session.tasks[part.task].augmented(part) for part in parts)
+    parts = tuple(session.tasks[part.task].augmented(part.to(session.device)) for part in parts)
     met = session.meet(parts)
-    train_step(session, parts, met, learning_rate=1e-3)
-    began = time.perf_counter()
-    for _ in range(RUN_STEPS):
+    for step in range(session.num_steps):
+        if step == WARM_STEPS:
+            began = time.perf_counter()
         train_step(session, parts, met, learning_rate=1e-3)
-    return RUN_STEPS * RUN_BATCH / (time.perf_counter() - began)
+    return (session.num_steps - WARM_STEPS) * session.run.batch_size / (time.perf_counter() - began)
+
+
+def both_beside(case: Case, where: Where) -> tuple[float, float]:
+    """Return the clips per second of the workers and of the model's steps, each without the other's clips."""
+    made = multiprocessing.Value("q", 0)
+    # More than will be made: the loader is ended when the model is done.
+    endless = session_of(case, where, num_steps=NUM_CLIPS)
+    context = multiprocessing.get_context("fork")
+    loading = context.Process(target=load_and_count, args=(endless, made))
+    loading.start()
+    while made.value == 0:
+        time.sleep(0.01)
+    before, began = made.value, time.perf_counter()
+    model = model_alone(session_of(case, where))
+    loader = (made.value - before) / (time.perf_counter() - began)
+    loading.terminate()
+    loading.join()
+    return loader, model
+
+
+def load_and_count(session: Session, made: Any) -> None:
+    """Make batches and count their clips."""
+    options: dict[str, Any] = {"num_workers": session.run.num_workers, "seed": session.run.seed}
+    for _, (batch,) in batches(session.datasets, session.mixture, **options):
+        made.value += len(batch.sample_ids)
 
 
 def whole_loop(session: Session, on_step: Callable[[StepReport], None] | None = None) -> tuple[float, float]:
-    """Return the clips per second of training, the first two steps aside, and the share of the time it waited."""
+    """Return the clips per second of training, the first steps aside, and the share of the time it waited."""
     ends: list[float] = []
     waits: list[float] = []
 
@@ -184,49 +268,84 @@ def whole_loop(session: Session, on_step: Callable[[StepReport], None] | None = 
         if on_step is not None:
             on_step(report)
 
-    log = RunLog(session.out, num_steps=session.num_steps, start_step=0, batch_size=RUN_BATCH, progress=False)
+    batch_size = session.run.batch_size
+    log = RunLog(session.out, num_steps=session.num_steps, start_step=0, batch_size=batch_size, progress=False)
     with session.checkpoints, log:
         # The last step's checkpoint is written beside and after it.
-        train_steps(session, log, score=dict, on_step=note)
-    return (len(ends) - 2) * RUN_BATCH / (ends[-1] - ends[1]), waits[-1]
+        train_steps(session, log, StopRequest(), score=dict, on_step=note)
+    counted = ends[WARM_STEPS - 1 :]
+    return (len(counted) - 1) * batch_size / (counted[-1] - counted[0]), waits[-1]
 
 
-def run_rows(folder: Path, rounds: int) -> Iterator[dict[str, Any]]:
-    """Yield a row for each model."""
-    for name, backbone in RUNS.items():
-        found = []
-        for _ in range(rounds):
-            worker = worker_alone(session_of(folder, backbone, num_steps=RUN_STEPS))
-            model = model_alone(session_of(folder, backbone, num_steps=RUN_STEPS))
-            training, wait = whole_loop(session_of(folder, backbone, num_steps=RUN_STEPS))
-            found.append((worker, model, training, wait, training / min(worker, model)))
-        worker, model, training, wait, ratio = (statistics.median(column) for column in zip(*found, strict=True))
-        yield {
-            "what": "run",
-            "model": name,
-            "worker_alone_clips_per_s": round(worker, 1),
-            "model_alone_clips_per_s": round(model, 1),
-            "clips_per_s": round(training, 1),
-            "ratio": round(ratio, 3),
-            "data_wait": round(wait, 3),
-        }
+def run_row(name: str, case: Case, where: Where, rounds: int) -> dict[str, Any]:
+    """Return the row of a model."""
+    found = []
+    for _ in range(rounds):
+        loader, model = loader_alone(session_of(case, where)), model_alone(session_of(case, where))
+        beside = both_beside(case, where)
+        training, wait = whole_loop(session_of(case, where))
+        found.append((loader, model, *beside, training, wait, training / min(loader, model), training / min(beside)))
+    middle = [statistics.median(column) for column in zip(*found, strict=True)]
+    macs = measure_cost(case.backbone, {}).forward_gmacs * 1e9
+    peak = matmul_peak(where.device, compute_dtype(where.device), time.perf_counter)
+    return {
+        "what": "run",
+        "model": name,
+        "input": f"{case.backbone.size} x {case.backbone.num_frames}, batch {case.batch_size}",
+        "rounds": rounds,
+        "loader_alone": round(middle[0], 1),
+        "model_alone": round(middle[1], 1),
+        "loader_beside": round(middle[2], 1),
+        "model_beside": round(middle[3], 1),
+        "clips_per_s": round(middle[4], 1),
+        "data_wait": round(middle[5], 3),
+        "ratio": round(middle[6], 3),
+        "ratio_beside": round(middle[7], 3),
+        "share_of_peak": round(6 * macs * middle[4] / peak, 3),
+    }
 
 
-def memory_rows(folder: Path, num_steps: int) -> Iterator[dict[str, Any]]:
-    """Yield a row: resident memory after a tenth of the steps, at the end, and the most in between."""
+def memory_row(where: Where, num_steps: int) -> dict[str, Any]:
+    """Return a row: resident memory after a tenth of the steps, at the end, and the most in between."""
     resident: list[float] = []
-    session = session_of(folder, replace(vivit_config("nano", size=64, num_frames=8)), num_steps=num_steps)
-    rate, wait = whole_loop(session, on_step=lambda _: resident.append(resident_mib()))
-    early, late = resident[num_steps // 10], resident[-1]
-    yield {
+    session = session_of(MEMORY_RUN, where, num_steps=num_steps)
+    whole_loop(session, on_step=lambda _: resident.append(resident_mib()))
+    tenth = num_steps // 10
+    early, late = statistics.median(resident[tenth : 2 * tenth]), statistics.median(resident[-tenth:])
+    return {
         "what": "memory",
-        "model": f"ViViT nano 64 x 8, {num_steps} steps",
-        "clips_per_s": round(rate, 1),
-        "data_wait": round(wait, 3),
-        "early_MiB": round(early),
-        "late_MiB": round(late),
-        "peak_MiB": round(max(resident)),
-        "ratio": round(late / early, 3),
+        "model": f"ViViT-nano 64 x 8, {num_steps} steps",
+        "early_MiB": round(early, 1),
+        "late_MiB": round(late, 1),
+        "peak_MiB": round(max(resident), 1),
+        "ratio": round(late / early, 4),
+    }
+
+
+def resume_row(where: Where) -> dict[str, Any]:
+    """Return a row: how far a run that was stopped and went on ends from one that was not; 0 on a CPU."""
+    case = Case(backbone=vivit_config("nano", size=64, num_frames=8), batch_size=8, num_steps=6)
+    run = run_of(case, where, num_steps=case.num_steps)
+    outs = [Path(tempfile.mkdtemp(dir=where.folder)) for _ in range(2)]
+
+    def stop(report: StepReport) -> None:
+        if report.step == case.num_steps // 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    device = str(where.device)
+    fit(run, outs[0], device=device, progress=False)
+    with suppress(RunInterruptedError):
+        fit(run, outs[1], device=device, progress=False, on_step=stop)
+    began = time.perf_counter()
+    ends: list[float] = []
+    fit(run, outs[1], device=device, progress=False, on_step=lambda _: ends.append(time.perf_counter()))
+    one, other = (load_file(out / "model.safetensors") for out in outs)
+    return {
+        "what": "resume",
+        "model": "ViViT-nano 64 x 8",
+        "steps_done_again": len(ends),
+        "seconds_to_first_step": round(ends[0] - began, 2),
+        "largest_difference": max(float((one[n].double() - other[n].double()).abs().max()) for n in one),
     }
 
 
@@ -236,22 +355,44 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def rows_of(part: str, where: Where, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a part."""
+    if part == "step":
+        yield from step_rows(where.device)
+    elif part == "run":
+        runs = CPU_RUNS if where.device.type == "cpu" else GPU_RUNS
+        for name in options.models or runs:
+            yield run_row(name, runs[name], where, options.rounds)
+    elif part == "memory":
+        yield memory_row(where, options.memory_steps)
+    else:
+        yield resume_row(where)
+
+
 def main() -> None:
-    """Measure and write ``benchmarks/results/train_step.json``."""
-    parser = argparse.ArgumentParser()
+    """Measure and write ``benchmarks/results/train_step.json``, of a GPU ``train_step_cuda.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--models", nargs="*", choices=[*CPU_RUNS, *GPU_RUNS])
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--memory-steps", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory-steps", type=int, default=MEMORY_RUN.num_steps)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = list(step_rows())
+    device = torch.device(options.device)
+    result = "train_step" if device.type == "cpu" else f"train_step_{device.type}"
+    path = RESULTS / f"{result}.json"
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = {(row["what"], row["model"]): row for row in before}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_manifest(folder)
-        rows += run_rows(folder, options.rounds)
-        if options.memory_steps:
-            rows += memory_rows(folder, options.memory_steps)
-    write_result("train_step", rows)
+        where = Where(folder=Path(name), device=device, num_workers=options.workers)
+        make_manifest(where.folder)
+        for part in options.parts:
+            for row in rows_of(part, where, options):
+                rows[row["what"], row["model"]] = row | {"threads": options.threads, "workers": options.workers}
+    write_result(result, sorted(rows.values(), key=lambda row: PARTS.index(row["what"])))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 from tubelet.data.loader import collate
 from tubelet.data.manifest import read_manifest
 from tubelet.data.manifest_writer import write_manifest
-from tubelet.labels import LabelSpace
+from tubelet.labels import LabelSpace, one_of
 from tubelet.models.model import VideoModel
 from tubelet.recipes.playground import SCALES, cofinetune, playground_task, preprocess_of
 from tubelet.tasks import build_task, one_label, task_config
@@ -150,7 +150,7 @@ def test_a_clip_keeps_its_label_or_gets_another_each_pass(squares: Path, tmp_pat
         config = task_config(tmp_path / "several", labels=choice)
         assert config.loss == "softmax"
         task = build_task(config, preprocess=PREPROCESS)
-        dataset = task.dataset("train", training=True)
+        dataset = task.dataset("train", training=True, seed=3)
         passes = [collate("several", [dataset.sample(i, seed=100 * n + i) for i in range(12)]) for n in range(3)]
         passes = [replace(batch, slots=tuple(range(12))) for batch in passes]
         chosen = [task.augmented(batch).targets for batch in passes]
@@ -160,6 +160,14 @@ def test_a_clip_keeps_its_label_or_gets_another_each_pass(squares: Path, tmp_pat
     assert found["one"][0] == found["one"][1] == found["one"][2]
     assert len(set(map(tuple, found["one_each_pass"]))) == 3
     assert set(found["one"][0]) == set(found["one_each_pass"][0]) == {0, 1, 2}
+    task = build_task(task_config(tmp_path / "several", labels="one"), preprocess=PREPROCESS)
+    for seed in (3, 4):
+        dataset = task.dataset("train", training=True, seed=seed)
+        chosen = [int(dataset.targets(index).argmax()) for index in range(12)]
+        by_rule = [one_of(("red", "green", "blue"), seed=seed, video=dataset.video(i)) for i in range(12)]
+        assert chosen == by_rule
+        assert (chosen == found["one"][0]) == (seed == 3)
+    assert task.dataset("train", training=False, seed=3).targets(0).sum() == 3
 
 
 @pytest.mark.parametrize(

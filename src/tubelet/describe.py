@@ -114,7 +114,8 @@ def _cost_facts(run: RunConfig, heads: dict[str, HeadConfig], rates: RatePlan) -
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     device = pick_device(run.device)
     cost = measure_cost(run.backbone, heads)
-    at_once = -(-run.batch_size // (ranks * run.accumulation_steps))
+    run.check_batch(ranks)
+    at_once = run.batch_size // (ranks * run.accumulation_steps)
     taken = estimate(
         run.backbone,
         clips_at_once=at_once,

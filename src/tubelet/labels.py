@@ -1,5 +1,6 @@
 """Label spaces: ordered class names with their published ids, groups and frequency buckets."""
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -166,3 +167,16 @@ def _like(pattern: str, word: str) -> str:
     if pattern.isupper():
         return word.upper()
     return word.capitalize() if pattern[0].isupper() else word
+
+
+def one_of(names: Sequence[str], *, seed: int, video: str) -> int:
+    """Return the place of the label that a video with several is given, from (seed, video) alone (paper B, 3.3).
+
+    The one with the smallest hash: their order does not count, and one more or less changes no other video.
+    ``corpus.match`` has the same rule for millions of posts at once.
+    """
+
+    def drawn(place: int) -> str:
+        return hashlib.md5(f"{seed}\x1f{video}\x1f{names[place]}".encode(), usedforsecurity=False).hexdigest()
+
+    return min(range(len(names)), key=drawn)

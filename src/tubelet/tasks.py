@@ -40,8 +40,8 @@ class TaskConfig:
     loss: Literal["softmax", "sigmoid"]
     """``softmax``: one class per example; ``sigmoid``: every class on its own (several actions at once)."""
     labels: LabelChoice = "all"
-    """Of a clip with several. ``one``: drawn once for all from its id (paper B, 3.3: "randomly assigning one of the
-    associated hashtags to each video"); ``one_each_pass``: drawn anew whenever it is seen."""
+    """Of a clip with several. ``one``: drawn once for all from the run's seed and its video (paper B, 3.3: "randomly
+    assigning one of the associated hashtags to each video"); ``one_each_pass``: drawn anew whenever it is seen."""
     augment: Augment = field(default_factory=Augment)
     """What training changes at random."""
     boxes: BoxOrigin = "annotated"
@@ -105,7 +105,7 @@ class Task:
             raise InputError(
                 f"task {config.name}: {manifest.root} is multi-label, which needs loss 'sigmoid', or labels 'one'"
             )
-        if config.kind == "localise" and (config.augment.batch.mixup or config.augment.batch.cutmix):
+        if config.kind == "localise" and config.augment.batch.mixes_clips:
             raise InputError(f"task {config.name}: mixup and CutMix mix whole clips: they do not go with boxes")
         self.config = config
         self.manifest = manifest
@@ -131,8 +131,14 @@ class Task:
         """What is stored with the weights about this task's head."""
         return HeadMeta(kind=self.config.kind, label_space=self.label_space, score=self.config.loss)
 
-    def dataset(self, split: str, *, training: bool, cache: FrameCache | None = None) -> ClipDataset:
-        """Return the examples of a split, with the boxes and augmentation of training or of scoring.
+    def dataset(self, split: str, *, training: bool, seed: int = 0, cache: FrameCache | None = None) -> ClipDataset:
+        """Return the examples of a split, with the labels, boxes and augmentation of training or of scoring.
+
+        Args:
+            split: Exact name.
+            training: Which of the two; whoever scores sees all labels of a clip.
+            seed: Of the run; which label a clip has that is trained on ``one``.
+            cache: Decoded frames; None = read the files.
 
         Raises:
             InputError: The manifest has a mistake, or nothing in this split; the message names the task's option.
@@ -147,6 +153,7 @@ class Task:
                 boxes=config.boxes if training else config.eval_boxes,
                 box_score_threshold=config.box_score_threshold if training else config.eval_box_score_threshold,
                 label_iou=config.label_iou,
+                one_label_seed=seed if training and config.labels == "one" else None,
                 cache=cache,
             )
         except InputError as error:
@@ -158,10 +165,9 @@ class Task:
 
         What is drawn follows from the samples' seeds, so from (seed, step, place in the batch) alone.
         """
-        targets, choice = batch.targets, self.config.labels
-        if choice != "all":
-            keys = batch.sample_ids if choice == "one" else batch.seeds
-            targets = one_label(targets, [key_of(0, "label", key) for key in keys])
+        targets = batch.targets
+        if self.config.labels == "one_each_pass":
+            targets = one_label(targets, [key_of(seed, "label") for seed in batch.seeds])
         settings, has_boxes = self.config.augment.batch, batch.boxes is not None
         video, targets = augment_batch(batch.video, targets, settings, batch.seeds, batch.slots, has_boxes=has_boxes)
         return replace(batch, video=video, targets=targets)

@@ -126,7 +126,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     [
         (("--manifests", "nowhere"), "nowhere/manifest.json: not found"),
         (("--num-epochs", 0), "num_epochs must be above 0, found 0.0"),
-        (("--accumulation-steps", 3), "a batch of 16 does not divide into 3 accumulation_steps"),
+        (("--accumulation-steps", 3), "batch_size is 16, expected a multiple of 3 (processes x accumulation_steps)"),
         (
             ("--eval-split", "vla"),
             "no clip is in split 'vla'; the manifest has test, train, val (task localise, eval_split",

@@ -9,7 +9,7 @@ from tubelet.corpus.build import build_corpus
 from tubelet.corpus.hashtags import expand_labels
 from tubelet.corpus.match import Matches, match_posts
 from tubelet.data.manifest import read_manifest
-from tubelet.labels import LabelSpace
+from tubelet.labels import LabelSpace, one_of
 from tubelet.types import InputError
 from tubelet.video.media import resolve_media
 
@@ -118,6 +118,14 @@ def test_one_label_per_video_depends_on_seed_and_video_alone(tmp_path: Path) -> 
     num_fish = sum(label == ["catching a fish"] for label in first.values())
     assert 70 < num_fish < 130  # a fair coin: 100 +- 4 standard deviations
     assert 60 < sum(first[v] != other[v] for v in first) < 140
+
+
+def test_training_on_one_label_draws_as_matching_does(tmp_path: Path) -> None:
+    posts = write_posts(tmp_path / "posts.parquet", both(60))
+    matched = labels_of(match_posts(posts, SEEDS, seed=1))
+    for video, names in labels_of(match_posts(posts, SEEDS, seed=1, all_labels=True)).items():
+        assert [names[one_of(names, seed=1, video=video)]] == matched[video]
+        assert [names[::-1][one_of(names[::-1], seed=1, video=video)]] == matched[video]
 
 
 def test_all_labels_may_be_kept(tmp_path: Path) -> None:

@@ -198,8 +198,6 @@ def test_the_shares_of_the_processes_are_the_step(strategy: str) -> None:
 
 def test_shares_by_hand() -> None:
     assert [slots_of_rank(6, rank, 2) for rank in (0, 1)] == [range(3), range(3, 6)]
-    assert [slots_of_rank(6, rank, 2, in_pairs=True) for rank in (0, 1)] == [range(2), range(2, 6)]
-    assert [slots_of_rank(8, rank, 4, in_pairs=True) for rank in range(4)] == [slots_of_rank(8, r, 4) for r in range(4)]
     part = Part(task="a", indices=(7, 8, 9), slots=(4, 5, 6))
     assert part.share(range(3, 6)) == Part(task="a", indices=(7, 8), slots=(4, 5))
     assert part.share(range(4)) == Part(task="a", indices=(), slots=())

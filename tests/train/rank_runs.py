@@ -21,6 +21,7 @@ from tubelet.tasks import normalise
 from tubelet.train import loop
 from tubelet.train.config import RunConfig
 from tubelet.train.distributed import joined
+from tubelet.train.interrupt import StopRequest
 from tubelet.train.log import RunLog
 from tubelet.train.opening import open_session
 from tubelet.train.session import Session
@@ -105,7 +106,7 @@ def train(run: RunConfig, out: Path, *, wide: bool = False, weights: bool = Fals
         stack.enter_context(session.checkpoints)
         options = {"num_steps": session.num_steps, "start_step": session.step, "batch_size": run.batch_size}
         log = stack.enter_context(RunLog(out, **options, is_main=world.is_main, progress=False))
-        loop.train_steps(session, log, score=dict)
+        loop.train_steps(session, log, StopRequest(), score=dict)
         found: dict[str, Any] = {
             "losses": [losses for losses, _ in steps],
             "norms": [norm for _, norm in steps],

@@ -68,6 +68,18 @@ def train_and_die(run: RunConfig, out: Path) -> dict[str, Any]:
         return train(run, out)
 
 
+def test_a_batch_that_does_not_divide_is_refused_before_anything_is_read(run: RunConfig, tmp_path: Path) -> None:
+    wrong = replace(run, batch_size=9, init_from=str(tmp_path / "nowhere"))
+    found = on_ranks(2, fit_only, wrong, tmp_path / "run", out=tmp_path)
+    assert [kind for kind, _ in (rank["error"] for rank in found)] == ["InputError", "OtherRankError"]
+    assert "batch_size is 9, expected a multiple of 2 (processes)" in found[0]["error"][1]
+    assert not (tmp_path / "run").exists()
+
+
+def fit_only(run: RunConfig, out: Path) -> None:
+    fit(run, out, progress=False)
+
+
 def test_a_fault_in_the_program_on_one_rank_ends_the_others(run: RunConfig, tmp_path: Path) -> None:
     found = on_ranks(2, train_with_fault, run, tmp_path / "run", out=tmp_path)
     assert found[1]["error"] == ["ZeroDivisionError", "a fault"]

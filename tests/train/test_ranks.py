@@ -80,10 +80,11 @@ def train_wide(run: RunConfig, out: Path) -> dict[str, Any]:
     return train(run, out, wide=True, weights=True)
 
 
-def test_float32_over_twenty_steps(run: RunConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_float32_over_twenty_steps(run: RunConfig, tmp_path: Path, number: int) -> None:
     long = replace(run, num_steps=20)
     whole = train(long, tmp_path / "whole")
-    ranks = on_ranks(2, train, long, tmp_path / "run", out=tmp_path)
+    ranks = on_ranks(number, train, long, tmp_path / "run", out=tmp_path)
     assert merged(ranks) == merged([whole])
     for rank in ranks:
         assert_same(rank, whole, rel=1e-5)

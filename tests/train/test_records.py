@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import re
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from tubelet.tasks import TaskConfig
 from tubelet.train.config import RUNTIME_OPTIONS, RunConfig, deciding_options, with_settings
 from tubelet.train.optim import OptimConfig
 from tubelet.types import InputError, Preprocess
+from tubelet.video.augmentations import BatchAugment
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +106,32 @@ def test_to_json_of_paths_and_tuples() -> None:
         ({"num_epochs": 0.0}, "num_epochs must be above 0, found 0.0"),
         ({"mixture": "mixd"}, "found 'mixd'; did you mean 'mixed'"),
         ({"num_workers": -1}, "num_workers must be at least 0"),
-        ({"accumulation_steps": 3}, "a batch of 8 does not divide into 3 accumulation_steps"),
+        ({"accumulation_steps": 3}, r"batch_size is 8, expected a multiple of 3 \(processes x accumulation_steps\)"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused(run: RunConfig, change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(run, **change)
+
+
+def test_batches_divide_by_processes_pieces_and_pairs(run: RunConfig) -> None:
+    run.check_batch(8)  # of a batch of 8
+    halves = replace(run, accumulation_steps=2)
+    mixed = replace(run, tasks=(mixing(run.tasks[0]), *run.tasks[1:]))
+    for of, number, message in (
+        (run, 3, "batch_size is 8, expected a multiple of 3 (processes)"),
+        (halves, 8, "expected a multiple of 16 (processes x accumulation_steps)"),
+        (mixed, 8, "expected a multiple of 16 (processes x 2 clips that are mixed with each other)"),
+    ):
+        of.check_batch(4)
+        with pytest.raises(InputError, match=re.escape(message)):
+            of.check_batch(number)
+    with pytest.raises(InputError, match="batch_size is 7, expected a multiple of 2"):
+        replace(mixed, batch_size=7)
+
+
+def mixing(task: TaskConfig) -> TaskConfig:
+    return replace(task, augment=replace(task.augment, batch=BatchAugment(mixup=0.3)))
 
 
 def test_an_epoch_is_the_sum_of_the_sets(run: RunConfig) -> None:

@@ -39,7 +39,7 @@ def test_two_processes_train_and_one_shows(squares: Path, tmp_path: Path, parall
 
 @pytest.mark.parametrize(
     ("option", "said"),
-    [("batch_size=5", "batch_size is 5, expected a multiple of the 2 processes"), ("nonsense=1", "nonsense")],
+    [("batch_size=5", "batch_size is 5, expected a multiple of 2 (processes)"), ("nonsense=1", "nonsense")],
 )
 def test_a_mistake_is_said_once_and_ends_all_with_status_2(
     squares: Path, tmp_path: Path, option: str, said: str

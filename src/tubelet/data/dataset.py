@@ -14,7 +14,7 @@ from torch import Tensor
 from tubelet.data.class_turns import ClassSampling, ClassTurns, class_turns
 from tubelet.data.examples import Examples, clip_examples, keyframe_examples
 from tubelet.data.manifest import Manifest, validate_manifest
-from tubelet.labels import mirror_columns
+from tubelet.labels import mirror_columns, one_of
 from tubelet.types import Clip, ClipSample, Crops, InputError, Preprocess
 from tubelet.video.augmentations import BatchAugment
 from tubelet.video.cache import FrameCache
@@ -74,6 +74,8 @@ class ClipDataset:
         box_score_threshold: Detected boxes below it are left out; annotated ones stay.
         label_iou: Overlap (IoU) from which a detected box without labels of its own takes those of the annotated box it
             overlaps most; below it its target is all zero, and ``num_unlabelled_boxes`` counts it.
+        one_label_seed: Give each clip that has several labels one of them, drawn from this and its video
+            (``labels.one_of``); None = it has all.
         cache: Decoded frames; None = read the files.
 
     Raises:
@@ -91,6 +93,7 @@ class ClipDataset:
         boxes: str = "annotated",
         box_score_threshold: float = 0.0,
         label_iou: float = 0.9,
+        one_label_seed: int | None = None,
         cache: FrameCache | None = None,
     ) -> None:
         if boxes not in BOX_CHOICES:
@@ -118,6 +121,7 @@ class ClipDataset:
             _check_scale(preprocess, augment)
         self._media_root = manifest.media_root
         self._preprocess, self._augment, self._cache = preprocess, augment, cache
+        self._one_label_seed = one_label_seed
         self._mirror = mirror_columns(manifest.label_space) if augment is not None and augment.flip else None
 
     def __len__(self) -> int:
@@ -151,12 +155,6 @@ class ClipDataset:
             labels[rows], self._examples.label_values, len(self.label_space), sampling=sampling, threshold=threshold
         )
 
-    @property
-    def mixes_clips(self) -> bool:
-        """Whether training mixes pairs of clips (mixup, CutMix)."""
-        batch = None if self._augment is None else self._augment.batch
-        return batch is not None and (batch.mixup > 0 or batch.cutmix > 0)
-
     def sample_id(self, index: int) -> str:
         """Return ``clip_id`` or ``video,pts_seconds``, the name of an example in messages and results."""
         if self.kind == "classify":
@@ -183,6 +181,9 @@ class ClipDataset:
     def targets(self, index: int) -> Tensor:
         """Return an example's multi-hot targets, float32 (1, K) for a clip, (N, K) for the N boxes of a keyframe."""
         lists = self._examples.label_lists(index)
+        if self._one_label_seed is not None and len(lists[0]) > 1:
+            names = [self.label_space.names[k] for k in lists[0]]
+            lists = [lists[0][[one_of(names, seed=self._one_label_seed, video=self.video(index))]]]
         targets = torch.zeros((len(lists), len(self.label_space)))
         for row, labels in enumerate(lists):
             targets[row, torch.from_numpy(labels.astype(np.int64))] = 1.0

@@ -106,16 +106,13 @@ def batches(
     sizes = {task: len(dataset) for task, dataset in datasets.items()}
     if sizes != mixture.sizes:
         raise InputError(f"the mixture was made for sets of {mixture.sizes}, the data sets have {sizes}")
-    slots = {
-        task: slots_of_rank(mixture.batch_size, rank, world_size, in_pairs=dataset.mixes_clips)
-        for task, dataset in datasets.items()
-    }
+    slots = slots_of_rank(mixture.batch_size, rank, world_size)
 
     def orders() -> Iterator[Wanted]:
         for step in range(start_step, mixture.num_steps):
             parts = mixture.parts(step)
             for number, part in enumerate(parts, start=1):
-                share = part.share(slots[part.task])
+                share = part.share(slots)
                 yield Wanted(
                     step=step,
                     task=part.task,

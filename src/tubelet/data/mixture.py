@@ -58,10 +58,8 @@ class Part:
         return Part(task=self.task, indices=self.indices[first:last], slots=self.slots[first:last])
 
 
-def slots_of_rank(batch_size: int, rank: int, world_size: int, *, in_pairs: bool = False) -> range:
+def slots_of_rank(batch_size: int, rank: int, world_size: int) -> range:
     """Return the slots that process ``rank`` of ``world_size`` trains on: a contiguous piece of every step.
-
-    ``in_pairs``: no cut between slots 2i and 2i + 1, which mixup and CutMix mix; pieces may then differ in size.
 
     Raises:
         InputError: The batch does not divide by the processes.
@@ -70,9 +68,8 @@ def slots_of_rank(batch_size: int, rank: int, world_size: int, *, in_pairs: bool
         raise InputError(
             f"batch_size is {batch_size}, expected a multiple of the {world_size} processes that share a batch"
         )
-    unit = 2 if in_pairs else 1
-    number = -(-batch_size // unit)
-    return range(unit * (number * rank // world_size), unit * (number * (rank + 1) // world_size))
+    share = batch_size // world_size
+    return range(share * rank, share * (rank + 1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 """A model's scores of every sample of a data set, by one process or by several that share the samples."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -81,6 +81,7 @@ def score_views(
     device: torch.device | None,
     views: Views,
     ranks: Ranks | None = None,
+    on_batch: Callable[[], None] | None = None,
 ) -> Rows:
     """Return the rows of every sample, in order, with the scores of its views averaged.
 
@@ -93,6 +94,7 @@ def score_views(
         device: Where the model is; None = where its parameters are.
         views: Which, and what of them is averaged.
         ranks: Processes that do this together; all of them get all rows.
+        on_batch: Called after each batch; what it raises ends the scoring.
     """
     device = device if device is not None else next(model.parameters()).device
     place: dict[str, Any] = {} if ranks is None else {"rank": ranks.rank, "world_size": ranks.size}
@@ -104,7 +106,7 @@ def score_views(
     try:
         for view in list_views(dataset, views):
             batches = evaluation_batches(view.dataset, task.name, batch_size, num_workers, **view.arguments, **place)
-            mine = _score(model, task, view, batches if ranks is None else ranks.in_step(batches), device)
+            mine = _score(model, task, view, batches if ranks is None else ranks.in_step(batches), device, on_batch)
             rows = in_order([mine] if ranks is None else ranks.gathered(mine), dataset)
             first = first or rows
             _check(rows, first, dataset, task.name)
@@ -152,7 +154,12 @@ def in_order(parts: Sequence[Rows], dataset: ClipDataset) -> Rows:
 
 @torch.no_grad()  # not inference_mode: sharded weights that are put together here are trained on afterwards
 def _score(
-    model: VideoModel, task: ScoringTask, view: View, batches: Iterable[ClipBatch], device: torch.device
+    model: VideoModel,
+    task: ScoringTask,
+    view: View,
+    batches: Iterable[ClipBatch],
+    device: torch.device,
+    on_batch: Callable[[], None] | None,
 ) -> Rows:
     """Return the rows of all batches as they come."""
     ids: list[str] = []
@@ -169,6 +176,8 @@ def _score(
         boxes = np.zeros((len(clip), 4)) if batch.boxes_norm is None else batch.boxes_norm.double().cpu().numpy()
         rows.append((scores, batch.targets.cpu().numpy(), boxes))
         ids += [batch.sample_ids[i] for i in clip]
+        if on_batch is not None:
+            on_batch()
     scores, targets, boxes = (np.concatenate(columns) for columns in zip(*rows, strict=True))
     return Rows(
         sample_ids=tuple(ids), scores=scores, targets=targets, boxes_norm=boxes, num_boxes_outside=num_boxes_outside

@@ -6,7 +6,7 @@ more than five classes, ``top5``; for multi-label sets ``mAP``.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -86,6 +86,7 @@ def evaluate_task(
     device: torch.device | None = None,
     views: Views | None = None,
     ranks: Ranks | None = None,
+    on_batch: Callable[[], None] | None = None,
 ) -> TaskResult:
     """Score ``model`` on every sample of ``dataset`` and compute the metrics of its kind.
 
@@ -102,6 +103,7 @@ def evaluate_task(
         views: What is shown of each sample and averaged; None = one view.
         ranks: Processes that call this together: each scores a share of the samples and all get the whole result, in
             which every sample counts once; None = this one alone.
+        on_batch: Called after each batch; what it raises ends the scoring.
 
     Raises:
         InputError: No class has ground truth, scores are not finite, or views that do not fit: several of a keyframe,
@@ -109,7 +111,15 @@ def evaluate_task(
     """
     views = views or Views()
     gathered = score_views(
-        model, task, dataset, batch_size=batch_size, num_workers=num_workers, device=device, views=views, ranks=ranks
+        model,
+        task,
+        dataset,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        device=device,
+        views=views,
+        ranks=ranks,
+        on_batch=on_batch,
     )
     result = TaskResult(
         task=task.name,

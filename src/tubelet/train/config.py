@@ -146,11 +146,20 @@ class RunConfig:
             value = getattr(self, option)
             if value is not None and value < least:
                 raise InputError(f"run {self.name}: {option} must be at least {least}, found {value}")
-        if self.batch_size % self.accumulation_steps:
-            raise InputError(
-                f"run {self.name}: a batch of {self.batch_size} does not divide into "
-                f"{self.accumulation_steps} accumulation_steps"
-            )
+        self.check_batch(1)
+
+    def check_batch(self, num_ranks: int) -> None:
+        """Raise when a step's batch does not divide by the processes, with their pieces and the pairs of mixup."""
+        pairs = any(task.augment.batch.mixes_clips for task in self.tasks)
+        for number, why in (
+            (num_ranks, "processes"),
+            (num_ranks * self.accumulation_steps, "processes x accumulation_steps"),
+            (num_ranks * (2 if pairs else 1), "processes x 2 clips that are mixed with each other"),
+        ):
+            if self.batch_size % number:
+                raise InputError(
+                    f"run {self.name}: batch_size is {self.batch_size}, expected a multiple of {number} ({why})"
+                )
 
     def steps_for(self, num_examples: int) -> int:
         """Return the number of steps; ``num_examples`` is the sum over the data sets (one epoch)."""

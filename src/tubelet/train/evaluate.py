@@ -1,7 +1,7 @@
 """Score a model on splits of its tasks: at the end of a run, or any finished run folder later."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,7 @@ def evaluate_tasks(
     num_workers: int,
     world: World,
     more: Views | None = None,
+    on_batch: Callable[[], None] | None = None,
 ) -> dict[str, TaskResult]:
     """Score each task in ``splits`` on the split named there; every rank a share of it, and all get the result.
 
@@ -43,6 +44,7 @@ def evaluate_tasks(
         num_workers: Processes that prepare batches.
         world: The ranks.
         more: Views beside those of each task's config (its clips and crops).
+        on_batch: Called after each batch; what it raises ends the scoring.
     """
 
     def scored(name: str, split: str) -> TaskResult:
@@ -59,6 +61,7 @@ def evaluate_tasks(
             device=world.device,
             views=views,
             ranks=world,
+            on_batch=on_batch,
         )
 
     return {name: scored(name, split) for name, split in splits.items()}

@@ -12,6 +12,7 @@ from tubelet.train.config import RunConfig
 from tubelet.train.distributed import joined
 from tubelet.train.evaluate import evaluate_tasks
 from tubelet.train.folder import RunResult, check_same_run, finished_result, sole_writer
+from tubelet.train.interrupt import StopRequest, deferred_signals
 from tubelet.train.log import RunLog, StepReport
 from tubelet.train.loop import train_steps
 from tubelet.train.opening import open_session
@@ -46,6 +47,7 @@ def fit(
         RunInterruptedError: A signal came (``interrupt.py``); a checkpoint is written, the same call goes on from it.
     """
     with joined(device or run.device, timeout_seconds=run.rank_timeout_seconds) as world:
+        run.check_batch(world.size)
         world.together(lambda: check_same_run(run, out))
         if (result := world.together(lambda: finished_result(out))) is not None:
             return result
@@ -62,15 +64,16 @@ def _train(
     session: Session, *, on_step: Callable[[StepReport], None] | None, progress: bool, console: Console | None
 ) -> dict[str, float]:
     """Train an opened run to its end and score it."""
-    with session.checkpoints, open_log(session, progress=progress, console=console) as log:
+    logged = open_log(session, progress=progress, console=console)
+    with session.checkpoints, logged as log, deferred_signals() as stop:
         title = f"{session.run.name}: {session.num_steps} steps, {session.run.mixture} mixture"
         log.table(title, map(asdict, session.mixture.table()))
         log.say(session.start)
-        train_steps(session, log, score=partial(score, session, log), on_step=on_step)
+        train_steps(session, log, stop, score=partial(score, session, log, stop), on_step=on_step)
         session.checkpoints.wait()
         log.table("What the model has seen", session.seen_table())
         log.say(session.data_left_out())
-        metrics = score(session, log)
+        metrics = score(session, log, stop)
         session.describe(metrics=metrics)
     return metrics
 
@@ -81,6 +84,7 @@ def open_log(session: Session, *, progress: bool, console: Console | None) -> Ru
         session.out,
         num_steps=session.num_steps,
         start_step=session.step,
+        start_scored=session.is_scored,
         batch_size=session.run.batch_size,
         device=session.device,
         is_main=session.world.is_main,
@@ -91,8 +95,12 @@ def open_log(session: Session, *, progress: bool, console: Console | None) -> Ru
     )
 
 
-def score(session: Session, log: RunLog) -> dict[str, float]:
-    """Score every task on its evaluation split, with the averaged weights where there are any."""
+def score(session: Session, log: RunLog, stop: StopRequest) -> dict[str, float]:
+    """Score every task on its evaluation split, with the averaged weights where there are any.
+
+    Raises:
+        RunInterruptedError: A signal came; nothing was noted.
+    """
     run = session.run
     splits = {name: task.config.eval_split for name, task in session.tasks.items()}
     with nullcontext() if session.average is None else session.average.applied(session.model):
@@ -105,6 +113,7 @@ def score(session: Session, log: RunLog) -> dict[str, float]:
             batch_size=run.eval_batch_size,
             num_workers=run.num_workers,
             world=session.world,
+            on_batch=lambda: session.obey(stop),
         )
     metrics = {name: value for result in results.values() for name, value in result.metrics.items()}
     log.metrics(session.step, metrics)

@@ -55,6 +55,7 @@ class RunLog:
         out: Run folder.
         num_steps: Length of the run.
         start_step: Steps done before; later rows of an interrupted attempt are dropped.
+        start_scored: Whether these weights have been scored; otherwise scores of that step are dropped as well.
         batch_size: Clips per step.
         device: Where the model is; None = the CPU.
         is_main: False on all processes but the first: they write and show nothing.
@@ -70,6 +71,7 @@ class RunLog:
         *,
         num_steps: int,
         start_step: int,
+        start_scored: bool = False,
         batch_size: int,
         device: torch.device | None = None,
         is_main: bool = True,
@@ -83,7 +85,7 @@ class RunLog:
         self._console = console or Console()
         self._trackers: list[Tracker] = []
         if is_main:
-            keep_rows(out / METRICS_FILE, last_step=start_step)
+            keep_rows(out / METRICS_FILE, last_step=start_step, scored=start_scored)
             self._trackers = open_trackers(out, names=track, config=config or {}, start_step=start_step)
         self._rows = (out / METRICS_FILE if is_main else Path(os.devnull)).open("a")
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
@@ -239,14 +241,21 @@ def peak_gib(device: torch.device | None) -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def keep_rows(path: Path, *, last_step: int) -> None:
-    """Drop the rows after ``last_step``, which an interrupted attempt wrote and this one will write again."""
+def keep_rows(path: Path, *, last_step: int, scored: bool) -> None:
+    """Drop what an interrupted attempt wrote and this one will write again.
+
+    Args:
+        path: A ``metrics.jsonl``.
+        last_step: All rows of later steps go.
+        scored: Whether the scores of that step stay.
+    """
     if not path.exists():
         return
     kept = []
     for line in path.read_text().splitlines():
         try:
-            if json.loads(line)["step"] <= last_step:
+            row = json.loads(line)
+            if row["step"] < last_step or (row["step"] == last_step and (scored or "task" in row)):
                 kept.append(line)
         except ValueError:
             # A kill can cut the last row; its step comes after the last checkpoint, so it is written again.

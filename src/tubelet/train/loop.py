@@ -6,7 +6,6 @@ load their shares of a step without asking each other.
 """
 
 import math
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -16,18 +15,19 @@ from torch.nn.utils import clip_grad_norm_
 
 from tubelet.data.loader import batches
 from tubelet.models.precision import default_autocast
-from tubelet.train.interrupt import RunInterruptedError, StopRequest, deferred_signals
+from tubelet.train.interrupt import RunInterruptedError, StopRequest
 from tubelet.train.log import RunLog, StepReport
 from tubelet.train.loss_scale import adapt_scale, loss_scale
 from tubelet.train.nonfinite import note_non_finite
 from tubelet.train.optim import set_learning_rate
-from tubelet.train.session import Met, Session
+from tubelet.train.session import SCORED_STEP, Met, Session
 from tubelet.types import ClipBatch
 
 
 def train_steps(
     session: Session,
     log: RunLog,
+    stop: StopRequest,
     *,
     score: Callable[[], Mapping[str, float]],
     on_step: Callable[[StepReport], None] | None = None,
@@ -37,7 +37,9 @@ def train_steps(
     Args:
         session: The run; its weights, its optimizer and its counts change.
         log: Where every step is noted.
-        score: Called every ``eval_every_steps``.
+        stop: Says when a signal has come.
+        score: Called every ``eval_every_steps``; may raise ``RunInterruptedError``, and is called again when the run
+            goes on.
         on_step: Called after every step.
 
     Raises:
@@ -56,17 +58,17 @@ def train_steps(
         rank=world.rank,
         world_size=world.size,
     )
-    with deferred_signals() as stop:
-        for step, parts in log.waiting(world.in_step(loader)):
-            met = session.meet(parts)
-            parts = tuple(session.tasks[part.task].augmented(part.to(session.device)) for part in parts)
-            rate = session.rates.at(step)
-            losses, norm = train_step(session, parts, met, learning_rate=rate)
-            session.finish_step(met)
-            report = log.step(session.step, losses=losses, gradient_norm=norm, learning_rate=rate)
-            if on_step is not None:
-                on_step(report)
-            after_step(session, log, stop, score)
+    after_step(session, log, stop, score)  # a scoring that a signal broke off
+    for step, parts in log.waiting(world.in_step(loader)):
+        met = session.meet(parts)
+        parts = tuple(session.tasks[part.task].augmented(part.to(session.device)) for part in parts)
+        rate = session.rates.at(step)
+        losses, norm = train_step(session, parts, met, learning_rate=rate)
+        session.finish_step(met)
+        report = log.step(session.step, losses=losses, gradient_norm=norm, learning_rate=rate)
+        if on_step is not None:
+            on_step(report)
+        after_step(session, log, stop, score)
 
 
 def train_step(
@@ -153,21 +155,25 @@ def clip_gradients(session: Session, scale: float) -> float:
 
 def after_step(session: Session, log: RunLog, stop: StopRequest, score: Callable[[], Mapping[str, float]]) -> None:
     """Score the model and begin to write a checkpoint when it is time; stop when asked to."""
-    run, world, step, num_steps = session.run, session.world, session.step, session.num_steps
+    run, world, step = session.run, session.world, session.step
     world.together(session.checkpoints.check)
-    due_here = session.checkpoints.due(
+    due_here = step == session.num_steps or session.checkpoints.due(
         step, every_steps=run.checkpoint_every_steps, every_minutes=run.checkpoint_every_minutes
     )
     # Each rank has its own clock and gets its own signals: what one wants all do.
-    due, stopping = (wanted > 0 for wanted in world.summed([due_here, stop.signal_number is not None]))
-    metrics = None
-    if run.eval_every_steps and step % run.eval_every_steps == 0 and step < num_steps and not stopping:
-        metrics = score()
-    if due or step == num_steps or stopping or (metrics and run.best_metric):
+    due = world.summed([due_here]) != [0.0]
+    metrics: Mapping[str, float] = {}
+    interrupted = None
+    try:
+        session.obey(stop)
+        if session.is_to_score:
+            metrics = score()
+            session.counts[SCORED_STEP] = step
+    except RunInterruptedError as error:
+        interrupted = error
+    if (session.saved_step != step and (due or interrupted)) or (metrics and run.best_metric):
         log.flush()
         session.save(metrics=metrics)
-    if stopping:
+    if interrupted is not None:
         session.checkpoints.wait()
-        text = f"{session.out}: stopped after step {step} of {num_steps}; the same command goes on from there"
-        log.say(text)
-        raise RunInterruptedError(text, signal_number=stop.signal_number or signal.SIGTERM)
+        raise interrupted

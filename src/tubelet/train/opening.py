@@ -58,6 +58,7 @@ def open_session(run: RunConfig, out: Path, *, world: World) -> Session:
         num_steps=num_steps,
         rates=run.rate_plan(one_epoch),
         step=0 if checkpoint is None else checkpoint.step,
+        saved_step=0 if checkpoint is None else checkpoint.step,
         counts={} if checkpoint is None else dict(checkpoint.state),
         checkpoints=CheckpointWriter(
             out, keep=run.num_checkpoints, best_metric=run.best_metric, process_group=world.checkpoint_group
@@ -68,7 +69,10 @@ def open_session(run: RunConfig, out: Path, *, world: World) -> Session:
 def open_datasets(run: RunConfig, tasks: Mapping[str, Task]) -> dict[str, ClipDataset]:
     """Return each task's training examples."""
     cache = run.frame_cache()
-    datasets = {n: task.dataset(task.config.train_split, training=True, cache=cache) for n, task in tasks.items()}
+    datasets = {
+        name: task.dataset(task.config.train_split, training=True, seed=run.seed, cache=cache)
+        for name, task in tasks.items()
+    }
     for task in tasks.values():
         # Read now, so that a missing split is found before hours of training and not after.
         task.dataset(task.config.eval_split, training=False)

@@ -1,5 +1,6 @@
 """What a run holds while it trains: data, model, optimizer, and how many steps are done."""
 
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,14 @@ from tubelet.train.config import RunConfig
 from tubelet.train.distributed import World
 from tubelet.train.ema import WeightAverage
 from tubelet.train.folder import write_run_meta
+from tubelet.train.interrupt import RunInterruptedError, StopRequest
 from tubelet.train.loss_scale import SKIPPED
 from tubelet.train.schedule import RatePlan
 from tubelet.train.shared_model import SharedModel, local_part
 from tubelet.types import ClipBatch
+
+SCORED_STEP = "scored_step"
+"""In ``Session.counts``: the steps that the weights had done when they were scored last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +49,7 @@ class Met:
 
 @dataclass(kw_only=True, slots=True)
 class Session:
-    """A run in progress, on one rank. Only ``step`` and ``counts`` change, and what the tensors hold."""
+    """A run in progress, on one rank. ``step``, ``saved_step`` and ``counts`` change, and what the tensors hold."""
 
     run: RunConfig
     out: Path
@@ -66,6 +71,8 @@ class Session:
     rates: RatePlan
     step: int
     """Steps done."""
+    saved_step: int
+    """Steps done in the newest checkpoint, which may still be being written; 0 = none."""
     checkpoints: CheckpointWriter
     counts: dict[str, int]
     """What the run has met: ``clips/<task>`` seen, frames clamped to a video's ends, boxes that left the canvas; of all
@@ -90,6 +97,17 @@ class Session:
     def num_skipped(self) -> int:
         """Samples left out so far because they could not be read."""
         return self.counts.get("skipped_samples", 0)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the weights as they are have been scored."""
+        return self.counts.get(SCORED_STEP) == self.step
+
+    @property
+    def is_to_score(self) -> bool:
+        """Whether it is time to score on the way; at the end of the run it is in any case."""
+        every = self.run.eval_every_steps
+        return bool(every) and 0 < self.step < self.num_steps and self.step % every == 0 and not self.is_scored
 
     @property
     def scales_loss(self) -> bool:
@@ -136,6 +154,18 @@ class Session:
             ):
                 self.counts[name] = self.counts.get(name, 0) + number
 
+    def obey(self, stop: StopRequest) -> None:
+        """Raise when a signal came to any rank; all of them ask at the same time.
+
+        Raises:
+            RunInterruptedError: One came; what is not in a checkpoint is lost.
+        """
+        if self.world.summed([stop.signal_number is not None]) != [0.0]:
+            raise RunInterruptedError(
+                f"{self.out}: stopped after step {self.step} of {self.num_steps}; the same command goes on from there",
+                signal_number=stop.signal_number or signal.SIGTERM,
+            )
+
     def weights_are_finite(self) -> bool:
         """Return whether all weights are finite numbers, on every rank."""
         bad = [not bool(torch.isfinite(local_part(p)).all()) for p in self.model.parameters()]
@@ -147,6 +177,7 @@ class Session:
         averaged = None if self.average is None else self.average.tensors
         tensors = run_tensors(self.model, self.optimizer, averaged=averaged)
         self.checkpoints.save(tensors, step=self.step, state=self.counts, metrics=metrics)
+        self.saved_step = self.step
         self.describe()
 
     def describe(self, *, metrics: Mapping[str, float] | None = None) -> None:

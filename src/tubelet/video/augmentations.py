@@ -64,6 +64,11 @@ class BatchAugment:
         if self.mixup < 0 or self.cutmix < 0:
             raise InputError("mixup and cutmix must be 0 or above")
 
+    @property
+    def mixes_clips(self) -> bool:
+        """Whether pairs of clips are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
+
 
 def augment_batch(
     video: Tensor,
