@@ -23,6 +23,7 @@ from tubelet import __version__
 from tubelet.corpus.build import build_corpus
 from tubelet.corpus.seeds import read_seeds
 from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.evals.page import percent
 from tubelet.inference.export import read_detections
 from tubelet.inference.outputs import LocalisedVideo, localise_video, results_of
 from tubelet.inference.pipeline import Localiser
@@ -34,7 +35,7 @@ from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, m
 from tubelet.studies.arms import ARMS
 from tubelet.studies.arms_report import arms_of, chance_arm, class_facts, loss_chart, video_stills
 from tubelet.studies.cofinetuning import ArmsOutcome, run_arms, run_start
-from tubelet.studies.report import Arm, Report, percent, write_report
+from tubelet.studies.report import Arm, Report, write_report
 from tubelet.video.container import probe
 
 # Playground videos are short and posts few: paper B's least number of videos a label needs (50) scales down with them.

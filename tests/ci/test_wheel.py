@@ -48,7 +48,7 @@ def test_package_data_came_along(environment):
         "from importlib.resources import files\n"
         "from tubelet.inference.people import NanoDetDetector\n"
         "assert NanoDetDetector()([np.zeros((96, 128, 3), np.uint8)])[0].boxes.shape == (0, 4)\n"
-        "for place in ('studies/assets/report.css', 'inference/assets/detections.schema.json',\n"
+        "for place in ('evals/assets/page.css', 'inference/assets/detections.schema.json',\n"
         "              *(f'{part}/assets/LICENSES.md' for part in ('playground', 'models', 'data', 'corpus'))):\n"
         "    assert files('tubelet').joinpath(place).read_text()\n"
     )

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tubelet.evals.page import NO_VALUE, Still
 from tubelet.studies.charts import Chart, Curve, chart_svg
-from tubelet.studies.report import NO_VALUE, Arm, ClassFacts, Report, Still, report_html, summary, write_report
+from tubelet.studies.report import Arm, ClassFacts, Report, report_html, summary, write_report
 from tubelet.types import InputError
 
 NASTY = '<script>alert(1)</script> & "quotes"'
@@ -186,7 +187,7 @@ def test_the_file_is_written_whole_and_small(tmp_path: Path) -> None:
         num_seeds=1,
         stills=(("v", (Still(image=bytes(8_000_000), caption="c", alt="a"),)),),
     )
-    with pytest.raises(ValueError, match="smaller stills"):
+    with pytest.raises(InputError, match="use fewer pictures"):
         write_report(tmp_path / "huge.html", huge)
     assert not (tmp_path / "huge.html").exists()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tubelet.data.manifest import Manifest
+from tubelet.evals.page import Still
 from tubelet.inference.export import read_detections
 from tubelet.inference.outputs import LocalisedVideo
 from tubelet.inference.render import Labelling, stills
@@ -14,7 +15,7 @@ from tubelet.studies.arms import ArmResult
 from tubelet.studies.chance import Chance
 from tubelet.studies.charts import Chart, Curve
 from tubelet.studies.cofinetuning import ArmsOutcome
-from tubelet.studies.report import Arm, ClassFacts, Still
+from tubelet.studies.report import Arm, ClassFacts
 from tubelet.train.evaluate import run_config
 from tubelet.train.folder import METRICS_FILE
 from tubelet.train.log import read_rows

@@ -4,21 +4,24 @@ The page says what was measured and how far that can be trusted: the number of s
 every result. It takes plain values; who measured them is the caller's business.
 """
 
-import os
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
+from tubelet.evals.breakdown import BUCKETS
+from tubelet.evals.page import (
+    NO_VALUE,
+    Still,
+    facts_html,
+    figure_html,
+    page_html,
+    percent,
+    still_html,
+    table_html,
+    write_page,
+)
 from tubelet.studies.charts import Chart, chart_svg, legend_html
-
-MAX_BYTES = 10_000_000
-NO_VALUE = "\N{EN DASH}"
-BUCKETS = ("head", "mid", "tail")
-# Nothing but what the file holds may be loaded, whatever a label or caption contains.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,16 +61,6 @@ class ClassFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Still:
-    """A picture with what it shows."""
-
-    image: bytes
-    """PNG or JPEG file contents."""
-    caption: str
-    alt: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """Everything the page shows."""
 
@@ -97,34 +90,13 @@ class Report:
 
 def write_report(path: Path, report: Report) -> Path:
     """Write the page, whole or not at all."""
-    html = report_html(report)
-    size = len(html.encode())
-    if size > MAX_BYTES:
-        raise ValueError(f"{path}: the report has {size} bytes, at most {MAX_BYTES} are allowed; use smaller stills")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(html, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return write_page(path, report_html(report))
 
 
 def report_html(report: Report) -> str:
     """Return the page."""
-    style = files("tubelet.studies").joinpath("assets/report.css").read_text(encoding="utf-8")
     sections: Sequence[Callable[[Report], str]] = (_results, _top1, _classes, _charts, _stills, _links, _next, _facts)
-    body = "\n".join(section(report) for section in sections)
-    sentences = " ".join(escape(s) for s in summary(report))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="color-scheme" content="light dark">\n<title>{escape(report.title)}</title>\n'
-        f"<style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>{escape(report.title)}</h1>\n"
-        f'<p class="lead">{sentences}</p>\n{body}\n</main>\n</body>\n</html>\n'
-    )
+    return page_html(report.title, " ".join(summary(report)), "\n".join(section(report) for section in sections))
 
 
 def summary(report: Report) -> tuple[str, str, str]:
@@ -152,11 +124,6 @@ def summary(report: Report) -> tuple[str, str, str]:
     return report.what_ran, result, f"{verdict}; {trust}"
 
 
-def percent(value: float | None) -> str:
-    """Return a share as percent with one decimal, a dash where there is none."""
-    return NO_VALUE if value is None else f"{100 * value:.1f}"
-
-
 def _results(report: Report) -> str:
     groups = list(dict.fromkeys(g for arm in report.arms for g in arm.by_group))
     buckets = [b for b in BUCKETS if any(b in arm.by_bucket for arm in report.arms)]
@@ -171,7 +138,7 @@ def _results(report: Report) -> str:
         f"AVA frame mAP at IoU 0.5 in percent, official protocol, on {report.boxes} person boxes; {seeds}. "
         "Buckets by training frequency."
     )
-    return f"<h2>Results</h2>\n{_table(caption, ['arm', 'mAP', *buckets, *groups], rows)}"
+    return f"<h2>Results</h2>\n{table_html(caption, ['arm', 'mAP', *buckets, *groups], rows)}"
 
 
 def _top1(report: Report) -> str:
@@ -185,29 +152,13 @@ def _top1(report: Report) -> str:
         "Top-1 accuracy in percent at the end of training. Where an arm went on to another task after this one, "
         "the change since is given in brackets, in points. A dash: the arm never learnt the task."
     )
-    return f"<h2>What was kept of the other tasks</h2>\n{_table(note, ['arm', *tasks], rows)}"
+    return f"<h2>What was kept of the other tasks</h2>\n{table_html(note, ['arm', *tasks], rows)}"
 
 
 def _kept(now: float | None, before: float | None) -> str:
     if now is None or before is None:
         return percent(now)
     return f"{percent(now)} ({100 * (now - before):+.1f})"
-
-
-def _table(caption: str, head: Sequence[str], rows: Sequence[tuple[str, str, Sequence[str]]]) -> str:
-    """Return a table whose first column names the rows; the region scrolls on narrow screens."""
-    top = "".join(f'<th scope="col">{escape(h)}</th>' for h in head)
-    lines = []
-    for name, description, cells in rows:
-        small = f"<small>{escape(description)}</small>" if description else ""
-        values = "".join(f"<td>{escape(c)}</td>" for c in cells)
-        lines.append(f'<tr><th scope="row">{escape(name)}{small}</th>{values}</tr>')
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
-        f"<thead><tr>{top}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-        f'<p class="note">{escape(caption)}</p>'
-    )
 
 
 def _classes(report: Report) -> str:
@@ -259,29 +210,15 @@ def _charts(report: Report) -> str:
         key = legend_html([c.name for c in chart.curves])
         title = escape(chart.title)
         parts.append(f'<figure class="chart"><figcaption>{title}</figcaption>{key}{chart_svg(chart)}</figure>')
-    for caption, svg in report.figures:
-        # Without the XML declaration and document type, which have no place inside HTML.
-        inline = svg[max(svg.find("<svg"), 0) :]
-        parts.append(f'<figure class="made"><figcaption>{escape(caption)}</figcaption>{inline}</figure>')
-    return "\n".join(parts)
+    return "\n".join([*parts, *(figure_html(caption, svg) for caption, svg in report.figures)])
 
 
 def _stills(report: Report) -> str:
     parts = []
     for heading, stills in report.stills:
-        figures = "".join(_still(still) for still in stills)
+        figures = "".join(map(still_html, stills))
         parts.append(f'<h2>{escape(heading)}</h2>\n<div class="stills">{figures}</div>')
     return "\n".join(parts)
-
-
-def _still(still: Still) -> str:
-    image = f'<img src="{_data_url(still.image)}" alt="{escape(still.alt)}">'
-    return f"<figure>{image}<figcaption>{escape(still.caption)}</figcaption></figure>"
-
-
-def _data_url(image: bytes) -> str:
-    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{b64encode(image).decode()}"
 
 
 def _links(report: Report) -> str:
@@ -300,5 +237,4 @@ def _next(report: Report) -> str:
 
 def _facts(report: Report) -> str:
     facts = (("seeds", str(report.num_seeds)), ("how chance guesses", report.chance.description), *report.facts)
-    rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in facts)
-    return f'<h2>About this run</h2>\n<table class="facts"><tbody>{rows}</tbody></table>'
+    return f"<h2>About this run</h2>\n{facts_html(facts)}"
