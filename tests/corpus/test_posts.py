@@ -216,6 +216,42 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def raw_strings(*texts: bytes) -> pa.Array:
+    """Return a column of strings as another program may have written it: nothing checks that they are UTF-8."""
+    return pa.array(texts, pa.binary()).view(pa.string())
+
+
+def test_bytes_in_a_parquet_file_that_are_no_text_are_counted(tmp_path: Path) -> None:
+    lists = pa.ListArray.from_arrays(
+        pa.array([0, 1, 2, 4]), raw_strings(b"catchfish", b"catchfish", b"\xff", b"ridebike")
+    )
+    table = {
+        "video": raw_strings(b"a", b"b\xff", b"c"),
+        "tags": lists,
+        "text": raw_strings(b"plain \xff #catchfish", b"", b"#\xffx #catchfish"),
+        "duration_seconds": [1.0, 2.0, 3.0],
+    }
+    pq.write_table(pa.table(table), tmp_path / "posts.parquet")
+    matches = matched(tmp_path / "posts.parquet")
+    assert labels_of(matches) == {"a": "catching a fish", "c": "riding a bike"}
+    found = dropped(matches)
+    assert found["the name of the video is UTF-8"] == 1
+    assert found["tag or caption is UTF-8"] == 2  # of c
+
+
+def test_a_video_that_comes_again_far_behind_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tubelet.corpus.post_checks.SORTED_AT_ONCE", 300)
+    videos = [f"{k}.mp4" for k in range(1000)] + ["7.mp4", "999.mp4", "0.mp4", "7.mp4"]
+    tags = [["ridebike"]] * 1000 + [["catchfish"]] * 4
+    table = pa.table({"video": videos, "tags": tags, "duration_seconds": [1.0] * 1004})
+    pq.write_table(table, tmp_path / "posts.parquet", row_group_size=100)
+    matches = matched(tmp_path / "posts.parquet")
+    assert dropped(matches)["the first post of each video"] == 4
+    assert set(labels_of(matches).values()) == {"riding a bike"}
+    tags_rule = next(rule for rule in matches.report.rules if rule.unit == "tags")
+    assert tags_rule.before == 1000  # those of posts that count
+
+
 def test_hashtags_are_counted_with_those_that_nobody_uses(tmp_path: Path) -> None:
     found = count_hashtags(write(tmp_path / "posts.parquet", [*POSTS, POSTS[0] | {"video": "z"}]), SEEDS)
     rows = {(row["label"], row["hashtag"]): row["posts"] for row in found.table.to_pylist()}

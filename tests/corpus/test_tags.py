@@ -1,20 +1,24 @@
-"""The SQL that reads ten million captions must say what the exact Python says of every one it takes."""
+"""The loops that read ten million captions must say what the exact Python says of every one they take."""
 
 import random
-from typing import Any
 
-import duckdb
+import numpy as np
 import pyarrow as pa
 
-from tubelet.corpus.tags import (
-    has_hashtag_sql,
-    is_plain_sql,
-    normalise_tag,
-    normalised_sql,
-    parts_sql,
-    tag_of_part_sql,
-    tags_from_text,
+from tubelet.corpus.post_batches import texts_of
+from tubelet.corpus.tag_kernels import (
+    NO_HASHTAG,
+    NO_TAG,
+    ODD,
+    TOO_LONG,
+    are_members,
+    caption_spans,
+    hash_texts,
+    look_up,
+    make_table,
+    normalised,
 )
+from tubelet.corpus.tags import normalise_tag, tags_from_text
 
 # Full-width and small #, a mark, an emoji and its variation sign, letters that NFKC changes, digits of several kinds.
 ALPHABET = "#aZ1_ &/.\n\uff03\ufe5f\u0301\ufe0f\U0001f41fé™Ⅷ①ㅎक़ि"
@@ -23,34 +27,55 @@ CAPTIONS = ["".join(DRAWN.choices(ALPHABET, k=DRAWN.randrange(15))) for _ in ran
 CAPTIONS += ["".join(DRAWN.choices("#a1_ &", k=DRAWN.randrange(12))) for _ in range(20_000)]
 
 
-def ask(columns: str) -> list[tuple[Any, ...]]:
-    with duckdb.connect() as connection:
-        connection.register("captions", pa.table({"text": CAPTIONS}))
-        return connection.execute(f"SELECT text, {columns} FROM captions").fetchall()
+KNOWN = sorted({tag for text in CAPTIONS[:30_000:7] if (tag := normalise_tag(text)) is not None})
 
 
-def test_sql_finds_the_hashtags_of_a_plain_caption() -> None:
-    tags = f"list_transform({parts_sql('text')}, lambda part: {tag_of_part_sql('part')})"
-    num_plain = 0
-    for text, plain, found, has_hashtag in ask(f"{is_plain_sql('text')}, {tags}, {has_hashtag_sql('text')}"):
-        assert plain or not text.isascii()
-        num_plain += plain
-        if plain:
-            expected = tags_from_text(text)
-            assert [tag for tag in found if normalise_tag(tag) is not None] == expected, text
-            assert has_hashtag == bool(expected), text
-    assert 21_000 < num_plain < 39_000  # more than what is ASCII, but not everything
+def test_spans_are_the_hashtags_of_a_plain_caption() -> None:
+    texts = texts_of(pa.array(["x#a", *CAPTIONS]).slice(1))  # offsets need not begin at 0
+    owners, starts, ends, odd = caption_spans(texts.offsets, texts.data)
+    found: list[list[str]] = [[] for _ in CAPTIONS]
+    for owner, start, end in zip(owners.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        found[owner].append(bytes(texts.data[start:end]).decode())
+    for text, is_odd, tags in zip(CAPTIONS, odd.tolist(), found, strict=True):
+        assert not (is_odd and text.isascii())
+        if is_odd:
+            assert tags == []
+        else:
+            assert [tag for tag in tags if normalise_tag(tag) is not None] == tags_from_text(text), text
+    assert 1_000 < odd.sum() < 19_000  # less than what is not ASCII, but some
 
 
-def test_sql_normalises_what_is_ascii_and_nothing_else() -> None:
-    for raw, tag in ask(normalised_sql("text")):
-        assert (tag is not None) == raw.isascii()
-        if raw.isascii():
-            # A tag without a letter stays; no hashtag of a label is spelled so.
-            assert normalise_tag(raw) == (tag if any(c.isalpha() for c in tag) else None)
+def test_tags_are_looked_up_as_they_are_normalised() -> None:
+    known, tags = texts_of(pa.array(KNOWN)), texts_of(pa.array(CAPTIONS))
+    table = make_table(known.offsets, known.data)
+    spans = tags.offsets[:-1], tags.offsets[1:], tags.data
+    found = look_up(*spans, table, known.offsets, known.data)
+    offsets, data = normalised(*spans)
+    for k, raw in enumerate(CAPTIONS):
+        tag = normalise_tag(raw)
+        spelled = bytes(data[offsets[k] : offsets[k + 1]]).decode()
+        if not raw.isascii():
+            assert (found[k], spelled) == (ODD, "")
+        elif tag is None:
+            assert (found[k], spelled) == (NO_TAG, "")
+        else:
+            assert spelled == tag
+            assert (KNOWN[found[k]] == tag) if tag in KNOWN else (found[k] == NO_HASHTAG)
+    assert len(set(found.tolist())) > 50
 
 
-def test_a_tag_that_is_too_long_is_none_in_sql() -> None:
-    with duckdb.connect() as connection:
-        query = f"SELECT {normalised_sql('raw')} FROM (SELECT unnest([repeat('a', 200), repeat('a', 201)]) AS raw)"
-        assert [tag for (tag,) in connection.execute(query).fetchall()] == ["a" * 200, None]
+def test_a_tag_that_is_too_long_is_none() -> None:
+    tags, none = texts_of(pa.array(["a" * 200, "a" * 201, "é" * 101])), texts_of(pa.array([], pa.string()))
+    table = make_table(none.offsets, none.data)
+    found = look_up(tags.offsets[:-1], tags.offsets[1:], tags.data, table, none.offsets, none.data)
+    assert found.tolist() == [NO_HASHTAG, TOO_LONG, TOO_LONG]
+
+
+def test_equal_texts_have_equal_numbers_and_members_are_found() -> None:
+    texts = texts_of(pa.array([*CAPTIONS, *CAPTIONS]))
+    numbers = hash_texts(texts.offsets, texts.data)
+    half = len(CAPTIONS)
+    assert np.array_equal(numbers[:half], numbers[half:])
+    assert len(np.unique(numbers)) == len(set(CAPTIONS))
+    members = np.unique(numbers[: half // 2])
+    assert np.array_equal(are_members(numbers, members), np.isin(numbers, members))

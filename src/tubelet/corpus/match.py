@@ -1,15 +1,18 @@
 """From posts joined with hashtags to videos with labels; every rule reports what it dropped (paper B, 3.1 and 3.3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tubelet.corpus.hashtags import Hashtags, VerbNouns
-from tubelet.corpus.join import Joined, JoinSettings, joined_posts
+from tubelet.corpus.join import JoinSettings, Labelled, join_posts
 from tubelet.corpus.rules import RuleCount
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
@@ -77,19 +80,20 @@ def count_hashtags(
         seeds: Hashtags of labels.
         settings: How to read the posts.
     """
-    settings = replace(settings or JoinSettings(), needs_duration=False)
-    with joined_posts(posts, seeds, settings) as joined:
-        names = pa.table({"label": range(len(joined.hashtags.label_space)), "name": joined.hashtags.label_space.names})
-        joined.connection.register("names", names)
-        table = joined.connection.sql(
-            "SELECT name AS label, tag AS hashtag, count(hits.row)::BIGINT AS posts FROM hashtags "
-            "JOIN names USING (label) LEFT JOIN hits USING (id) "
-            "GROUP BY hashtags.label, name, tag ORDER BY hashtags.label, posts DESC, tag"
-        ).to_arrow_table()
-        per_label = "SELECT name, count(*) FROM matches JOIN names USING (label) GROUP BY name"
-        label_posts = dict(joined.connection.execute(per_label).fetchall())
-        joined.connection.unregister("names")
-        return HashtagCounts(table=table, label_posts=label_posts, rules=joined.rules)
+    joined = join_posts(posts, seeds, replace(settings or JoinSettings(), needs_duration=False))
+    names = joined.hashtags.label_space.names
+    pairs = zip(joined.hashtags.table.column("label").to_pylist(), joined.hashtags.table.column("tag").to_pylist())
+    rows = sorted((label, -joined.tag_posts[tag], tag) for label, tag in set(pairs))
+    table = pa.table(
+        {
+            "label": pa.array([names[label] for label, _, _ in rows], pa.string()),
+            "hashtag": pa.array([tag for _, _, tag in rows], pa.string()),
+            "posts": pa.array([-posts for _, posts, _ in rows], pa.int64()),
+        }
+    )
+    counts = label_counts(joined.videos, len(names)).tolist()
+    label_posts = {name: count for name, count in zip(names, counts, strict=True) if count}
+    return HashtagCounts(table=table, label_posts=label_posts, rules=joined.rules)
 
 
 def match_posts(
@@ -119,125 +123,157 @@ def match_posts(
     Raises:
         InputError: The posts cannot be read, a column is missing or of another type, or no label is left.
     """
+    labelled = label_posts(posts, seeds, min_videos=min_videos, is_present=is_present, settings=settings)
+    return choose_labels(labelled, min_videos=min_videos, seed=seed, all_labels=all_labels)
+
+
+def label_posts(
+    posts: str | Path,
+    seeds: Hashtags | VerbNouns,
+    *,
+    min_videos: int = 50,
+    is_present: Callable[[str], bool] | None = None,
+    settings: JoinSettings | None = None,
+) -> Labelled:
+    """Give videos all labels whose hashtags their posts carry; arguments and errors as of ``match_posts``."""
     if min_videos < 1:
         raise InputError(f"min_videos is {min_videos}, expected at least 1")
-    with joined_posts(posts, seeds, settings or JoinSettings()) as joined:
-        space, connection = joined.hashtags.label_space, joined.connection
-        rules = [*joined.rules]
-        if is_present is not None:
-            rules.append(_drop_missing(connection, is_present))
-        rules += _drop_rare(connection, len(space), min_videos)
-        report = _report(joined, rules)
-        return _choose(connection, space, report, seed=seed, all_labels=all_labels, min_videos=min_videos)
+    labelled = join_posts(posts, seeds, settings or JoinSettings())
+    if is_present is not None:
+        here = np.array([is_present(video) for video in labelled.videos.column("video").to_pylist()], np.bool_)
+        labelled = keep_videos(labelled, here, "the file of the video exists")
+    return labelled
 
 
-def _drop_missing(connection: duckdb.DuckDBPyConnection, is_present: Callable[[str], bool]) -> RuleCount:
-    before = _num_videos(connection)
-    videos = connection.execute("SELECT row, video FROM posts SEMI JOIN matches USING (row)").fetchall()
-    missing = pa.table({"row": pa.array([row for row, video in videos if not is_present(video)], pa.int64())})
-    connection.register("missing", missing)
-    connection.execute("DELETE FROM matches WHERE row IN (SELECT row FROM missing)")
-    connection.unregister("missing")
-    after = _num_videos(connection)
-    return RuleCount(rule="the file of the video exists", unit="videos", before=before, after=after)
+def keep_videos(labelled: Labelled, keep: NDArray[np.bool_], rule: str) -> Labelled:
+    """Drop videos, and say by which rule.
+
+    Args:
+        labelled: Before.
+        keep: Which stay, (N,).
+        rule: What is true of them.
+    """
+    videos = labelled.videos.filter(pa.array(keep, pa.bool_()))
+    count = RuleCount(rule=rule, unit="videos", before=labelled.videos.num_rows, after=videos.num_rows)
+    return replace(labelled, videos=videos, rules=(*labelled.rules, count))
 
 
-def _drop_rare(connection: duckdb.DuckDBPyConnection, num_labels: int, min_videos: int) -> list[RuleCount]:
-    connection.execute("CREATE TABLE per_label AS SELECT label, count(*) AS videos FROM matches GROUP BY label")
-    before = _num_videos(connection)
-    connection.execute(
-        "DELETE FROM matches WHERE label IN (SELECT label FROM per_label WHERE videos < ?)", [min_videos]
-    )
-    kept = _scalar(connection, "SELECT count(DISTINCT label) FROM matches")
+def label_counts(videos: pa.Table, num_labels: int) -> NDArray[np.int64]:
+    """Return how many videos each label has, (num_labels,)."""
+    counts: NDArray[np.int64] = np.bincount(pc.list_flatten(videos.column("labels")).to_numpy(), minlength=num_labels)
+    return counts
+
+
+def choose_labels(labelled: Labelled, *, min_videos: int, seed: int, all_labels: bool) -> Matches:
+    """Drop labels with few videos and give each video one of those that are left; arguments as of ``match_posts``."""
+    names = labelled.hashtags.label_space.names
+    per_label = label_counts(labelled.videos, len(names))
+    kept = np.flatnonzero(per_label >= min_videos)
+    owners, places = _kept_labels(labelled.videos, kept, len(names))
+    labels_of = np.bincount(owners, minlength=labelled.videos.num_rows)
+    has_label = labels_of > 0
     what = f"labels with at least {min_videos} videos"
-    return [
-        RuleCount(rule=what, unit="labels", before=num_labels, after=kept),
-        RuleCount(rule=f"videos of {what}", unit="videos", before=before, after=_num_videos(connection)),
-    ]
-
-
-def _report(joined: Joined, rules: list[RuleCount]) -> MatchReport:
-    """Return the counts so far; ``_choose`` fills in how many videos each label was given."""
-    connection = joined.connection
-    videos = dict(connection.execute("SELECT label, videos FROM per_label").fetchall())
-    hashtags = dict(connection.execute("SELECT label, count(*) FROM hashtags GROUP BY label").fetchall())
-    kept = {label for (label,) in connection.execute("SELECT DISTINCT label FROM matches").fetchall()}
-    labels = tuple(
-        LabelCount(
-            name=name, num_hashtags=hashtags.get(k, 0), num_videos=videos.get(k, 0), num_assigned=0, kept=k in kept
-        )
-        for k, name in enumerate(joined.hashtags.label_space.names)
+    rules = (
+        *labelled.rules,
+        RuleCount(rule=what, unit="labels", before=len(names), after=len(kept)),
+        RuleCount(rule=f"videos of {what}", unit="videos", before=len(has_label), after=int(has_label.sum())),
     )
-    ambiguous = "SELECT count(*) FROM (SELECT tag FROM hashtags GROUP BY tag HAVING count(*) > 1)"
-    several = "SELECT count(*) FROM (SELECT row FROM matches GROUP BY row HAVING count(*) > 1)"
-    return MatchReport(
-        rules=tuple(rules),
-        labels=labels,
-        num_ambiguous_hashtags=_scalar(connection, ambiguous),
-        num_orders_left_out=joined.hashtags.num_orders_left_out,
-        num_videos_several_labels=_scalar(connection, several),
-        sources=joined.posts.sources,
-    )
+    if not len(kept):
+        raise InputError(_why_no_label(names, per_label, rules, min_videos))
+    space = LabelSpace(name=labelled.hashtags.label_space.name, names=tuple(names[k] for k in kept))
+    if not all_labels:
+        places = _drawn(labelled.videos.column("video"), labels_of, owners, places, space.names, seed)
+    videos = labelled.videos.select(["video", "duration_seconds"])
+    if not has_label.all():
+        videos = videos.filter(pa.array(has_label))
+    lengths = labels_of[has_label] if all_labels else np.ones(videos.num_rows, np.int64)
+    offsets = pa.array(np.append(0, np.cumsum(lengths)), pa.int32())
+    lists = pa.ListArray.from_arrays(offsets, pa.array(places, pa.int32()))
+    assigned = np.zeros(len(names), np.int64)
+    assigned[kept] = np.bincount(places, minlength=len(kept))
+    report = _report(labelled, rules, per_label, assigned, min_videos, int((labels_of > 1).sum()))
+    return Matches(label_space=space, videos=videos.append_column("labels", lists), report=report)
 
 
-def _choose(
-    connection: duckdb.DuckDBPyConnection,
-    label_space: LabelSpace,
-    report: MatchReport,
-    *,
+def _kept_labels(videos: pa.Table, kept: NDArray[np.int64], num_labels: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return (row, place of a kept label among these) for each such label of each video, in order."""
+    lists = videos.column("labels")
+    owners = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy())
+    place_of = np.full(num_labels, -1, np.int32)
+    place_of[kept] = np.arange(len(kept))
+    places = place_of[pc.list_flatten(lists).to_numpy()]
+    return owners[places >= 0], places[places >= 0]
+
+
+def _drawn(
+    videos: pa.ChunkedArray,
+    labels_of: NDArray[np.int64],
+    owners: NDArray[Any],
+    places: NDArray[Any],
+    names: Sequence[str],
     seed: int,
-    all_labels: bool,
-    min_videos: int,
-) -> Matches:
-    """Give each video its label: the one whose hash with (seed, video) is smallest, whatever the order of posts."""
-    kept = [k for k, label in enumerate(report.labels) if label.kept]
-    if not kept:
-        raise InputError(_why_no_label(report, min_videos))
-    names = pa.table(
+) -> NDArray[Any]:
+    """Keep one label of each video: whose hash with (seed, video) is smallest, whatever the order of posts."""
+    several = labels_of > 1
+    is_pair = several[owners]
+    pairs = np.flatnonzero(is_pair)
+    # Of what is filtered, not taken: taking strings out of chunks copies all of them.
+    names_of_several = videos.filter(pa.array(several)).combine_chunks()
+    table = pa.table(
         {
-            "label": pa.array(kept, pa.int32()),
-            "name": [label_space.names[k] for k in kept],
-            "place": pa.array(range(len(kept)), pa.int32()),
+            "pair": pairs,
+            "owner": owners[pairs],
+            "video": names_of_several.take(pa.array((np.cumsum(several) - 1)[owners[pairs]])),
+            "name": pa.array(names, pa.string()).take(pa.array(places[pairs])),
         }
     )
-    connection.register("names", names)
-    connection.execute(
-        "CREATE TABLE labelled AS SELECT row, list(place ORDER BY place) AS places "
-        "FROM matches JOIN names USING (label) GROUP BY row"
-    )
-    if not all_labels:
-        connection.execute(
-            """CREATE TABLE drawn AS
-            SELECT row, arg_min(place, md5(concat_ws(chr(31), ?::VARCHAR, video, name))) AS place
-            FROM (SELECT row, unnest(places) AS place FROM labelled WHERE len(places) > 1)
-            JOIN names USING (place) JOIN posts USING (row) GROUP BY row""",
+    with duckdb.connect() as connection:
+        connection.register("pairs", table)
+        chosen = connection.execute(
+            "SELECT arg_min(pair, md5(concat_ws(chr(31), ?::VARCHAR, video, name))) AS pair FROM pairs GROUP BY owner",
             [seed],
+        ).fetchnumpy()["pair"]
+    is_pair[chosen.astype(np.int64)] = False
+    left: NDArray[Any] = places[~is_pair]
+    return left
+
+
+def _report(
+    labelled: Labelled,
+    rules: tuple[RuleCount, ...],
+    per_label: NDArray[np.int64],
+    assigned: NDArray[np.int64],
+    min_videos: int,
+    num_several: int,
+) -> MatchReport:
+    hashtags = labelled.hashtags
+    num_hashtags = np.bincount(hashtags.table.column("label").to_numpy(), minlength=len(per_label))
+    labels = tuple(
+        LabelCount(
+            name=name,
+            num_hashtags=int(num_hashtags[k]),
+            num_videos=int(per_label[k]),
+            num_assigned=int(assigned[k]),
+            kept=bool(per_label[k] >= min_videos),
         )
-        connection.execute("UPDATE labelled SET places = [drawn.place] FROM drawn WHERE labelled.row = drawn.row")
-    connection.unregister("names")
-    videos = connection.sql(
-        "SELECT video, coalesce(duration, 0) AS duration_seconds, places AS labels "
-        "FROM labelled JOIN posts USING (row) ORDER BY video"
-    ).to_arrow_table()
-    assigned = pc.value_counts(pc.list_flatten(videos.column("labels"))).to_pylist()
-    counts = {kept[found["values"]]: found["counts"] for found in assigned}
-    filled = tuple(replace(label, num_assigned=counts.get(k, 0)) for k, label in enumerate(report.labels))
-    space = LabelSpace(name=label_space.name, names=tuple(label_space.names[k] for k in kept))
-    return Matches(label_space=space, videos=videos, report=replace(report, labels=filled))
+        for k, name in enumerate(hashtags.label_space.names)
+    )
+    tags = pc.value_counts(hashtags.table.column("tag"))
+    return MatchReport(
+        rules=rules,
+        labels=labels,
+        num_ambiguous_hashtags=int((tags.field("counts").to_numpy() > 1).sum()),
+        num_orders_left_out=hashtags.num_orders_left_out,
+        num_videos_several_labels=num_several,
+        sources=labelled.sources,
+    )
 
 
-def _why_no_label(report: MatchReport, min_videos: int) -> str:
-    steps = "; ".join(f"{r.rule}: {r.after:g} of {r.before:g} {r.unit}" for r in report.rules)
-    if not report.labels:
+def _why_no_label(
+    names: Sequence[str], per_label: NDArray[np.int64], rules: Sequence[RuleCount], min_videos: int
+) -> str:
+    steps = "; ".join(f"{r.rule}: {r.after:g} of {r.before:g} {r.unit}" for r in rules)
+    if not len(names):
         return f"no label: no post has a tag that means one ({steps})"
-    best = max(report.labels, key=lambda label: label.num_videos)
-    return f"no label has {min_videos} videos, the largest is {best.name!r} with {best.num_videos} ({steps})"
-
-
-def _num_videos(connection: duckdb.DuckDBPyConnection) -> int:
-    return _scalar(connection, "SELECT count(DISTINCT row) FROM matches")
-
-
-def _scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    # fetchall, not fetchone: a result that is not read to its end blocks the connection.
-    return int(connection.execute(query).fetchall()[0][0])
+    best = int(per_label.argmax())
+    return f"no label has {min_videos} videos, the largest is {names[best]!r} with {per_label[best]} ({steps})"

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tubelet.corpus.columns import PostColumns, check_names
+from tubelet.corpus.post_batches import PostFile
 from tubelet.corpus.post_rows import REASONS, Malformed, csv_rows, json_rows, typed
 from tubelet.corpus.rules import RuleCount
 from tubelet.types import InputError
@@ -29,19 +30,23 @@ STAGED = pa.schema(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Posts:
-    """Posts that can be queried."""
+    """Posts that can be read."""
 
-    sql: str
-    """A query with the columns row, video, tags (list or NULL), text (or NULL), duration."""
-    num_posts: int
-    """Rows of ``sql``."""
+    files: tuple[PostFile, ...]
+    """Parquet on this machine, one after another."""
     rules: tuple[RuleCount, ...]
     """Of rows that could not be read."""
     sources: tuple[tuple[str, int], ...]
-    """Name and bytes of each file."""
-    has_tags: bool
-    has_text: bool
-    has_durations: bool
+    """Name and bytes of each file that was named."""
+
+    @property
+    def num_posts(self) -> int:
+        """Rows of all files."""
+        return sum(file.num_rows for file in self.files)
+
+    def has(self, kind: str) -> bool:
+        """Say whether any file has ``tags``, ``text`` or ``duration_seconds``."""
+        return any(kind in file.there for file in self.files)
 
 
 def open_posts(posts: str | Path, columns: PostColumns, scratch: Path, *, stop_at_malformed: bool = False) -> Posts:
@@ -56,47 +61,31 @@ def open_posts(posts: str | Path, columns: PostColumns, scratch: Path, *, stop_a
     Raises:
         InputError: No file of ``FORMATS``, one that cannot be read, or a column is missing or of another type.
     """
-    files = _list_files(str(posts))
+    names = _list_files(str(posts))
     malformed = Malformed(stop=stop_at_malformed)
-    parts, sources, total, any_rows = [], [], 0, False
-    has = {"tags": False, "text": False, "duration_seconds": False}
-    for number, file in enumerate(files):
-        names = columns
-        if not file.endswith(".parquet") or "://" in file:
-            staged = scratch / f"staged-{number}.parquet"
-            used = _stage(file, columns, staged, malformed)
-            path, names = staged, PostColumns()
-            has = {key: here or key in used for key, here in has.items()}
-            there = set(used)
+    files: list[PostFile] = []
+    total = 0
+    for number, name in enumerate(names):
+        if not name.endswith(".parquet") or "://" in name:
+            path, named = scratch / f"staged-{number}.parquet", PostColumns()
+            there = _stage(name, columns, path, malformed)
         else:
-            path = Path(file)
+            path, named = Path(name), columns
             there = _check_parquet(path, _parquet_schema(path, path), columns)
-            has = {key: here or key in there for key, here in has.items()}
-        rows = pq.read_metadata(path).num_rows
-        parts.append(_select(path, names, there, first_row=total))
-        sources.append((file.rsplit("/", 1)[-1], _num_bytes(file)))
-        total += rows
-        any_rows |= not file.endswith(".parquet")
+        metadata = pq.read_metadata(path)
+        groups = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+        files.append(
+            PostFile(name=name, path=path, columns=named, there=frozenset(there), first_row=total, row_groups=groups)
+        )
+        total += metadata.num_rows
     rules, before = [], total + sum(malformed.counts.values())
-    for reason in REASONS if any_rows else ():
+    for reason in () if all(name.endswith(".parquet") for name in names) else REASONS:
         after = before - malformed.counts[reason]
         first = malformed.first.get(reason, "")
         rules.append(RuleCount(rule=reason, unit="posts", before=before, after=after, first_dropped=first))
         before = after
-    return Posts(
-        sql=" UNION ALL ".join(parts),
-        num_posts=total,
-        rules=tuple(rules),
-        sources=tuple(sources),
-        has_tags=has["tags"],
-        has_text=has["text"],
-        has_durations=has["duration_seconds"],
-    )
-
-
-def sql_text(text: str) -> str:
-    """Return a text as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"
+    sources = tuple((name.rsplit("/", 1)[-1], _num_bytes(name)) for name in names)
+    return Posts(files=tuple(files), rules=tuple(rules), sources=sources)
 
 
 def _list_files(posts: str) -> list[str]:
@@ -186,26 +175,6 @@ def _fits(kind: pa.DataType, wanted: str) -> bool:
         return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return bool(is_list and _fits(kind.value_type, "string"))
-
-
-def _select(path: Path, columns: PostColumns, there: set[str], *, first_row: int) -> str:
-    """Return the query of one parquet file."""
-    name = '"' + '", "'.join(column.replace('"', '""') for column in columns.text or ("text",)) + '"'
-    texts = f"concat_ws(chr(10), {name})" if len(columns.text) > 1 else name
-    tags = '"' + (columns.tags or "tags").replace('"', '""') + '"'
-    if columns.tag_separator:
-        tags = f"string_split({tags}, {sql_text(columns.tag_separator)})"
-    duration = '"' + (columns.duration_seconds or "duration_seconds").replace('"', '""') + '"'
-    video = '"' + columns.video.replace('"', '""') + '"'
-    # In a file name these letters would mean a pattern.
-    place = "".join(f"[{c}]" if c in "[*?" else c for c in str(path))
-    return (
-        f"SELECT file_row_number + {first_row} AS row, {video} AS video, "
-        f"{tags if 'tags' in there else 'NULL'}::VARCHAR[] AS tags, "
-        f"{texts if 'text' in there else 'NULL'}::VARCHAR AS text, "
-        f"{duration if 'duration_seconds' in there else 'NULL'}::DOUBLE AS duration "
-        f"FROM read_parquet({sql_text(place)}, file_row_number = true)"
-    )
 
 
 def _stage(file: str, columns: PostColumns, path: Path, malformed: Malformed) -> set[str]:

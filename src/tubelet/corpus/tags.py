@@ -1,7 +1,6 @@
 """What people type and how it is compared: tags out of captions, one spelling for what is the same tag.
 
-Two implementations of the same rules: Python, exact for every script, and SQL for what is ASCII, which most of ten
-million posts are. The SQL takes a caption only where no character outside ASCII can change its tags.
+Exact for every script; ``tag_kernels.py`` has the same rules for what is ASCII, which most of ten million posts are.
 """
 
 import re
@@ -14,8 +13,6 @@ MAX_TAG_BYTES = 200
 
 _WORD = "a-zA-Z0-9_"
 _NOT_BEFORE = "a-zA-Z0-9&/_"
-_OUTSIDE = r"\x{80}-\x{10FFFF}"
-_ASCII_RUNS = f"(?:^|[^{_NOT_BEFORE}])#([{_WORD}]+(?:#[{_WORD}]+)*)"
 _ASCII_PATTERN = re.compile(f"(?<![{_NOT_BEFORE}])#([{_WORD}]+(?:#[{_WORD}]+)*)")
 
 
@@ -76,49 +73,3 @@ def _unicode_pattern() -> re.Pattern[str]:
     word = _WORD + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
     # \w is what isalnum() says, and _: a mark (of an emoji, say) may stand before a hashtag.
     return re.compile(rf"(?<![\w&/])#([{word}]+(?:#[{word}]+)*)")
-
-
-def is_ascii_sql(column: str) -> str:
-    """Return SQL that is true where a text holds ASCII only: as many characters as bytes."""
-    return f"length({column}) = strlen({column})"
-
-
-def normalised_sql(column: str) -> str:
-    """Return SQL for ``normalise_tag`` of an ASCII tag; NULL for another one. A tag without a letter stays."""
-    return (
-        f"CASE WHEN strlen({column}) > {MAX_TAG_BYTES} THEN NULL "
-        f"WHEN regexp_full_match({column}, '[a-z0-9]*') THEN {column} "
-        f"WHEN {is_ascii_sql(column)} THEN regexp_replace(lower({column}), '[^a-z0-9]+', '', 'g') END"
-    )
-
-
-def parts_sql(column: str) -> str:
-    """Return SQL for a list of texts that begin with the hashtags of a caption that ``is_plain_sql`` accepts.
-
-    Where no # follows a letter, digit, & or / every # begins one, and cutting there is twice as fast as a pattern.
-    """
-    runs = f"regexp_extract_all({column}, '{_ASCII_RUNS}', 1)"
-    return (
-        f"CASE WHEN regexp_matches({column}, '[{_NOT_BEFORE}]#') THEN string_split(array_to_string({runs}, '#'), '#') "
-        f"ELSE string_split({column}, '#')[2:] END"
-    )
-
-
-def tag_of_part_sql(column: str) -> str:
-    """Return SQL for the raw hashtag that a text of ``parts_sql`` begins with; empty where there is none."""
-    return f"regexp_extract({column}, '^[{_WORD}]*')"
-
-
-def is_plain_sql(column: str) -> str:
-    """Return SQL that is true where nothing outside ASCII touches a hashtag, nor is a # in another width.
-
-    NFKC changes single characters and joins a mark to what stands before it; so what touches no # and no tag changes
-    none.
-    """
-    touches = f"[{_OUTSIDE}]#|#[{_WORD}]*[{_OUTSIDE}]|[\uff03\ufe5f]"
-    return f"({is_ascii_sql(column)} OR NOT regexp_matches({column}, '{touches}'))"
-
-
-def has_hashtag_sql(column: str) -> str:
-    """Return SQL that is true where a caption that ``is_plain_sql`` accepts has a hashtag with a letter."""
-    return f"regexp_matches({column}, '(?:^|[^{_NOT_BEFORE}])#[{_WORD}#]*[a-zA-Z]')"
