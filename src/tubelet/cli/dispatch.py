@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 
-from tubelet.cli import corpus, data, evaluate, score, scoring, training, using, weights
+from tubelet.cli import choosing, corpus, data, evaluate, score, scoring, training, using, weights
 from tubelet.types import InputError, OtherRankError, did_you_mean
 
 SECONDS_TO_SPEAK = 5.0
@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Any] = {
     "train": training.train,
     "study": {"cofinetuning": training.study_cofinetuning},
     "evaluate": evaluate.evaluate,
+    "probe": choosing.probe,
     "score": score.score,
     "epic-eval": score.epic_eval,
     "ava-eval": scoring.ava_eval,

@@ -100,7 +100,7 @@ def evaluate(
         if result.detections is not None and detections is not None:
             # So many digits that scoring the file gives the printed number: rounding makes ties.
             write_ava_csv(detections, result.detections, box_decimals=9, score_decimals=12)
-    _print(numbers)
+    print_numbers(numbers)
     if json is not None:
         write_json(json, numbers)
 
@@ -116,7 +116,7 @@ def _check_tasks(run: Path, kinds: Mapping[str, str], *, about_boxes: bool, writ
         raise InputError(f"{run}: --boxes and --box-threshold are for localisation, but {names} classify whole clips")
 
 
-def _print(numbers: Mapping[str, Any]) -> None:
+def print_numbers(numbers: Mapping[str, Any]) -> None:
     """Print the numbers, then what they come from."""
     table = Table("metric", "value")
     for metric, value in numbers.items():

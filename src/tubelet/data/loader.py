@@ -137,10 +137,11 @@ def evaluation_batches(
     batch_size: int,
     num_workers: int = 0,
     *,
-    view: int = 0,
-    num_views: int = 1,
+    view: int | Sequence[int] = 0,
+    num_views: int | Sequence[int] = 1,
     crop: int = 0,
     crops: Crops = "centre",
+    indices: Sequence[int] | None = None,
     rank: int = 0,
     world_size: int = 1,
     prefetch_bytes: int = PREFETCH_BYTES,
@@ -149,17 +150,35 @@ def evaluation_batches(
 
     Of several processes each takes every ``world_size``-th batch, so a batch holds the same examples for any number of
     them. All get as many batches, the last of which may be empty. Errors are those of ``batches``.
+
+    Args:
+        dataset: The examples.
+        task: Named in the batches.
+        batch_size: Examples of a batch.
+        num_workers: Processes that read ahead; 0 = read here.
+        view: Of ``ClipDataset.view``: one for all, or one for each example of the data set.
+        num_views: Likewise.
+        crop: Likewise, one for all.
+        crops: Likewise.
+        indices: Which examples; None = all.
+        rank: Number of this process.
+        world_size: Processes.
+        prefetch_bytes: As in ``batches``.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}, expected at least 1")
-    make = partial(ClipDataset.view, view=view, num_views=num_views, crop=crop, crops=crops)
     frame_hw = dataset.view_hw(crops)
+    chosen = range(len(dataset)) if indices is None else indices
+
+    def make(index: int) -> MakeSample:
+        own, of = (value if isinstance(value, int) else int(value[index]) for value in (view, num_views))
+        return partial(ClipDataset.view, view=own, num_views=of, crop=crop, crops=crops)
 
     def orders() -> Iterator[Wanted]:
-        for number in range(-(-len(dataset) // (batch_size * world_size))):
+        for number in range(-(-len(chosen) // (batch_size * world_size))):
             first = (number * world_size + rank) * batch_size
-            indices = range(min(first, len(dataset)), min(first + batch_size, len(dataset)))
-            yield Wanted(step=number, task=task, indices=indices, make=[make] * len(indices), frame_hw=frame_hw)
+            taken = chosen[first : first + batch_size]
+            yield Wanted(step=number, task=task, indices=taken, make=[make(i) for i in taken], frame_hw=frame_hw)
 
     # Never "skip": a score over the examples that could be read is not the score of the set.
     for _, batch in _load({task: dataset}, orders(), num_workers, prefetch_bytes, "raise"):

@@ -13,7 +13,7 @@ Hardware: 2 CPU cores. Duration and what was measured so far: docs/reproduce.md.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from tubelet.train.fit import fit
 from tubelet.train.folder import data_hash
 from tubelet.train.log import StepReport
 from tubelet.train.nonfinite import NonFiniteLossError
+from tubelet.train.search import best_of
 from tubelet.types import InputError
 from tubelet.worker_pool import WorkerPool
 
@@ -231,12 +232,6 @@ def best_rate(arm: str, search: Iterable[Job], out: Path) -> float:
     if found is None:
         raise InputError(f"{out}: {arm} failed at every learning rate; give another --out and lower --learning-rates")
     return found
-
-
-def best_of(scores: Mapping[float, float | None]) -> float | None:
-    """Return the rate with the highest score, the lower of equal ones; None when no rate has one."""
-    scored = {rate: score for rate, score in scores.items() if score is not None}
-    return max(scored, key=lambda rate: (scored[rate], -rate)) if scored else None
 
 
 def final_folder(job: Job, out: Path) -> Path:

@@ -17,7 +17,8 @@ from tubelet.records import from_json, read_json, to_json, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm
 from tubelet.studies.arms_report import training_counts
 from tubelet.studies.chance import HELD_OUT, Chance, held_out_ap
-from tubelet.studies.cofinetuning import CHANCE_FILE, FAILED_FILE, PLAN_FILE, best_of
+from tubelet.studies.cofinetuning import CHANCE_FILE, FAILED_FILE, PLAN_FILE
+from tubelet.train.search import at_edge, best_of
 from tubelet.types import InputError
 
 SUMMARY_FILE = "summary.json"
@@ -76,7 +77,9 @@ class Summary:
     @property
     def at_edge(self) -> tuple[str, ...]:
         """Arms whose chosen rate is the lowest or highest of those tried: a better one may lie outside."""
-        return tuple(arm for arm, rate in self.learning_rates.items() if _at_edge(rate, self.search.get(arm, {})))
+        return tuple(
+            arm for arm, rate in self.learning_rates.items() if at_edge(rate, map(float, self.search.get(arm, {})))
+        )
 
     def table(self) -> str:
         """Return the study's tables as markdown; numbers are per cent."""
@@ -262,9 +265,3 @@ def _search_table(summary: Summary) -> list[str]:
 
 def _search_cell(mean_ap: float | None) -> str:
     return "failed" if mean_ap is None else f"{100 * mean_ap:.1f}"
-
-
-def _at_edge(chosen: float | None, tried: Mapping[str, float | None]) -> bool:
-    """Return whether a rate is the first or last of several; one that failed counts as tried."""
-    rates = sorted(float(rate) for rate in tried)
-    return len(rates) > 1 and chosen in (rates[0], rates[-1])

@@ -144,15 +144,20 @@ def origin_of(folder: Path, task: str) -> dict[str, Any]:
     (config,) = (config for config in run_config(folder).tasks if config.name == task)
     with (folder / MODEL_FILE).open("rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()
-    manifest = read_manifest(Path(config.manifest))
+    return origin(str(folder), weights, Path(config.manifest))
+
+
+def origin(run: str, weights_sha256: str, manifest_folder: Path) -> dict[str, Any]:
+    """Return what stands beside every number: whose weights, which data, and the versions."""
+    manifest = read_manifest(manifest_folder)
     return {
-        "run": str(folder),
-        "weights_sha256": weights,
+        "run": run,
+        "weights_sha256": weights_sha256,
         "data": {
             "name": manifest.name,
-            "manifest": config.manifest,
+            "manifest": str(manifest_folder),
             "source": manifest.source,
-            "sha256": data_hash(Path(config.manifest), detected=True),
+            "sha256": data_hash(manifest_folder, detected=True),
         },
         "versions": {name: version(name) for name in ("tubelet", "torch", "numpy")},
     }
