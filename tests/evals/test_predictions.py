@@ -33,7 +33,8 @@ def boxes_result(views: Views | None = None) -> TaskResult:
     return TaskResult(
         task="localise", split="val", kind="localise", label_space=SPACE, metrics={}, views=views or Views(),
         sample_ids=("a.mp4,1.000000", "a.mp4,1.500000", "b.mp4,902.000000"), scores=scores,
-        targets=np.zeros((3, 2), dtype=np.float32), detections=found, ground_truth=truth,
+        targets=np.zeros((3, 2), dtype=np.float32), box_scores=np.array([1, 0.5, 0.25], np.float32),
+        detections=found, ground_truth=truth,
         ava=frame_map(truth, found, SPACE),
     )  # fmt: skip
 
@@ -43,6 +44,7 @@ def clips_result(task: str, scores: np.ndarray, classes: list[int]) -> TaskResul
     return TaskResult(
         task=task, split="val", kind="classify", label_space=space,
         metrics={}, sample_ids=tuple(f"c{i}" for i in range(len(scores))), scores=scores.astype(np.float32),
+        videos=tuple(f"{i}.mp4" for i in range(len(scores))),
         targets=np.eye(scores.shape[1], dtype=np.float32)[classes], multi_label=False,
     )  # fmt: skip
 
@@ -60,6 +62,9 @@ def test_boxes_come_back_and_score_the_same(tmp_path: Path, capsys: pytest.Captu
             np.testing.assert_array_equal(getattr(table, name), getattr(again, name))
         assert again.keyframes == table.keyframes
     assert stored.label_space == SPACE
+    assert stored.videos == ("a", "a", "b")
+    assert stored.box_scores is not None
+    assert stored.box_scores.tolist() == [1, 0.5, 0.25]
     run(["score", str(tmp_path / "p"), "--json", str(tmp_path / "out.json")])
     data = json.loads((tmp_path / "out.json").read_text())
     assert data["mAP"] == result.ava.mean_ap

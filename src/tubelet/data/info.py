@@ -86,6 +86,16 @@ def manifest_facts(manifest: Manifest) -> ManifestFacts:
     )
 
 
+def training_counts(manifest: Manifest) -> np.ndarray:
+    """Return how often each class comes in the training split, on clips or on annotated boxes, int64 (K,)."""
+    rows, splits = _labelled_rows(manifest)
+    chosen = splits == "train"
+    if manifest.boxes is not None:
+        chosen &= manifest.boxes.column("origin").to_numpy() == "annotated"
+    labels = rows.filter(pa.array(chosen)).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.bincount(labels.astype(np.int64), minlength=len(manifest.label_space))
+
+
 def describe(facts: ManifestFacts, *, top: int = 30) -> list[RenderableType]:
     """Return tables for the terminal, the last one with a bar for each of the ``top`` commonest classes."""
     table = Table("what", "value", title=f"{facts.name}: {facts.kind}")

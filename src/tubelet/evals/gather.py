@@ -68,6 +68,8 @@ class Rows:
     """float32 (R, K)."""
     boxes_norm: np.ndarray
     """float64 (R, 4) xyxy in 0..1; zero for clips."""
+    box_scores: np.ndarray
+    """float32 (R,), the detector's confidence of each box, 1 where it is annotated; zero for clips."""
     num_boxes_outside: int
 
 
@@ -148,6 +150,7 @@ def in_order(parts: Sequence[Rows], dataset: ClipDataset) -> Rows:
         scores=together("scores"),
         targets=together("targets"),
         boxes_norm=together("boxes_norm"),
+        box_scores=together("box_scores"),
         num_boxes_outside=sum(part.num_boxes_outside for part in parts),
     )
 
@@ -163,7 +166,7 @@ def _score(
 ) -> Rows:
     """Return the rows of all batches as they come."""
     ids: list[str] = []
-    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    rows: list[tuple[np.ndarray, ...]] = []
     num_boxes_outside = 0
     for batch in batches:
         num_boxes_outside += batch.num_dropped_boxes
@@ -174,11 +177,17 @@ def _score(
             scores = unmirrored(scores, task.label_space)
         clip = np.arange(len(batch.sample_ids)) if batch.box_clip is None else batch.box_clip.cpu().numpy()
         boxes = np.zeros((len(clip), 4)) if batch.boxes_norm is None else batch.boxes_norm.double().cpu().numpy()
-        rows.append((scores, batch.targets.cpu().numpy(), boxes))
+        confidence = np.zeros(len(clip), np.float32) if batch.box_scores is None else batch.box_scores.cpu().numpy()
+        rows.append((scores, batch.targets.cpu().numpy(), boxes, confidence))
         ids += [batch.sample_ids[i] for i in clip]
         if on_batch is not None:
             on_batch()
-    scores, targets, boxes = (np.concatenate(columns) for columns in zip(*rows, strict=True))
+    scores, targets, boxes, confidences = (np.concatenate(columns) for columns in zip(*rows, strict=True))
     return Rows(
-        sample_ids=tuple(ids), scores=scores, targets=targets, boxes_norm=boxes, num_boxes_outside=num_boxes_outside
+        sample_ids=tuple(ids),
+        scores=scores,
+        targets=targets,
+        boxes_norm=boxes,
+        box_scores=confidences,
+        num_boxes_outside=num_boxes_outside,
     )

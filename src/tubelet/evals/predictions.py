@@ -23,7 +23,7 @@ from tubelet.labels import LabelSpace
 from tubelet.records import read_json, write_json
 from tubelet.types import InputError
 
-VERSION = 1
+VERSION = 2
 CORNERS = ("x1", "y1", "x2", "y2")
 
 
@@ -45,6 +45,10 @@ class Predictions:
     """float32 (R, K) probabilities."""
     targets: np.ndarray
     """float32 (R, K)."""
+    videos: tuple[str, ...]
+    """The video of each row."""
+    box_scores: np.ndarray | None
+    """Localisation: float32 (R,), the person detector's confidence of each box, 1 where it is annotated."""
     detections: AvaTable | None
     """Localisation: a row for each box and class."""
     ground_truth: AvaTable | None
@@ -61,10 +65,14 @@ def write_predictions(folder: Path, result: TaskResult, origin: Mapping[str, Any
     folder.mkdir(parents=True, exist_ok=True)
     scores = {"scores": np.ascontiguousarray(result.scores), "targets": np.ascontiguousarray(result.targets)}
     rows: dict[str, Any] = {"sample_id": list(result.sample_ids)}
+    if result.kind == "classify":
+        rows["video"] = list(result.videos)
     if result.detections is not None and result.ground_truth is not None:
         found = _once_a_box(result.detections, len(result.label_space))
         rows |= {"video": found.video.tolist(), "pts_seconds": found.pts_seconds}
         scores["boxes_norm"] = found.boxes_norm
+        if result.box_scores is not None:
+            scores["box_scores"] = np.ascontiguousarray(result.box_scores)
         _write_table(folder / "truth.parquet", _truth_columns(result.ground_truth))
     _write_table(folder / "rows.parquet", rows)
     temporary = folder / f".scores.{os.getpid()}.tmp"
@@ -119,6 +127,8 @@ def read_predictions(folder: Path) -> Predictions:
         sample_ids=tuple(rows.column("sample_id").to_pylist()),
         scores=arrays["scores"],
         targets=arrays["targets"],
+        videos=tuple(rows.column("video").to_pylist()),
+        box_scores=arrays.get("box_scores"),
         detections=None if truth is None else _every_class(rows, arrays, space),
         ground_truth=truth,
     )

@@ -43,6 +43,10 @@ class TaskResult:
     """float32 (R, K) probabilities, one row per clip or per box."""
     targets: np.ndarray
     """float32 (R, K), multi-hot; for detected boxes what the manifest says of them."""
+    videos: tuple[str, ...] = ()
+    """Classification: the video of each row."""
+    box_scores: np.ndarray | None = None
+    """Localisation: float32 (R,), the person detector's confidence of each box, 1 where it is annotated."""
     multi_label: bool = True
     views: Views = field(default_factory=Views)
     boxes: str | None = None
@@ -131,6 +135,8 @@ def evaluate_task(
         scores=gathered.scores,
         targets=gathered.targets,
         multi_label=dataset.multi_label,
+        videos=tuple(map(dataset.video, range(len(dataset)))) if dataset.kind == "classify" else (),
+        box_scores=gathered.box_scores if dataset.kind == "localise" else None,
         views=views,
         boxes=dataset.boxes,
         num_skipped_keyframes=dataset.num_skipped_keyframes,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tubelet.data.info import training_counts
 from tubelet.data.manifest import Manifest
 from tubelet.evals.page import Still
 from tubelet.inference.export import read_detections
@@ -81,17 +82,6 @@ def class_facts(manifest: Manifest, result: ArmResult) -> tuple[ClassFacts, ...]
         )
         for k, c in enumerate(result.per_class)
     )
-
-
-def training_counts(manifest: Manifest) -> np.ndarray:
-    """Return how many training boxes each class of a localisation manifest has, int64 (K,)."""
-    assert manifest.boxes is not None, "a localisation manifest has boxes"
-    split = dict(zip(manifest.clips["clip_id"].to_pylist(), manifest.clips["split"].to_pylist(), strict=True))
-    counts = np.zeros(len(manifest.label_space), dtype=np.int64)
-    for clip, labels in zip(manifest.boxes["clip_id"].to_pylist(), manifest.boxes["labels"].to_pylist(), strict=True):
-        if split[clip] == "train":
-            counts[labels] += 1
-    return counts
 
 
 def loss_chart(title: str, folders: Mapping[str, Sequence[Path]], task: str) -> Chart:

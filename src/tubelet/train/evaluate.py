@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tubelet.data.info import training_counts
 from tubelet.data.manifest import read_manifest
 from tubelet.evals.run import TaskResult, evaluate_task
 from tubelet.evals.views import AtEveryPlace, Views
@@ -158,6 +159,7 @@ def origin(run: str, weights_sha256: str, manifest_folder: Path) -> dict[str, An
             "manifest": str(manifest_folder),
             "source": manifest.source,
             "sha256": data_hash(manifest_folder, detected=True),
+            "training_counts": training_counts(manifest).tolist(),
         },
         "versions": {name: version(name) for name in ("tubelet", "torch", "numpy")},
     }

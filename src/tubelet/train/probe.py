@@ -134,6 +134,7 @@ def _result(dataset: ClipDataset, task: str, views: Views, targets: np.ndarray, 
         sample_ids=tuple(dataset.sample_id(index) for index in range(len(dataset))),
         scores=scores,
         targets=targets,
+        videos=tuple(map(dataset.video, range(len(dataset)))),
         multi_label=dataset.multi_label,
         views=views,
     )
