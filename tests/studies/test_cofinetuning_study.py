@@ -14,7 +14,7 @@ from tubelet.recipes import playground
 from tubelet.records import read_json, write_json
 from tubelet.studies import cofinetuning
 from tubelet.studies.arms import ARMS, ArmResult
-from tubelet.studies.cofinetuning import ArmsOutcome, Job, Work, run_arms, run_jobs, run_study
+from tubelet.studies.cofinetuning import ArmsOutcome, Job, Work, run_arms, run_study
 from tubelet.studies.forgetting import with_earlier_heads
 from tubelet.studies.summary import summarise
 from tubelet.train.evaluate import evaluate_run
@@ -196,7 +196,7 @@ def test_runs_at_the_same_time_have_the_numbers_of_runs_in_turn(
     monkeypatch.setattr(playground, "SCALES", SCALES)  # Workers know nothing of the shorter ones.
     work = Work(playground=squares, out=tmp_path, size="tiny", start=outcome[2].start, num_workers=0, progress=False)
     jobs = [Job(arm="localise_only", seed=seed, learning_rate=0.01, split="val") for seed in (3, 4)]
-    assert run_jobs(jobs, work, num_parallel=2, deadline=math.inf)
+    assert work.run(jobs, num_parallel=2, deadline=math.inf)
     together = [job.result(tmp_path) for job in jobs]
-    assert run_jobs(jobs, replace(work, out=tmp_path / "b"), num_parallel=1, deadline=math.inf)
+    assert replace(work, out=tmp_path / "b").run(jobs, num_parallel=1, deadline=math.inf)
     assert [replace(r, seconds=0) for r in together] == [replace(job.result(tmp_path / "b"), seconds=0) for job in jobs]

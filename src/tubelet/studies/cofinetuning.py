@@ -11,7 +11,6 @@ number is counted as failed, and the others go on.
 Hardware: 2 CPU cores. Duration and what was measured so far: docs/reproduce.md.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,17 +20,16 @@ from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, m
 from tubelet.records import first_difference, from_json, read_json, to_json, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm, run_arm
 from tubelet.studies.chance import Chance, measure_chance
+from tubelet.studies.jobs import FAILED_FILE, run_jobs
 from tubelet.train.fit import fit
 from tubelet.train.folder import data_hash
 from tubelet.train.log import StepReport
 from tubelet.train.nonfinite import NonFiniteLossError
 from tubelet.train.search import best_of
 from tubelet.types import InputError
-from tubelet.worker_pool import WorkerPool
 
 PLAN_FILE = "study.json"
 CHANCE_FILE = "chance.json"
-FAILED_FILE = "failed.json"
 START_FOLDER = "start"
 
 
@@ -197,11 +195,11 @@ def run_study(
     start = run_start(playground, size, out, progress=progress, num_workers=num_workers)
     work = Work(playground=playground, out=out, size=size, start=start, num_workers=num_workers, progress=progress)
     search = [Job(arm=a, seed=search_seed, learning_rate=r, split="val") for r in learning_rates for a in ARMS]
-    if not run_jobs(search, work, num_parallel=num_parallel, deadline=deadline):
+    if not work.run(search, num_parallel=num_parallel, deadline=deadline):
         return False
     best = {arm: best_rate(arm, search, out) for arm in ARMS}
     final = [Job(arm=a, seed=s, learning_rate=best[a], split="test") for s in seeds for a in ARMS]
-    if not run_jobs(final, work, num_parallel=num_parallel, deadline=deadline):
+    if not work.run(final, num_parallel=num_parallel, deadline=deadline):
         return False
     scored = [job for job in final if isinstance(job.result(out), ArmResult)]
     if not scored:
@@ -274,30 +272,17 @@ class Work:
             write_json(folder / FAILED_FILE, failed)
             return failed
 
-
-def run_jobs(jobs: Sequence[Job], work: Work, *, num_parallel: int, deadline: float) -> bool:
-    """Run the unfinished jobs, none started after the deadline; return whether all are finished."""
-    waiting = [job for job in jobs if job.result(work.out) is None]
-    if num_parallel == 1:
-        for job in waiting:
-            if time.monotonic() > deadline:
-                return False
-            note(job, work(job))
-        return True
-    quiet = replace(work, progress=False)  # Several live lines cannot share one terminal.
-    num_running = 0
-    with WorkerPool(num_parallel, setup=quiet, modules=[__name__], call_seconds=math.inf) as pool:
-        while num_running or (waiting and time.monotonic() <= deadline):
-            while waiting and num_running < num_parallel and time.monotonic() <= deadline:
-                job = waiting.pop(0)
-                pool.submit(job, Work.__call__, job)
-                num_running += 1
-            done = pool.result()
-            num_running -= 1
-            if done.error is not None:
-                raise done.error
-            note(done.key, done.value)
-    return not waiting
+    def run(self, jobs: Sequence[Job], *, num_parallel: int, deadline: float) -> bool:
+        """Run the unfinished jobs, none started after the deadline; return whether all are finished."""
+        return run_jobs(
+            jobs,
+            self,
+            finished=lambda job: job.result(self.out) is not None,
+            note=note,
+            num_parallel=num_parallel,
+            deadline=deadline,
+            quiet=replace(self, progress=False),
+        )
 
 
 def note(job: Job, result: ArmResult | FailedArm) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from tubelet.data.ava_csv import write_text
+from tubelet.data.info import training_counts
 from tubelet.data.manifest import read_manifest
 from tubelet.evals.breakdown import BUCKETS
 from tubelet.evals.figures import per_class_bars
@@ -15,9 +16,9 @@ from tubelet.playground.sets import held_out_classes
 from tubelet.recipes.playground import LOCALISE_SET, manifest_of
 from tubelet.records import from_json, read_json, to_json, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm
-from tubelet.studies.arms_report import training_counts
 from tubelet.studies.chance import HELD_OUT, Chance, held_out_ap
-from tubelet.studies.cofinetuning import CHANCE_FILE, FAILED_FILE, PLAN_FILE
+from tubelet.studies.cofinetuning import CHANCE_FILE, PLAN_FILE
+from tubelet.studies.jobs import FAILED_FILE
 from tubelet.train.search import at_edge, best_of
 from tubelet.types import InputError
 

@@ -1,0 +1,66 @@
+"""Runs that do not depend on each other: what is finished is kept, several go on at once, none starts after a time."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from tubelet.worker_pool import WorkerPool
+
+J = TypeVar("J")
+J_contra = TypeVar("J_contra", contravariant=True)
+
+FAILED_FILE = "failed.json"
+"""In the folder of a run whose loss stopped being a finite number: it would do so again."""
+
+
+class Work(Protocol[J_contra]):
+    """Runs jobs; a value of a module of its own, which can be sent to another process."""
+
+    def __call__(self, job: J_contra, /) -> Any:
+        """Run one job; return its result."""
+
+
+def run_jobs(
+    jobs: Sequence[J],
+    work: Work[J],
+    *,
+    finished: Callable[[J], bool],
+    note: Callable[[J, Any], None],
+    num_parallel: int = 1,
+    deadline: float = math.inf,
+    quiet: Work[J] | None = None,
+) -> bool:
+    """Run the unfinished jobs, none started after the deadline; return whether all are finished.
+
+    Args:
+        jobs: In the order in which they start.
+        work: Runs one.
+        finished: Whether a job need not be run.
+        note: Called with a job and its result.
+        num_parallel: Jobs at the same time, each in a process of its own.
+        deadline: Of ``time.monotonic``.
+        quiet: Runs one where several go on at once, whose live lines cannot share a terminal; None = as alone.
+    """
+    waiting = [job for job in jobs if not finished(job)]
+    if num_parallel == 1:
+        for job in waiting:
+            if time.monotonic() > deadline:
+                return False
+            note(job, work(job))
+        return True
+    setup = quiet or work
+    call: Any = type(setup).__call__
+    num_running = 0
+    with WorkerPool(num_parallel, setup=setup, modules=[type(setup).__module__], call_seconds=math.inf) as pool:
+        while num_running or (waiting and time.monotonic() <= deadline):
+            while waiting and num_running < num_parallel and time.monotonic() <= deadline:
+                job = waiting.pop(0)
+                pool.submit(job, call, job)
+                num_running += 1
+            done = pool.result()
+            num_running -= 1
+            if done.error is not None:
+                raise done.error
+            note(done.key, done.value)
+    return not waiting
