@@ -44,8 +44,9 @@ def per_class_bars(
     if not names or not series:
         raise InputError("figure: expected at least one class and one series")
     order = sorted(range(len(names)), key=lambda k: (-counts[k], names[k]))
-    with _style():
-        figure, axes = _empty(width=max(5.0, 1.2 + 0.34 * len(names)), height=3.8)
+    with figure_style():
+        figure, (axes,) = new_figure(width=max(5.0, 1.2 + 0.34 * len(names)), height=3.8)
+        axes.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
         if buckets:
             _shade(axes, [buckets[k] for k in order])
         width = 0.8 / len(series)
@@ -56,37 +57,43 @@ def per_class_bars(
                 [value for _, value in places],
                 width=width,
                 color=COLOURS[number % len(COLOURS)],
-                label=_plain(label),
+                label=plain_text(label),
             )
         axes.set_xticks(
-            range(len(order)), [f"{_plain(names[k])} ({counts[k]:,})" for k in order], rotation=60, ha="right"
+            range(len(order)), [f"{plain_text(names[k])} ({counts[k]:,})" for k in order], rotation=60, ha="right"
         )
         axes.set_xlim(-0.6, len(order) - 0.4)
         axes.set_ylim(0, 1.1)
         axes.set_ylabel(value_label, color=GREY)
-        _legend(axes, len(series))
-        return _svg(figure, alt)
+        legend(axes, len(series))
+        return figure_svg(figure, alt)
 
 
-def _style() -> AbstractContextManager[None]:
+def figure_style() -> AbstractContextManager[None]:
     """Keep text as text (small, searchable) and derive ids from the content, so equal figures give equal bytes."""
     return mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tubelet", "font.size": 9})
 
 
-def _empty(*, width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a transparent figure of a size in inches, with its canvas: pyplot and its global state are not used."""
+def new_figure(*, width: float, height: float, widths: Sequence[float] = (1.0,)) -> tuple[Figure, tuple[Axes, ...]]:
+    """Return a transparent figure with its canvas: pyplot and its global state are not used.
+
+    Args:
+        width: Inches.
+        height: Inches.
+        widths: Of the axes beside each other, relative to each other.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasSVG(figure)
     figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
-    axes.patch.set_alpha(0)
-    axes.tick_params(colors=GREY)
-    axes.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_color(GREY)
-        spine.set_visible(side in ("left", "bottom"))
-    return figure, axes
+    panels = tuple(figure.subplots(1, len(widths), squeeze=False, width_ratios=list(widths))[0])
+    for axes in panels:
+        axes.patch.set_alpha(0)
+        axes.tick_params(colors=GREY)
+        axes.set_axisbelow(True)
+        for side, spine in axes.spines.items():
+            spine.set_color(GREY)
+            spine.set_visible(side in ("left", "bottom"))
+    return figure, panels
 
 
 def _shade(axes: Axes, buckets: Sequence[str]) -> None:
@@ -95,19 +102,20 @@ def _shade(axes: Axes, buckets: Sequence[str]) -> None:
     for begin, end in pairwise(edges):
         bucket = buckets[begin]
         axes.axvspan(begin - 0.5, end - 0.5, color=GREY, alpha=SHADES.get(bucket, 0.0), linewidth=0)
-        axes.text((begin + end - 1) / 2, 1.03, _plain(bucket), color=GREY, ha="center")
+        axes.text((begin + end - 1) / 2, 1.03, plain_text(bucket), color=GREY, ha="center")
 
 
-def _legend(axes: Axes, num_series: int) -> None:
+def legend(axes: Axes, num_series: int) -> None:
+    """Name the series above the axes."""
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(num_series, 4), frameon=False, labelcolor=GREY)
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Return the text without meaning for matplotlib's formulas."""
     return text.replace("$", r"\$")
 
 
-def _svg(figure: Figure, alt: str) -> str:
+def figure_svg(figure: Figure, alt: str) -> str:
     """Return the ``<svg>`` element alone, scaled to the width of its container."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

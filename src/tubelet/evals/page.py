@@ -91,6 +91,33 @@ def table_html(caption: str, head: Sequence[str], rows: Sequence[tuple[str, str,
     )
 
 
+def bars_html(values: Sequence[tuple[str, float | None]], *, top: float, mark: float | None = None) -> str:
+    """Return a bar for each (name, value in 0..1) on a track of the same length, with its number in percent.
+
+    Args:
+        values: A screen reader hears the name; the eye sees the colour, of ``key_html``.
+        top: Value of a whole track.
+        mark: Drawn on every track.
+    """
+    at = "" if mark is None else f'<i class="chance" style="left:{_width(mark, top)}%"></i>'
+    rows = []
+    for i, (name, value) in enumerate(values):
+        spoken = f'<span class="spoken">{escape(name)} </span>{percent(value)}'
+        bar = "" if value is None else f'<i class="bar c{i}" style="width:{_width(value, top)}%"></i>'
+        rows.append(f'<div class="row"><span class="track">{bar}{at}</span><span class="value">{spoken}</span></div>')
+    return "".join(rows)
+
+
+def _width(value: float, top: float) -> str:
+    return f"{min(100.0, max(0.0, 100 * value / top)):.1f}"
+
+
+def key_html(names: Sequence[str]) -> str:
+    """Return the key of bars."""
+    items = "".join(f'<li><span class="swatch c{i}"></span> {escape(name)}</li>' for i, name in enumerate(names))
+    return f'<ul class="legend">{items}</ul>'
+
+
 def facts_html(facts: Sequence[tuple[str, str]]) -> str:
     """Return (what, value) pairs as a table."""
     rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in facts)

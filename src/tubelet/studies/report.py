@@ -13,8 +13,10 @@ from tubelet.evals.breakdown import BUCKETS
 from tubelet.evals.page import (
     NO_VALUE,
     Still,
+    bars_html,
     facts_html,
     figure_html,
+    key_html,
     page_html,
     percent,
     still_html,
@@ -174,32 +176,20 @@ def _classes(report: Report) -> str:
         rows = "".join(_class_row(c, report, top) for c in classes if c.bucket == bucket)
         heading = f'<tr><th scope="rowgroup" colspan="4">{escape(bucket)}</th></tr>' if bucket else ""
         bodies.append(f"<tbody>{heading}{rows}</tbody>")
-    key = "".join(f'<li><span class="swatch c{i}"></span> {escape(a.name)}</li>' for i, a in enumerate(report.arms))
     note = "Average precision of each class in percent, most frequent in training first. The mark is the chance level."
     return (
-        f'<h2>Class by class</h2>\n<ul class="legend">{key}</ul>\n<table class="classes"><caption>{note}</caption>'
+        f'<h2>Class by class</h2>\n{key_html([arm.name for arm in report.arms])}\n<table class="classes"><caption>{note}</caption>'
         '<thead><tr><th scope="col">class</th><th scope="col">boxes in training</th><th scope="col">in test</th>'
         f'<th scope="col">AP</th></tr></thead>{"".join(bodies)}</table>'
     )
 
 
 def _class_row(facts: ClassFacts, report: Report, top: float) -> str:
-    bars = []
-    chance = report.chance.per_class.get(facts.name)
-    mark = "" if chance is None else f'<i class="chance" style="left:{_width(chance, top)}%"></i>'
-    for i, arm in enumerate(report.arms):
-        value = arm.per_class.get(facts.name)
-        # A screen reader hears whose number it is; the eye sees the colour.
-        spoken = f'<span class="spoken">{escape(arm.name)} </span>{percent(value)}'
-        bar = "" if value is None else f'<i class="bar c{i}" style="width:{_width(value, top)}%"></i>'
-        bars.append(f'<div class="row"><span class="track">{bar}{mark}</span><span class="value">{spoken}</span></div>')
+    values = [(arm.name, arm.per_class.get(facts.name)) for arm in report.arms]
+    bars = bars_html(values, top=top, mark=report.chance.per_class.get(facts.name))
     group = f"<small>{escape(facts.group)}</small>" if facts.group else ""
     counts = "".join(f"<td>{NO_VALUE if n is None else n}</td>" for n in (facts.num_training, facts.num_ground_truth))
-    return f'<tr><th scope="row">{escape(facts.name)}{group}</th>{counts}<td class="bars">{"".join(bars)}</td></tr>'
-
-
-def _width(value: float, top: float) -> str:
-    return f"{min(100.0, max(0.0, 100 * value / top)):.1f}"
+    return f'<tr><th scope="row">{escape(facts.name)}{group}</th>{counts}<td class="bars">{bars}</td></tr>'
 
 
 def _charts(report: Report) -> str:
