@@ -1,5 +1,9 @@
 """Commands that measure a frozen backbone, or look for a good setting, on data that is not reported."""
 
+import dataclasses
+import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,9 +13,11 @@ from tyro.conf import Positional
 
 from tubelet.cli.evaluate import check_writable, numbers_of, print_numbers
 from tubelet.cli.progress import drawn
+from tubelet.cli.training import RunOptions, SweepOptions, chosen_runs, recipes
 from tubelet.types import Crops, InputError
 
 if TYPE_CHECKING:
+    from tubelet.studies.sweep import RateResult, Sweep
     from tubelet.train.probe_training import ProbeSearch
 
 
@@ -116,3 +122,84 @@ def _print_search(search: "ProbeSearch") -> None:
 
 def _listed(values: Any) -> str:
     return ", ".join(f"{value:g}" for value in values)
+
+
+def sweep(arguments: list[str]) -> None:
+    """Try learning rates of a recipe on a held-out tenth of its training videos (paper B, 4).
+
+    ``tubelet sweep RECIPE [options]``: the recipe's options are those of ``tubelet train RECIPE``.
+    """
+    if arguments[:1] in (["-h"], ["--help"]):
+        print("usage: tubelet sweep RECIPE --out DIR [options]        (tubelet sweep RECIPE --help lists them)\n")
+        recipes()
+        return
+    if not arguments or arguments[0].startswith("-"):
+        raise InputError("tubelet sweep needs a recipe first: tubelet sweep RECIPE --out DIR ...; see tubelet recipes")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("tubelet sweep runs in one process; --num-parallel trains several rates at the same time")
+    from tubelet.records import to_json, write_json
+    from tubelet.studies.sweep import run_sweep
+
+    found = chosen_runs("sweep", arguments[0], arguments[1:], SweepOptions)
+    if found.staged:
+        raise InputError(
+            f"tubelet sweep is for one run, and {arguments[0]} is {len(found.runs)}; name a stage's recipe"
+        )
+    own = found.own
+    if own["json"] is not None:
+        check_writable(own["json"])
+    result = run_sweep(
+        found.runs[0],
+        own["out"],
+        learning_rates=own["learning_rates"],
+        task=own["task"],
+        held_out_seed=own["held_out_seed"],
+        num_parallel=own["num_parallel"],
+        device=own["device"],
+        note=_note,
+    )
+    final = final_command(arguments, result.best, own["out"])
+    _print_sweep(result, final)
+    numbers = to_json(result) | {"chosen": result.best, "at_edge": result.at_edge, "final_command": final}
+    for path in (own["out"] / "sweep.json", own["json"]):
+        if path is not None:
+            write_json(path, numbers)
+    if result.best is None:
+        raise InputError(f"{own['out']}: the loss stopped being a finite number at every rate; lower --learning-rates")
+
+
+def final_command(arguments: Sequence[str], rate: float | None, out: Path) -> str | None:
+    """Return the command that trains at a rate on all training videos, from the words after ``tubelet sweep``."""
+    if rate is None:
+        return None
+    names = {field.name for field in dataclasses.fields(SweepOptions)} - {
+        f.name for f in dataclasses.fields(RunOptions)
+    }
+    kept, dropping = [], False
+    for word in arguments:
+        if word.startswith("--"):
+            dropping = word[2:].partition("=")[0].replace("-", "_") in names
+        if not dropping:
+            kept.append(word)
+    words = ["tubelet", "train", *kept, "--set", f"optim.learning_rate={rate:g}", "--out", str(out / "final")]
+    return shlex.join(words)
+
+
+def _note(rate: float, result: "RateResult") -> None:
+    how = f"failed, {result.reason}" if result.score is None else f"{100 * result.score:.2f} in {result.seconds:.0f} s"
+    print(f"rate {rate:g}: {how}", flush=True)
+
+
+def _print_sweep(found: "Sweep", final: str | None) -> None:
+    table = Table("learning rate", f"{found.metric} in %", "seconds")
+    for result in found.results:
+        score = "failed" if result.score is None else f"{100 * result.score:.2f}"
+        style = "bold" if result.learning_rate == found.best else None
+        table.add_row(f"{result.learning_rate:g}", score, f"{result.seconds:.0f}", style=style)
+    Console().print(table)
+    held_out = ", ".join(f"{number} of {task}" for task, number in found.num_held_out.items())
+    print(f"clips held out of training: {held_out}; the reported splits were not read")
+    if final is not None:
+        print(f"chosen: {found.best:g}\n  {final}")
+    if found.at_edge:
+        print("  the best lies at the edge of the rates tried: a better one may lie outside")

@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, Any] = {
         "check": weights.check,
     },
     "train": training.train,
+    "sweep": choosing.sweep,
     "study": {"cofinetuning": training.study_cofinetuning},
     "evaluate": evaluate.evaluate,
     "probe": choosing.probe,

@@ -15,20 +15,14 @@ from tyro.conf import UseAppendAction, arg
 from tubelet.types import InputError
 
 if TYPE_CHECKING:
+    from tubelet.train.config import RunConfig
     from tubelet.train.folder import RunResult
 
 
 @dataclass(kw_only=True)
-class TrainOptions:
+class RunOptions:
     """Options of every run; those without a value here are as the recipe has them."""
 
-    out: Path
-    """Run folder; a run that is there goes on."""
-    dry_run: bool = False
-    """Print the resolved run, its mixture, and what memory and time it takes, and stop; nothing is written."""
-    replay_step: int | None = None
-    """Do one step again from the checkpoint before it, counted from 1 as messages do, and show what every sample did;
-    nothing is written."""
     device: str | None = None
     """cpu, cuda; default: a GPU if there is one."""
     on_error: Annotated[
@@ -66,8 +60,71 @@ class TrainOptions:
     """Change any option by its place in what --dry-run prints: --set optim.ema_decay=0.999 --set mixture=mixed."""
 
 
-CALLS = ("out", "dry_run", "replay_step", "set")
-"""Options that are no option of a ``RunConfig``."""
+@dataclass(kw_only=True)
+class TrainOptions(RunOptions):
+    """Options of a training."""
+
+    out: Path
+    """Run folder; a run that is there goes on."""
+    dry_run: bool = False
+    """Print the resolved run, its mixture, and what memory and time it takes, and stop; nothing is written."""
+    replay_step: int | None = None
+    """Do one step again from the checkpoint before it, counted from 1 as messages do, and show what every sample did;
+    nothing is written."""
+
+
+@dataclass(kw_only=True)
+class SweepOptions(RunOptions):
+    """Options of a search."""
+
+    out: Path
+    """Folder of the search; finished runs are kept, and rates may be added."""
+    learning_rates: tuple[float, ...] | None = None
+    """Tried; default: 0.1, 0.3, 1, 3 and 10 times the recipe's own."""
+    task: str | None = None
+    """Whose held-out score decides, where the recipe has several tasks."""
+    held_out_seed: int = 0
+    """Decides which tenth of the training videos is held out."""
+    num_parallel: int = 1
+    """Runs at the same time."""
+    json: Path | None = None
+    """Write every number here too; out has them as sweep.json."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the words after a recipe's name say."""
+
+    runs: tuple["RunConfig", ...]
+    """With all options taken in."""
+    own: dict[str, Any]
+    """The options of the command itself."""
+    staged: bool
+    """Whether the recipe is a sequence of stages."""
+
+
+def chosen_runs(command: str, recipe_name: str, arguments: Sequence[str], options: type) -> Chosen:
+    """Read a recipe's options and those of every run.
+
+    Args:
+        command: What the user typed first, for help.
+        recipe_name: Of the recipe.
+        arguments: The words after it.
+        options: Dataclass of the command's options, which extends ``RunOptions``.
+    """
+    from tubelet.recipes import find_recipe
+    from tubelet.train.config import with_settings
+
+    recipe = find_recipe(recipe_name)
+    chosen: Any = tyro.cli(_options_of(recipe, options), args=arguments, prog=f"tubelet {command} {recipe_name}")
+    values = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(chosen)}
+    own = {field.name: values.pop(field.name) for field in dataclasses.fields(options)}
+    shared = {field.name for field in dataclasses.fields(RunOptions)} - {"set"}
+    changes = {name: value for name, value in own.items() if name in shared and value is not None}
+    made = recipe(**values)
+    stages = made if isinstance(made, tuple) else (made,)
+    runs = tuple(with_settings(dataclasses.replace(run, **changes), own["set"]) for run in stages)
+    return Chosen(runs=runs, own=own, staged=isinstance(made, tuple))
 
 
 def train(arguments: list[str]) -> None:
@@ -82,20 +139,12 @@ def train(arguments: list[str]) -> None:
     if not arguments or arguments[0].startswith("-"):
         raise InputError("tubelet train needs a recipe first: tubelet train RECIPE --out DIR ...; see tubelet recipes")
     from tubelet.describe import describe_replay, describe_run
-    from tubelet.recipes import find_recipe
-    from tubelet.train.config import with_settings
     from tubelet.train.fit import fit
     from tubelet.train.replay import replay_step
     from tubelet.train.stages import fit_stages
 
-    recipe = find_recipe(arguments[0])
-    chosen: Any = tyro.cli(_options_of(recipe), args=arguments[1:], prog=f"tubelet train {arguments[0]}")
-    values = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(chosen)}
-    own = {field.name: values.pop(field.name) for field in dataclasses.fields(TrainOptions)}
-    changes = {name: value for name, value in own.items() if name not in CALLS and value is not None}
-    made = recipe(**values)
-    stages = made if isinstance(made, tuple) else (made,)
-    runs = [with_settings(dataclasses.replace(run, **changes), own["set"]) for run in stages]
+    found = chosen_runs("train", arguments[0], arguments[1:], TrainOptions)
+    runs, own = found.runs, found.own
     if own["dry_run"]:
         for run in runs:
             describe_run(run, own["out"], Console())
@@ -103,7 +152,7 @@ def train(arguments: list[str]) -> None:
         if len(runs) > 1:
             raise InputError(f"--replay-step is for one run, and {arguments[0]} is {len(runs)}; name a stage's recipe")
         describe_replay(replay_step(runs[0], own["out"], own["replay_step"]), Console())
-    elif isinstance(made, tuple):
+    elif found.staged:
         _say(fit_stages(runs, own["out"]))
     else:
         _say([fit(runs[0], own["out"])])
@@ -115,18 +164,18 @@ def _say(results: "Sequence[RunResult]") -> None:
         print(f"run folder: {result.out}")
 
 
-def _options_of(recipe: Callable[..., Any]) -> type:
-    """Return a dataclass of the recipe's parameters plus those of every run."""
+def _options_of(recipe: Callable[..., Any], options: type) -> type:
+    """Return a dataclass of the recipe's parameters plus ``options``."""
     hints = get_type_hints(recipe, include_extras=True)
     fields: list[Any] = []
     for name, parameter in inspect.signature(recipe).parameters.items():
-        if name in {field.name for field in dataclasses.fields(TrainOptions)}:
+        if name in {field.name for field in dataclasses.fields(options)}:
             raise InputError(f"{recipe.__name__}: {name!r} is an option of every run, not one of a recipe")
         if parameter.default is inspect.Parameter.empty:
             fields.append((name, hints[name]))
         else:
             fields.append((name, hints[name], dataclasses.field(default=parameter.default)))
-    made = dataclasses.make_dataclass("Train", fields, bases=(TrainOptions,), kw_only=True)
+    made = dataclasses.make_dataclass("Train", fields, bases=(options,), kw_only=True)
     made.__doc__ = recipe.__doc__
     return made
 
