@@ -27,6 +27,7 @@ def evaluate(
     flip: bool = False,
     dense: bool = False,
     average: Literal["probabilities", "logits"] = "probabilities",
+    salience: Path | None = None,
     square: int | None = None,
     exact_hw: tuple[int, int] | None = None,
     short_side: int | None = None,
@@ -51,6 +52,7 @@ def evaluate(
         flip: Score every clip in a mirror too, and average.
         dense: Score whole clips at every place of their frames, as a convolution (paper B, 4.4).
         average: What is averaged over the views.
+        salience: Run folder of a light model: it scores all clips of a video, and the most salient are averaged.
         square: Pixels of the square shown, other than in training; with exact_hw or short_side.
         exact_hw: Height and width that frames are scaled to first, as 128 171.
         short_side: Pixels that the shorter side is scaled to first.
@@ -88,6 +90,7 @@ def evaluate(
         num_views=num_views,
         crops=crops,
         more=Views(scales=scales, flip=flip, dense=dense, average=average),
+        salience=salience,
         fit=None if square is None else Fit(size=square, exact_hw=exact_hw, short_side=short_side),
         device=device,
     )

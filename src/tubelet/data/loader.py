@@ -156,11 +156,11 @@ def evaluation_batches(
         task: Named in the batches.
         batch_size: Examples of a batch.
         num_workers: Processes that read ahead; 0 = read here.
-        view: Of ``ClipDataset.view``: one for all, or one for each example of the data set.
+        view: Of ``ClipDataset.view``: one for all, or one for each of ``indices``.
         num_views: Likewise.
-        crop: Likewise, one for all.
+        crop: Of ``ClipDataset.view``, for all.
         crops: Likewise.
-        indices: Which examples; None = all.
+        indices: Which examples, some perhaps several times; None = each once.
         rank: Number of this process.
         world_size: Processes.
         prefetch_bytes: As in ``batches``.
@@ -170,15 +170,16 @@ def evaluation_batches(
     frame_hw = dataset.view_hw(crops)
     chosen = range(len(dataset)) if indices is None else indices
 
-    def make(index: int) -> MakeSample:
-        own, of = (value if isinstance(value, int) else int(value[index]) for value in (view, num_views))
+    def make(place: int) -> MakeSample:
+        own, of = (value if isinstance(value, int) else value[place] for value in (view, num_views))
         return partial(ClipDataset.view, view=own, num_views=of, crop=crop, crops=crops)
 
     def orders() -> Iterator[Wanted]:
         for number in range(-(-len(chosen) // (batch_size * world_size))):
             first = (number * world_size + rank) * batch_size
             taken = chosen[first : first + batch_size]
-            yield Wanted(step=number, task=task, indices=taken, make=[make(i) for i in taken], frame_hw=frame_hw)
+            how = [make(place) for place in range(first, first + len(taken))]
+            yield Wanted(step=number, task=task, indices=taken, make=how, frame_hw=frame_hw)
 
     # Never "skip": a score over the examples that could be read is not the score of the set.
     for _, batch in _load({task: dataset}, orders(), num_workers, prefetch_bytes, "raise"):

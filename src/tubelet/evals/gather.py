@@ -1,8 +1,8 @@
 """A model's scores of every sample of a data set, by one process or by several that share the samples."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import evaluation_batches
 from tubelet.data.manifest import Manifest
+from tubelet.evals.ranks import Ranks
+from tubelet.evals.salience import SalientClips
 from tubelet.evals.views import Averaging, View, Views, list_views, mirrored, unmirrored
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import default_autocast
 from tubelet.types import ClipBatch, InputError
-
-T = TypeVar("T")
 
 
 class ScoringTask(Protocol):
@@ -37,24 +37,6 @@ class ScoringTask(Protocol):
 
     def scores(self, model: VideoModel, batch: ClipBatch) -> Tensor:
         """Return probabilities (B, K) per clip or (N, K) per box."""
-
-
-class Ranks(Protocol):
-    """Processes that score a data set together (``train.distributed.World``)."""
-
-    @property
-    def rank(self) -> int:
-        """Number of this one."""
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-
-    def gathered(self, value: T) -> list[T]:
-        """Return what each of them has, in the order of their numbers."""
-
-    def in_step(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield from ``items``, of which all have as many; an error on one ends all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +64,7 @@ def score_views(
     num_workers: int,
     device: torch.device | None,
     views: Views,
+    salient: SalientClips | None = None,
     ranks: Ranks | None = None,
     on_batch: Callable[[], None] | None = None,
 ) -> Rows:
@@ -95,6 +78,7 @@ def score_views(
         num_workers: Processes that prepare batches.
         device: Where the model is; None = where its parameters are.
         views: Which, and what of them is averaged.
+        salient: Which clips instead of evenly spread ones, as many of each example as ``views`` says.
         ranks: Processes that do this together; all of them get all rows.
         on_batch: Called after each batch; what it raises ends the scoring.
     """
@@ -106,7 +90,7 @@ def score_views(
     training = model.training
     model.eval()
     try:
-        for view in list_views(dataset, views):
+        for view in list_views(dataset, views, salient):
             batches = evaluation_batches(view.dataset, task.name, batch_size, num_workers, **view.arguments, **place)
             mine = _score(model, task, view, batches if ranks is None else ranks.in_step(batches), device, on_batch)
             rows = in_order([mine] if ranks is None else ranks.gathered(mine), dataset)

@@ -20,7 +20,9 @@ from tubelet.data.manifest import Manifest
 from tubelet.evals.ava import AvaResult, frame_map
 from tubelet.evals.breakdown import by_bucket
 from tubelet.evals.classify import mean_average_precision, top_k
-from tubelet.evals.gather import Ranks, ScoringTask, score_views
+from tubelet.evals.gather import ScoringTask, score_views
+from tubelet.evals.ranks import Ranks
+from tubelet.evals.salience import LightModel, salient_clips
 from tubelet.evals.views import Views
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
@@ -89,6 +91,7 @@ def evaluate_task(
     num_workers: int = 0,
     device: torch.device | None = None,
     views: Views | None = None,
+    light: LightModel | None = None,
     ranks: Ranks | None = None,
     on_batch: Callable[[], None] | None = None,
 ) -> TaskResult:
@@ -105,6 +108,7 @@ def evaluate_task(
         num_workers: Processes that prepare batches.
         device: Where the model is; None = where its parameters are.
         views: What is shown of each sample and averaged; None = one view.
+        light: Chooses the clips, for classification; None = they are spread evenly.
         ranks: Processes that call this together: each scores a share of the samples and all get the whole result, in
             which every sample counts once; None = this one alone.
         on_batch: Called after each batch; what it raises ends the scoring.
@@ -114,17 +118,12 @@ def evaluate_task(
             three squares of a letterboxed frame or of boxes, whole frames that differ in size.
     """
     views = views or Views()
-    gathered = score_views(
-        model,
-        task,
-        dataset,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        device=device,
-        views=views,
-        ranks=ranks,
-        on_batch=on_batch,
-    )
+    how: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers, "ranks": ranks, "on_batch": on_batch}
+    salient = None
+    if light is not None:
+        views = replace(views, salient_by=light.name)
+        salient = salient_clips(light, task.manifest, dataset, num_views=views.num_views, **how)
+    gathered = score_views(model, task, dataset, device=device, views=views, salient=salient, **how)
     result = TaskResult(
         task=task.name,
         split=dataset.split,

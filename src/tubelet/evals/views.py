@@ -12,6 +12,7 @@ from torch import Tensor
 from tubelet.boxes import flip_boxes
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import Manifest
+from tubelet.evals.salience import SalientClips
 from tubelet.labels import LabelSpace, mirror_columns
 from tubelet.models.model import VideoModel
 from tubelet.models.saved import ScoreKind, probabilities
@@ -38,6 +39,8 @@ class Views:
     average: Average = "probabilities"
     dense: bool = False
     """Clips are scored at every place of their frames, the linear layer as a convolution (paper B, 4.4)."""
+    salient_by: str = ""
+    """The light model whose most salient clips these are (``salience``); empty = clips spread evenly."""
 
     def __post_init__(self) -> None:
         if self.num_views < 1:
@@ -48,6 +51,7 @@ class Views:
     def __str__(self) -> str:
         """Return what stands beside a number: ``10 x centre``, and what else differs from one plain view."""
         parts = [f"{self.num_views} x {self.crops}"]
+        parts += [f"the most salient of all clips by {self.salient_by}"] * bool(self.salient_by)
         if self.scales != (1.0,):
             parts.append(f"scales {', '.join(f'{scale:g}' for scale in self.scales)}")
         parts += ["mirrored too"] * self.flip + ["at every place"] * self.dense
@@ -56,7 +60,7 @@ class Views:
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict."""
-        names = ("num_views", "crops", "scales", "flip", "average", "dense")
+        names = ("num_views", "crops", "scales", "flip", "average", "dense", "salient_by")
         return {name: getattr(self, name) for name in names} | {"scales": list(self.scales)}
 
 
@@ -71,8 +75,13 @@ class View:
     flip: bool
 
 
-def list_views(dataset: ClipDataset, views: Views) -> list[View]:
+def list_views(dataset: ClipDataset, views: Views, salient: SalientClips | None = None) -> list[View]:
     """Return the single views.
+
+    Args:
+        dataset: The samples.
+        views: Which.
+        salient: Which clips instead of evenly spread ones.
 
     Raises:
         InputError: Several clips of a keyframe, or three squares of a letterboxed frame or of boxes.
@@ -87,9 +96,12 @@ def list_views(dataset: ClipDataset, views: Views) -> list[View]:
         raise InputError(f"crops {views.crops!r}: most boxes lie outside some of them; expected centre or whole")
     scaled = [dataset if scale == 1 else dataset.at_scale(scale) for scale in views.scales]
     flips = (False, True) if views.flip else (False,)
+    clips: list[dict[str, Any]] = [{"view": v, "num_views": views.num_views} for v in range(views.num_views)]
+    if salient is not None:
+        clips = [{"view": own.tolist(), "num_views": salient.num_clips.tolist()} for own in salient.views.T]
     return [
-        View(data, {"view": v, "num_views": views.num_views, "crop": c, "crops": views.crops}, flip)
-        for data, flip, v, c in itertools.product(scaled, flips, range(views.num_views), range(num_crops))
+        View(data, clip | {"crop": c, "crops": views.crops}, flip)
+        for data, flip, clip, c in itertools.product(scaled, flips, clips, range(num_crops))
     ]
 
 

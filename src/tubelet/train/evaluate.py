@@ -1,16 +1,19 @@
 """Score a model on splits of its tasks: at the end of a run, or any finished run folder later."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tubelet.data.info import training_counts
 from tubelet.data.manifest import read_manifest
 from tubelet.evals.run import TaskResult, evaluate_task
+from tubelet.evals.salience import LightModel
 from tubelet.evals.views import AtEveryPlace, Views
+from tubelet.models.download import sha256_of
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import pick_device
 from tubelet.models.saved import MODEL_FILE, load_model, read_meta
@@ -32,6 +35,7 @@ def evaluate_tasks(
     num_workers: int,
     world: World,
     more: Views | None = None,
+    light: LightModel | None = None,
     on_batch: Callable[[], None] | None = None,
 ) -> dict[str, TaskResult]:
     """Score each task in ``splits`` on the split named there; every rank a share of it, and all get the result.
@@ -45,6 +49,7 @@ def evaluate_tasks(
         num_workers: Processes that prepare batches.
         world: The ranks.
         more: Views beside those of each task's config (its clips and crops).
+        light: Chooses the clips of the classification tasks.
         on_batch: Called after each batch; what it raises ends the scoring.
     """
 
@@ -61,6 +66,7 @@ def evaluate_tasks(
             num_workers=num_workers,
             device=world.device,
             views=views,
+            light=light if config.kind == "classify" else None,
             ranks=world,
             on_batch=on_batch,
         )
@@ -79,6 +85,7 @@ def evaluate_run(
     crops: Crops | None = None,
     more: Views | None = None,
     fit: Fit | None = None,
+    salience: Path | None = None,
     device: str | None = None,
     num_workers: int | None = None,
 ) -> dict[str, TaskResult]:
@@ -95,6 +102,8 @@ def evaluate_run(
         crops: What is shown of a frame larger than the canvas; None = each task's ``eval_crops``.
         more: Scales, mirrored views, scores at every place and what is averaged; its clips and crops are not used.
         fit: How frames come onto the canvas; None = as in training. Paper B, 4.4: 128 pixels of 128x171.
+        salience: Run folder of a light model that chooses the clips of the classification tasks, one of which must be
+            there; None = they are spread evenly.
         device: Where; None = a GPU if there is one.
         num_workers: Processes that prepare batches; None = as in training.
 
@@ -114,10 +123,11 @@ def evaluate_run(
     if crops is not None:
         changes["eval_crops"] = crops
     configs = {name: replace(configs[name], **changes) for name in tasks or configs}
+    whole = [name for name, config in configs.items() if config.kind == "classify"]
+    if not whole and (num_views is not None or salience is not None):
+        option = "num_views" if num_views is not None else "salience"
+        raise InputError(f"{folder}: {option} is for classification; a keyframe has one clip")
     if num_views is not None:
-        whole = [name for name, config in configs.items() if config.kind == "classify"]
-        if not whole:
-            raise InputError(f"{folder}: num_views is for classification; a keyframe has one clip")
         configs |= {name: replace(configs[name], eval_num_views=num_views) for name in whole}
     preprocess = run.preprocess
     if fit is not None:
@@ -132,7 +142,16 @@ def evaluate_run(
         num_workers=run.num_workers if num_workers is None else num_workers,
         world=world,
         more=more,
+        light=None if salience is None else light_model(salience, world.device),
     )
+
+
+def light_model(folder: Path, device: torch.device) -> LightModel:
+    """Return a run's model as one that chooses clips, by its first classification head."""
+    loaded = load_model(folder, device=device)
+    head = loaded.task_of_kind("classify")
+    name = f"{folder.name} ({head}, weights {sha256_of(folder / MODEL_FILE)[:12]})"
+    return LightModel(loaded=loaded, head=head, name=name)
 
 
 def run_config(folder: Path) -> RunConfig:
@@ -143,9 +162,7 @@ def run_config(folder: Path) -> RunConfig:
 def origin_of(folder: Path, task: str) -> dict[str, Any]:
     """Return what the numbers of a run's task come from: checkpoint, data and versions, with their SHA-256."""
     (config,) = (config for config in run_config(folder).tasks if config.name == task)
-    with (folder / MODEL_FILE).open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    return origin(str(folder), weights, Path(config.manifest))
+    return origin(str(folder), sha256_of(folder / MODEL_FILE), Path(config.manifest))
 
 
 def origin(run: str, weights_sha256: str, manifest_folder: Path) -> dict[str, Any]:
