@@ -224,6 +224,18 @@ def test_columns_are_checked_when_opened_and_rows_when_asked(tmp_path: Path) -> 
         read_manifest(tmp_path)
 
 
+def test_a_mistake_is_named_by_the_file_it_stands_in(tmp_path: Path) -> None:
+    found = {**BOX, "labels": [], "origin": "detected"}
+    manifest = localise(tmp_path, BOX, BOX, found, found)
+    for name, row in (("detected", 1), ("boxes", 0)):
+        path = tmp_path / f"{name}.parquet"
+        rows = pq.read_table(path).to_pylist()
+        rows[row]["x2"] = 300.0
+        pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
+        with pytest.raises(InputError, match=rf"/{name}\.parquet: row {row}: x2 is 300\.0, expected 0\.\.1"):
+            validate_manifest(manifest)
+
+
 def test_opening_reads_no_rows(tmp_path: Path) -> None:
     n = 300_000
     clips = pa.table(

@@ -171,10 +171,17 @@ def validate_manifest(manifest: Manifest, tables: Tables | None = None) -> None:
     Raises:
         InputError: The first mistake, with table, row and column.
     """
-    tables = manifest.read_tables() if tables is None else tables
+    clips, boxes, keyframes = manifest.read_tables() if tables is None else tables
+    detected = None
+    if boxes is not None:  # mistakes are named by the file they stand in
+        num_annotated = pq.read_metadata(manifest.root / "boxes.parquet").num_rows
+        boxes, detected = boxes.slice(0, num_annotated), boxes.slice(num_annotated)
     validate_tables(
         str(manifest.root),
-        *tables,
+        clips,
+        boxes,
+        keyframes,
+        detected=detected,
         kind=manifest.kind,
         multi_label=manifest.multi_label,
         label_space=manifest.label_space,

@@ -23,6 +23,7 @@ def validate_tables(
     boxes: pa.Table | None,
     keyframes: pa.Table | None = None,
     *,
+    detected: pa.Table | None = None,
     kind: str,
     multi_label: bool,
     label_space: LabelSpace,
@@ -35,6 +36,7 @@ def validate_tables(
         clips: Columns as in ``manifest.CLIPS_SCHEMA``.
         boxes: Columns as in ``manifest.BOXES_SCHEMA``, or None.
         keyframes: Columns as in ``manifest.KEYFRAMES_SCHEMA``, or None.
+        detected: Boxes of a table of their own, or None.
         kind: ``classify`` or ``localise``.
         multi_label: Whether a clip or box may have any number of labels.
         label_space: Labels must be columns of it.
@@ -62,12 +64,9 @@ def validate_tables(
         hidden = _boolean(pc.starts_with(clips.column("split"), "test"))
         wrong = (lengths > 1) | ((lengths == 0) & ~hidden)
         _reject(place, wrong, clips, "labels", "expected exactly one (single-label data set)")
-    if boxes is not None:
-        place = f"{where}/boxes{suffix}"
-        _validate_boxes(place, boxes, clips, label_space)
-        if not multi_label:
-            lengths = _boolean(pc.list_value_length(boxes.column("labels")))
-            _reject(place, lengths > 1, boxes, "labels", "expected one at most (single-label data set)")
+    for name, table in (("boxes", boxes), ("detected", detected)):
+        if table is not None:
+            _validate_boxes(f"{where}/{name}{suffix}", table, clips, label_space, multi_label=multi_label)
     if keyframes is not None and keyframes.num_rows:
         place = f"{where}/keyframes{suffix}"
         _no_nulls(place, keyframes)
@@ -75,7 +74,9 @@ def validate_tables(
         _inside_clips(place, keyframes, clips)
 
 
-def _validate_boxes(place: str, boxes: pa.Table, clips: pa.Table, label_space: LabelSpace) -> None:
+def _validate_boxes(
+    place: str, boxes: pa.Table, clips: pa.Table, label_space: LabelSpace, *, multi_label: bool
+) -> None:
     _no_nulls(place, boxes)
     _finite(place, boxes, ("pts_seconds", "x1", "y1", "x2", "y2", "score"))
     for name in ("x1", "y1", "x2", "y2"):
@@ -89,6 +90,9 @@ def _validate_boxes(place: str, boxes: pa.Table, clips: pa.Table, label_space: L
     _reject(place, ~_boolean(known), boxes, "origin", f"expected one of {', '.join(ORIGINS)}")
     _inside_clips(place, boxes, clips)
     _labels(place, boxes, label_space)
+    if not multi_label:
+        lengths = _boolean(pc.list_value_length(boxes.column("labels")))
+        _reject(place, lengths > 1, boxes, "labels", "expected one at most (single-label data set)")
 
 
 def _inside_clips(place: str, table: pa.Table, clips: pa.Table) -> None:
