@@ -1,9 +1,19 @@
 """Box maths against numbers that can be checked by hand."""
 
+import numpy as np
 import pytest
 import torch
 
-from tubelet.boxes import box_area, box_iou, clip_boxes, flip_boxes, jitter_boxes, nms
+from tubelet.boxes import (
+    box_area,
+    box_iou,
+    clip_boxes,
+    flip_boxes,
+    jitter_boxes,
+    nms,
+    normalised_boxes,
+    pixel_boxes,
+)
 
 
 def boxes(*rows: tuple[float, float, float, float]) -> torch.Tensor:
@@ -61,3 +71,15 @@ def test_nms_keeps_the_best_of_each_pile_and_the_earlier_of_a_tie():
     assert nms(candidates, scores, iou_threshold=0.5).tolist() == [1, 2]
     assert nms(candidates, torch.full((4,), 0.5), iou_threshold=0.9).tolist() == [0, 1, 2]
     assert nms(boxes(), torch.zeros(0), iou_threshold=0.5).tolist() == []
+
+
+def test_pixels_become_shares_of_the_frame_and_back() -> None:
+    frame_hw = (50, 200)
+    inside = np.array([[20, 5, 100, 50]], dtype=np.float32)
+    shares = normalised_boxes(inside, frame_hw)
+    assert shares.tolist() == [[np.float32(0.1), np.float32(0.1), 0.5, 1.0]]
+    assert shares.dtype == np.float32
+    assert pixel_boxes(shares, frame_hw) == pytest.approx(inside)
+    assert pixel_boxes(shares[0], frame_hw) == pytest.approx(inside[0])
+    assert normalised_boxes(np.array([[-20.0, -5, 220, 60]]), frame_hw).tolist() == [[0, 0, 1, 1]]
+    assert normalised_boxes(np.zeros((0, 4), dtype=np.float32), frame_hw).shape == (0, 4)

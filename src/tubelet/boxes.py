@@ -1,7 +1,25 @@
 """Box maths on xyxy boxes: pure functions, batched, safe on empty sets."""
 
+import numpy as np
 import torch
 from torch import Tensor
+
+
+def normalised_boxes(boxes: np.ndarray, frame_hw: tuple[int, int]) -> np.ndarray:
+    """Return boxes (N, 4) in pixels of a frame as shares of it, cut to 0..1."""
+    shares: np.ndarray = np.clip(boxes / _sides(frame_hw), 0, 1)
+    return shares
+
+
+def pixel_boxes(boxes_norm: np.ndarray, frame_hw: tuple[int, int]) -> np.ndarray:
+    """Return boxes (N, 4), or one (4,), in 0..1 of a frame as pixels of it."""
+    pixels: np.ndarray = boxes_norm * _sides(frame_hw)
+    return pixels
+
+
+def _sides(frame_hw: tuple[int, int]) -> np.ndarray:
+    height, width = frame_hw
+    return np.array([width, height, width, height], dtype=np.float32)
 
 
 def box_area(boxes: Tensor) -> Tensor:

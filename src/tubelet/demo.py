@@ -25,9 +25,9 @@ from tubelet.corpus.seeds import read_seeds
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.evals.page import percent
 from tubelet.inference.export import read_detections
-from tubelet.inference.outputs import LocalisedVideo, localise_video, results_of
+from tubelet.inference.outputs import ResultFiles, localise_video, results_of
 from tubelet.inference.pipeline import Localiser
-from tubelet.inference.samples import real_video
+from tubelet.inference.real_video import real_video
 from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.models.saved import MODEL_FILE, load_model
 from tubelet.playground.build import build_playground
@@ -122,7 +122,7 @@ def unseen_video(playground: Path) -> Path:
     return manifest.media_root / first
 
 
-def localise_both(run: Path, videos: tuple[Path, ...], out: Path, console: Console) -> list[LocalisedVideo]:
+def localise_both(run: Path, videos: tuple[Path, ...], out: Path, console: Console) -> list[ResultFiles]:
     """Localise the videos with a run's model; results newer than the model are reused."""
     localiser = Localiser(load_model(run))
     found = []
@@ -144,7 +144,7 @@ def _advance(progress: Progress, bar: TaskID, pts_seconds: float) -> None:
     progress.update(bar, completed=pts_seconds)
 
 
-def num_followed(found: LocalisedVideo) -> int:
+def num_followed(found: ResultFiles) -> int:
     """Return how many different identities were followed."""
     moments = read_detections(found.json).moments
     return len({int(person) for moment in moments for person in moment.person_ids if person != NOT_FOLLOWED})
@@ -155,7 +155,7 @@ def compose_report(
     seed: int,
     playground: Path,
     outcome: ArmsOutcome,
-    found: list[LocalisedVideo],
+    found: list[ResultFiles],
     seconds: dict[str, float],
     out: Path,
 ) -> Report:
@@ -226,7 +226,7 @@ def shown_command() -> str:
 
 
 def say_what_came_out(
-    console: Console, outcome: ArmsOutcome, report: Report, found: list[LocalisedVideo], path: Path, out: Path
+    console: Console, outcome: ArmsOutcome, report: Report, found: list[ResultFiles], path: Path, out: Path
 ) -> None:
     """Print the table, where everything is, and what to type next."""
     table = Table("", "mAP %", "head", "mid", "tail", *(f"{name} top-1" for name in CLASSIFY_SETS))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tubelet.inference.cuts import CutFinder
-from tubelet.inference.samples import real_video
+from tubelet.inference.real_video import real_video
 from tubelet.types import InputError
 from tubelet.video.decode import iter_frames
 

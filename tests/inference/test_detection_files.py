@@ -43,10 +43,9 @@ def write_json(path: Path, found: Iterable[ActionDetections], *, task: str = "av
             write(moment)
 
 
-def write_ava(path: Path, found: Iterable[ActionDetections], *, video_id: str = "Straße 1") -> None:
+def write_ava(path: Path, found: Iterable[ActionDetections], *, video_id: str = "Straße 1") -> list[int]:
     with ava_writer(path, video_id=video_id, label_space=SPACE, threshold=0.05) as write:
-        for moment in found:
-            write(moment)
+        return [write(moment) for moment in found]
 
 
 KINDS = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
@@ -168,7 +167,7 @@ def test_a_cut_entry_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_ava_rows_by_threshold_with_published_ids(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
-    write_ava(path, moments())
+    assert write_ava(path, moments()) == [1, 0]
     lines = path.read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in lines] == ["Straße 1"] * 3
     # Box one: walk 0.9 (carry 0.04 is below); box two: walk 0.05 counts, carry 0.3.

@@ -32,7 +32,8 @@ def video(tmp_path: Path) -> Path:
 def test_three_files_that_agree(video: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     localiser = Localiser(untrained(), people=PaintDetector())
-    found = localise_video(localiser, video, out)
+    done = localise_video(localiser, video, out)
+    found = done.files
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert found == results_of(video, out)
     moments = read_detections(found.json).moments
@@ -43,6 +44,40 @@ def test_three_files_that_agree(video: Path, tmp_path: Path) -> None:
     assert table.scores is not None
     written = sorted(float(s) for m in moments for s in m.scores.ravel() if s >= 0.05)
     assert sorted(table.scores.tolist()) == pytest.approx(written, abs=1e-4)
+    assert (done.num_moments, done.num_left_out) == (4, sum(m.scores.size for m in moments) - len(written))
+
+
+def test_the_csv_has_a_threshold_of_its_own_and_says_what_is_below(video: Path, tmp_path: Path) -> None:
+    localiser = Localiser(untrained(), people=PaintDetector())
+    everything = localise_video(localiser, video, tmp_path / "all", csv_threshold=0.0)
+    half = localise_video(localiser, video, tmp_path / "half", csv_threshold=0.5)
+    rows = [len(done.files.ava_csv.read_text().splitlines()) for done in (everything, half)]
+    assert rows[0] == 4 * 4  # keyframes x classes, of one person
+    assert everything.num_left_out == 0
+    assert 0 < rows[1] < rows[0]
+    assert half.num_left_out == rows[0] - rows[1]
+    assert half.files.json.read_text() == everything.files.json.read_text()
+    with pytest.raises(InputError, match="threshold is 5"):
+        localise_video(localiser, video, tmp_path, csv_threshold=5)
+
+
+def test_where_the_json_is_the_others_are_even_if_naming_them_fails(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    localiser = Localiser(untrained(), people=PaintDetector())
+    files = localise_video(localiser, video, out).files
+    replace = Path.replace
+
+    def full(path: Path, target: Path) -> Path:
+        if target == files.ava_csv:
+            raise OSError("disk full")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        localise_video(localiser, video, out)
+    assert not files.json.exists()
 
 
 def test_memory_does_not_grow_with_the_video(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +102,7 @@ def test_memory_does_not_grow_with_the_video(video: Path, tmp_path: Path, monkey
             )
 
     monkeypatch.setattr(Localiser, "__call__", lambda self, video: many(video))
-    found = localise_video(localiser, video, tmp_path / "out")
+    found = localise_video(localiser, video, tmp_path / "out").files
     assert most < 10
     assert len(read_detections(found.json).moments) == 5000
     assert len(found.ava_csv.read_text().splitlines()) == 5000 * 3 * 4

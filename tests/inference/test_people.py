@@ -6,7 +6,7 @@ import torch
 
 from tubelet.boxes import box_iou
 from tubelet.inference.people import NanoDetDetector
-from tubelet.inference.samples import real_video
+from tubelet.inference.real_video import real_video
 from tubelet.types import PersonBoxes
 from tubelet.video.decode import read_frames
 

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tubelet.inference.classify import classify
 from tubelet.inference.people import PersonBoxes
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.ring import FrameRing, mark_nearest
-from tubelet.inference.tubes import LinkConfig
+from tubelet.inference.tubes import LinkConfig, TubeLinker
 from tubelet.labels import LabelSpace
 from tubelet.models.precision import default_autocast
 from tubelet.types import Crops, Fit, InputError, Preprocess, VideoError
@@ -91,7 +92,7 @@ def test_nothing_crosses_a_cut(tmp_path: Path) -> None:
     # The first keyframe is answered a second later, before the cut.
     cut, inf = pytest.approx(1.45), np.inf
     assert [m.shot_seconds for m in moments] == [(-inf, inf), (-inf, cut), (-inf, cut), *[(cut, inf)] * 3]
-    clips = {k.pts_seconds: k.clip for k in localiser._keyframes(video)}
+    clips = {k.pts_seconds: k.clip for k in localiser.keyframes(video)}
     for time, dark in ((1.0, True), (1.5, False)):
         clip = clips[time]
         assert clip is not None
@@ -124,6 +125,53 @@ def test_moments_come_while_the_video_is_being_read(street: Path) -> None:
     moments = iter(Localiser(untrained(), people=people, batch_size=1, smooth=0.0)(street))
     next(moments)
     assert 0 < people.num_frames < 8  # of 16: not all frames have been looked at
+
+
+def most_held(video: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, int]:
+    """Return the most frames, tubes and boxes that a localiser held at once."""
+    held: list[tuple[int, int, int]] = []
+    update = TubeLinker.update
+    rings: set[FrameRing] = set()
+    add = FrameRing.add
+
+    def added(ring: FrameRing, *what: Any) -> None:
+        rings.add(ring)
+        add(ring, *what)
+
+    def updated(linker: TubeLinker, *what: Any) -> None:
+        update(linker, *what)
+        tubes = [*linker._alive, *linker._ended]
+        held.append((sum(map(len, rings)), len(tubes), sum(len(tube.boxes) for tube in tubes)))
+
+    with monkeypatch.context() as watched:
+        watched.setattr(FrameRing, "add", added)
+        watched.setattr(TubeLinker, "update", updated)
+        assert len(list(Localiser(untrained(), people=PaintDetector())(video))) > 10
+    frames, tubes, boxes = zip(*held)
+    return max(frames), max(tubes), max(boxes)
+
+
+def test_what_is_held_does_not_grow_with_the_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One person stays, another comes for a second every three and is a new one each time."""
+
+    def paint(i: int) -> list[tuple[tuple[int, int, int, int], tuple[int, int, int]]]:
+        return [((130, 10, 150, 70), BLUE)] + ([((20, 20, 44, 80), RED)] if i % 30 < 10 else [])
+
+    short, long = (write_video(tmp_path / f"{n}.mp4", paint, num_frames=n) for n in (90, 270))
+    held = most_held(short, monkeypatch)
+    assert held == most_held(long, monkeypatch)
+    assert held[0] < 60
+    assert held[1] <= 3
+
+
+def test_boxes_that_reach_out_of_the_frame_are_cut_at_its_edge(street: Path) -> None:
+    class Beyond(PaintDetector):
+        def _find(self, frame: np.ndarray) -> PersonBoxes:
+            box = np.array([[-16, 48, 80, 120]], dtype=np.float32)  # of a frame of 160 x 96
+            return PersonBoxes(boxes=box, scores=np.array([0.9], dtype=np.float32))
+
+    moment = next(iter(Localiser(untrained(), people=Beyond())(street)))
+    assert moment.boxes_norm.tolist() == [[0.0, 0.5, 0.5, 1.0]]
 
 
 def test_user_mistakes(street: Path, tmp_path: Path) -> None:

@@ -10,7 +10,16 @@ import pytest
 from inference_fakes import GREY, write_video
 from PIL import Image
 
-from tubelet.inference.drawing import PALETTE, UNKNOWN_COLOUR, DrawnPerson, draw_people, identity_colour, text_size
+from tubelet.inference.drawing import (
+    PALETTE,
+    UNKNOWN_COLOUR,
+    DrawnPerson,
+    _best_place,
+    _ink,
+    draw_people,
+    identity_colour,
+    text_size,
+)
 from tubelet.inference.render import Labelling, _Timeline, drawn_size, render, stills
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
@@ -217,3 +226,29 @@ def test_panels_stay_inside_the_frame_and_apart_and_any_script_is_drawn() -> Non
     for colour, columns in ((PALETTE[0], slice(100, 320)), (PALETTE[1], slice(0, 220))):
         tag = (np.abs(drawn[:, columns].astype(int) - colour).sum(axis=2) < 30).sum()
         assert tag > 300
+
+
+def test_a_panel_hides_other_panels_least_of_all_then_people() -> None:
+    """A panel of 60 x 30 beside a box: above it, below it, to its right, ... whichever is free first."""
+    box = (100.0, 100.0, 150.0, 200.0)
+
+    def place(taken: list[tuple[float, ...]], others: list[tuple[float, ...]]) -> tuple[float, float]:
+        return _best_place(box, 60, 30, (400, 400), taken, others)  # type: ignore[arg-type]
+
+    above, below, right = (100, 70), (100, 200), (150, 100)
+    person_above, panel_below = (90.0, 60.0, 170.0, 100.0), (100.0, 200.0, 160.0, 230.0)
+    assert place([], []) == above
+    assert place([], [person_above]) == below
+    assert place([panel_below], [person_above]) == right
+    # Everywhere around stands somebody, and a tenth of the place above is a panel's: 10 x 180 px outweigh 1800 px.
+    crowd = (0.0, 0.0, 400.0, 400.0)
+    assert place([(100.0, 70.0, 106.0, 100.0)], [crowd]) == below
+    assert place([], [crowd]) == above
+
+
+def test_identities_are_written_in_what_can_be_read_on_their_colour() -> None:
+    """Luma of yellow (240, 228, 66): 213, of blue (0, 114, 178): 87."""
+    assert _ink((240, 228, 66)) == (0, 0, 0)
+    assert _ink((0, 114, 178)) == (255, 255, 255)
+    assert _ink((0, 0, 255)) == (255, 255, 255)
+    assert _ink((0, 255, 0)) == (0, 0, 0)

@@ -49,7 +49,7 @@ def test_a_fast_person_overlaps_only_after_growing(grow: float, identities: set[
     assert {ids_at(linker, i / 2)[x] for i, x in enumerate(lefts)} == identities
 
 
-def test_a_gap_is_bridged_in_a_straight_line_and_marked() -> None:
+def test_a_gap_is_bridged_in_a_straight_line() -> None:
     linker = TubeLinker()
     linker.update(0.0, people(at_x(0), scores=[0.8]))
     linker.update(0.2, people(at_x(10), scores=[0.8]))
@@ -58,8 +58,6 @@ def test_a_gap_is_bridged_in_a_straight_line_and_marked() -> None:
     found = linker.at(0.4)
     assert found.boxes.tolist() == [[20, 0, 40, 50]]  # a third of the way from 10 to 40
     assert found.scores[0] == pytest.approx(0.7)
-    assert found.bridged.tolist() == [True]
-    assert linker.at(0.2).bridged.tolist() == [False]
     assert found.person_ids.tolist() == [1]
 
 
@@ -105,6 +103,26 @@ def test_assignment_maximises_the_sum_not_the_best_pair() -> None:
     b = np.array([[1.0, 0, 11, 10], [-3.0, 0, 7, 10]])
     assert sorted(assign(a, b, grow=0.0, min_overlap=0.1)) == [(0, 1), (1, 0)]
     assert assign(a, b[:0], grow=0.3, min_overlap=0.1) == []
+
+
+def test_a_hopeless_pair_does_not_decide_the_others() -> None:
+    """20 px wide boxes shifted by d overlap by (20 - d) / (20 + d).
+
+    Tube A at 0 and box 6: 14/26 = 0.54; A and box -15: 5/35 = 0.14, below 0.15; tube B at 14 and box 6: 12/28 = 0.43;
+    B and box -15: 0. Counting the hopeless pair, A with -15 and B with 6 have the largest sum (0.57), and A is lost.
+    """
+    tubes, found = np.array([at_x(0), at_x(14)]), np.array([at_x(6), at_x(-15)])
+    assert assign(tubes, found, grow=0.0, min_overlap=0.15) == [(0, 0)]
+    assert sorted(assign(tubes, found, grow=0.0, min_overlap=0.14)) == [(0, 1), (1, 0)]
+
+
+def test_a_weak_box_must_overlap_more_than_a_confident_one() -> None:
+    """Shifted by 12 of 20 px: 8/32 = 0.25, enough with confidence only; by 5: 15/25 = 0.6, enough without."""
+    linker = TubeLinker(LinkConfig(grow=0.0, min_overlap=0.15, min_overlap_weak=0.4))
+    linker.update(0.0, people(at_x(0), at_x(100), at_x(200)))
+    linker.update(0.2, people(at_x(12), at_x(112), at_x(205), scores=[0.9, 0.3, 0.3]))
+    assert set(ids_at(linker, 0.2)) == {12, 205}
+    assert ids_at(linker, 0.0)[100] == -1
 
 
 def test_memory_stays_constant_over_a_long_video() -> None:

@@ -16,6 +16,7 @@ def localise(
     task: str | None = None,
     every_seconds: float = 0.5,
     threshold: float = 0.3,
+    csv_threshold: float = 0.05,
     device: str | None = None,
 ) -> None:
     """Find every person in raw videos, follow them, and say what each does: annotated mp4, AVA csv and JSON.
@@ -27,6 +28,7 @@ def localise(
         task: Which localisation head; default: the first.
         every_seconds: Time between the instants at which actions are scored.
         threshold: Actions below this score are not drawn; the JSON holds all scores, smoothed along each person.
+        csv_threshold: Scores below this are left out of the AVA csv.
         device: cpu, cuda; default: a GPU if there is one.
     """
     from tubelet.inference.outputs import localise_video
@@ -40,8 +42,11 @@ def localise(
         )
     localiser = Localiser(load_model(model), task=task, every_seconds=every_seconds, device=pick_device(device))
     for video in videos:
-        for path in localise_video(localiser, video, out, threshold=threshold).paths:
+        done = localise_video(localiser, video, out, threshold=threshold, csv_threshold=csv_threshold)
+        for path in done.files.paths:
             print(path)
+        if done.num_left_out:
+            print(f"{done.num_left_out:,} scores below {csv_threshold} are in the JSON only")
 
 
 def classify(

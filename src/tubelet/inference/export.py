@@ -74,8 +74,8 @@ def json_writer(
 
 @contextmanager
 def ava_writer(
-    path: Path, *, video_id: str, label_space: LabelSpace, threshold: float = 0.05
-) -> Iterator[Callable[[ActionDetections], None]]:
+    path: Path, *, video_id: str, label_space: LabelSpace, threshold: float
+) -> Iterator[Callable[[ActionDetections], int]]:
     """Write an AVA detections csv moment by moment; whole or not at all.
 
     Args:
@@ -85,14 +85,15 @@ def ava_writer(
         threshold: Smallest score written; scores count down to low values in average precision, so keep it low.
 
     Yields:
-        Call it with each moment: a row for each box and class with a score of at least ``threshold``.
+        Call it with each moment: it writes a row for each box and class with a score of at least ``threshold``, and
+        returns how many scores are below.
     """
     if "," in video_id or "\n" in video_id:
         raise InputError(f"{video_id!r} cannot be a video id in an AVA csv: no comma or line break is allowed there")
     ids = np.array(label_space.published_ids)
     with whole_file(path) as file:
 
-        def write(moment: ActionDetections) -> None:
+        def write(moment: ActionDetections) -> int:
             rows, columns = np.nonzero(moment.scores >= threshold)
             table = AvaTable(
                 video=np.full(len(rows), video_id, dtype=object),
@@ -102,6 +103,7 @@ def ava_writer(
                 scores=moment.scores[rows, columns],
             )
             file.writelines(f"{line}\n" for line in ava_rows(table))
+            return int(moment.scores.size) - len(rows)
 
         yield write
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow.compute as pc
 
+from tubelet.boxes import normalised_boxes
 from tubelet.data.ava_table import AvaTable
 from tubelet.data.manifest import Manifest
 from tubelet.inference.people import PersonDetector
@@ -56,19 +57,18 @@ def detect_keyframes(
         for first in range(0, len(instants), FRAMES_AT_ONCE):
             part = instants[first : first + FRAMES_AT_ONCE]
             frames = read_frames(media, part.tolist()).frames
-            height, width = frames.shape[-2:]
             found = detector(list(frames.permute(0, 2, 3, 1).numpy()))
             for pts_seconds, people in zip(part, found, strict=True):
                 names += [row["clip_id"]] * len(people.scores)
                 times.append(np.full(len(people.scores), pts_seconds))
-                boxes.append(people.boxes / np.array([width, height, width, height]))
+                boxes.append(normalised_boxes(people.boxes, (frames.shape[-2], frames.shape[-1])))
                 scores.append(people.scores)
         if on_clip is not None:
             on_clip(done, len(clips))
     return AvaTable(
         video=np.array(names, dtype=str),
         pts_seconds=np.concatenate(times),
-        boxes_norm=np.concatenate(boxes).clip(0, 1).astype(np.float64),
+        boxes_norm=np.concatenate(boxes).astype(np.float64),
         label_ids=np.full(len(names), NO_LABEL, dtype=np.int32),
         scores=np.concatenate(scores).astype(np.float64),
     )

@@ -11,9 +11,12 @@ from tubelet.inference.render import Labelling, render
 from tubelet.types import ActionDetections, InputError
 from tubelet.video.container import probe
 
+CSV_THRESHOLD = 0.05
+"""Smallest score in the AVA csv unless another is asked for; what is below is counted."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LocalisedVideo:
+class ResultFiles:
     """Where a video's results are."""
 
     video: Path
@@ -28,10 +31,20 @@ class LocalisedVideo:
         return self.annotated, self.ava_csv, self.json
 
 
-def results_of(video: Path, out: Path) -> LocalisedVideo:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalisedVideo:
+    """What was written about a video."""
+
+    files: ResultFiles
+    num_moments: int
+    num_left_out: int
+    """Scores below the csv's threshold, which only the JSON holds."""
+
+
+def results_of(video: Path, out: Path) -> ResultFiles:
     """Return where the results of a video go: ``<stem>.mp4``, ``<stem>.json`` and ``<stem>.csv`` in ``out``."""
     annotated, json, ava_csv = (out / f"{video.stem}{suffix}" for suffix in (".mp4", ".json", ".csv"))
-    return LocalisedVideo(video=video, annotated=annotated, json=json, ava_csv=ava_csv)
+    return ResultFiles(video=video, annotated=annotated, json=json, ava_csv=ava_csv)
 
 
 def localise_video(
@@ -40,6 +53,7 @@ def localise_video(
     out: Path,
     *,
     threshold: float = 0.3,
+    csv_threshold: float = CSV_THRESHOLD,
     top: int = 3,
     on_time: Callable[[float], None] | None = None,
 ) -> LocalisedVideo:
@@ -53,6 +67,8 @@ def localise_video(
         video: A video file.
         out: Folder, made when missing.
         threshold: Actions below this score are not drawn; the JSON holds all scores.
+        csv_threshold: Scores below this are left out of the AVA csv and counted. Average precision counts down to low
+            scores: keep it low.
         top: At most so many actions are drawn beside a person.
         on_time: Called with the time of each frame drawn, for progress.
 
@@ -62,19 +78,26 @@ def localise_video(
     meta, final = probe(video), results_of(video, out)
     if video.resolve() in {path.resolve() for path in final.paths}:
         raise InputError(f"{video}: the results would replace their own input; give another --out")
+    if not 0 <= csv_threshold <= 1:
+        raise InputError(f"the csv's threshold is {csv_threshold}, expected 0 to 1")
+    num_moments = num_left_out = 0
     unnamed = results_of(video, out / f".{video.stem}.incomplete")
     shutil.rmtree(unnamed.json.parent, ignore_errors=True)  # of a run that was killed
     labelling = Labelling(label_space=localiser.label_space, top=top, threshold=threshold)
     try:
         with (
             json_writer(unnamed.json, video=meta, task=localiser.task, label_space=localiser.label_space) as to_json,
-            ava_writer(unnamed.ava_csv, video_id=video.stem, label_space=localiser.label_space) as to_csv,
+            ava_writer(
+                unnamed.ava_csv, video_id=video.stem, label_space=localiser.label_space, threshold=csv_threshold
+            ) as to_csv,
         ):
 
             def written() -> Iterator[ActionDetections]:
+                nonlocal num_moments, num_left_out
                 for moment in localiser(video):
                     to_json(moment)
-                    to_csv(moment)
+                    num_left_out += to_csv(moment)
+                    num_moments += 1
                     yield moment
 
             render(video, written(), unnamed.annotated, labelling=labelling, on_time=on_time)
@@ -83,4 +106,4 @@ def localise_video(
             source.replace(target)
     finally:
         shutil.rmtree(unnamed.json.parent, ignore_errors=True)
-    return final
+    return LocalisedVideo(files=final, num_moments=num_moments, num_left_out=num_left_out)

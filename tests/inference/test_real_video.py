@@ -1,6 +1,6 @@
 import pytest
 
-from tubelet.inference.samples import real_video
+from tubelet.inference.real_video import real_video
 from tubelet.types import InputError
 
 
