@@ -43,7 +43,7 @@ def test_from_posts_to_subsets(
     assert "30  catching a fish: #catchfish 30" in shown
     assert "posts: the video has a name" in shown
     built = ["--media-root", posts, "--out", posts / "set", "--min-videos", "5"]
-    assert call(monkeypatch, "build", *given, "--seed-labels", posts / "tags.csv", *built) == 0
+    assert call(monkeypatch, "build", "own_posts", *given, "--seed-labels", posts / "tags.csv", *built) == 0
     shown = capsys.readouterr().out
     assert "(40 videos, 2 labels)" in shown
     assert shown.count("videos: labels with at least 5") == 0

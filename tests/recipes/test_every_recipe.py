@@ -137,13 +137,13 @@ def test_no_manifest_is_one_line() -> None:
 
 
 def test_recipes_take_no_option_of_every_run() -> None:
-    from tubelet.cli.training import SweepOptions, TrainOptions, _options_of
+    from tubelet.cli.training import SweepOptions, TrainOptions, options_of
 
     def greedy(num_workers: int = 3) -> Any:
         """Take an option that is not a recipe's."""
 
     for recipe in RECIPES.values():
-        _options_of(recipe, TrainOptions)
-        _options_of(recipe, SweepOptions)
+        options_of(recipe, TrainOptions)
+        options_of(recipe, SweepOptions)
     with pytest.raises(InputError, match="'num_workers' is an option of every run"):
-        _options_of(greedy, TrainOptions)
+        options_of(greedy, TrainOptions)

@@ -49,61 +49,6 @@ def playground_build(
     print(f"playground: {out}")
 
 
-def corpus_build(
-    *,
-    posts: str,
-    seed_labels: str,
-    media_root: Path,
-    out: Path,
-    nouns: str = "",
-    min_videos: int = 50,
-    seed: int = 0,
-    all_labels: bool = False,
-    val_share: float = 0.05,
-    max_seconds: float = 86_400.0,
-    columns: PostColumns = DEFAULT_COLUMNS,
-    on_malformed: Literal["count", "stop"] = "count",
-    memory_gib: float = 3.0,
-    licence: str = "unknown",
-) -> None:
-    """Turn tagged posts into a weakly labelled manifest (paper B, 3.1): match hashtags, keep one label per video.
-
-    Args:
-        posts: Parquet, csv or jsonl of posts: a file, a folder of files or an address.
-        seed_labels: verbs, nouns, verb-nouns, a published label space (kinetics400), a text file with one phrase a line
-            such as "catching a fish", or a csv of labels and hashtags as `tubelet corpus labels --out` writes it.
-        media_root: Folder the posts' videos lie in.
-        out: Folder of the manifest.
-        nouns: A second list: the labels are pairs of the first list's verbs with these nouns.
-        min_videos: Labels with fewer videos are dropped and counted.
-        seed: Decides which of a video's labels is kept.
-        all_labels: Keep every label of a video: for losses that are not a softmax.
-        val_share: Share of the videos in the split val.
-        max_seconds: Longer posts are dropped and counted.
-        columns: What the columns of the posts are called.
-        on_malformed: Count rows that cannot be read, or stop at the first.
-        memory_gib: What the tables may take in memory; the rest is spilled to disk.
-        licence: Of the posts, written into the manifest.
-    """
-    from tubelet.corpus.build import build_corpus
-    from tubelet.corpus.seeds import read_seeds
-
-    manifest = build_corpus(
-        posts,
-        read_seeds(seed_labels, nouns=nouns),
-        out,
-        media_root=media_root,
-        min_videos=min_videos,
-        seed=seed,
-        all_labels=all_labels,
-        val_share=val_share,
-        licence=licence,
-        settings=_settings(columns, on_malformed, memory_gib, max_seconds),
-    )
-    _print_rules(manifest.root)
-    print(f"manifest: {manifest.root} ({len(manifest.clips)} videos, {len(manifest.label_space)} labels)")
-
-
 def corpus_labels(
     *,
     posts: str,
@@ -120,8 +65,8 @@ def corpus_labels(
 
     Args:
         posts: Parquet, csv or jsonl of posts: a file, a folder of files or an address.
-        seed_labels: As of `tubelet corpus build`.
-        nouns: As of `tubelet corpus build`.
+        seed_labels: As of `tubelet corpus build own_posts`.
+        nouns: As of `tubelet corpus build own_posts`.
         label: Show all hashtags of this label only.
         out: Write every label and hashtag with its posts as csv; delete lines and give it to `tubelet corpus build`.
         top: How many labels to show.
@@ -266,17 +211,10 @@ def corpus_spread(manifests: Positional[tuple[Path, ...]], *, png: Path | None =
         print(f"picture: {png}")
 
 
-def _settings(
-    columns: PostColumns, on_malformed: str, memory_gib: float, max_seconds: float = 86_400.0
-) -> "JoinSettings":
+def _settings(columns: PostColumns, on_malformed: str, memory_gib: float) -> "JoinSettings":
     from tubelet.corpus.join import JoinSettings
 
-    return JoinSettings(
-        columns=columns,
-        max_seconds=max_seconds,
-        stop_at_malformed=on_malformed == "stop",
-        memory_gib=memory_gib,
-    )
+    return JoinSettings(columns=columns, stop_at_malformed=on_malformed == "stop", memory_gib=memory_gib)
 
 
 def _print_rules(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 
-from tubelet.cli import choosing, corpus, data, evaluate, score, scoring, training, using, weights
+from tubelet.cli import building, choosing, corpus, data, evaluate, score, scoring, training, using, weights
 from tubelet.types import InputError, OtherRankError, did_you_mean
 
 SECONDS_TO_SPEAK = 5.0
@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, Any] = {
     "playground": {"build": corpus.playground_build},
     "corpus": {
         "labels": corpus.corpus_labels,
-        "build": corpus.corpus_build,
+        "build": building.corpus_build,
         "subset": corpus.corpus_subset,
         "lengths": corpus.corpus_lengths,
         "overlap": corpus.corpus_overlap,

@@ -116,7 +116,7 @@ def chosen_runs(command: str, recipe_name: str, arguments: Sequence[str], option
     from tubelet.train.config import with_settings
 
     recipe = find_recipe(recipe_name)
-    chosen: Any = tyro.cli(_options_of(recipe, options), args=arguments, prog=f"tubelet {command} {recipe_name}")
+    chosen: Any = tyro.cli(options_of(recipe, options), args=arguments, prog=f"tubelet {command} {recipe_name}")
     values = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(chosen)}
     own = {field.name: values.pop(field.name) for field in dataclasses.fields(options)}
     shared = {field.name for field in dataclasses.fields(RunOptions)} - {"set"}
@@ -164,7 +164,7 @@ def _say(results: "Sequence[RunResult]") -> None:
         print(f"run folder: {result.out}")
 
 
-def _options_of(recipe: Callable[..., Any], options: type) -> type:
+def options_of(recipe: Callable[..., Any], options: type) -> type:
     """Return a dataclass of the recipe's parameters plus ``options``."""
     hints = get_type_hints(recipe, include_extras=True)
     fields: list[Any] = []
@@ -187,11 +187,14 @@ def summary(function: Callable[..., Any]) -> str:
 
 def recipes() -> None:
     """List the named recipes."""
-    from tubelet.recipes import RECIPES
+    from tubelet.recipes import CORPUS_RECIPES, RECIPES
 
     table = Table("recipe", "what it is")
     for name, recipe in RECIPES.items():
         table.add_row(name, summary(recipe))
+    table.add_section()
+    for name, corpus in CORPUS_RECIPES.items():
+        table.add_row(f"corpus build {name}", summary(corpus))
     Console().print(table)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def build_corpus(
     Raises:
         InputError: The posts cannot be used, no label is left, or ``media_root`` is no folder.
     """
-    _check(media_root, val_share)
+    check_build(media_root, val_share)
     settings = settings or JoinSettings()
     matches = match_posts(
         posts,
@@ -64,34 +64,68 @@ def build_corpus(
         min_videos=min_videos,
         seed=seed,
         all_labels=all_labels,
-        is_present=lambda video: _is_present(media_root, video),
+        is_present=lambda video: is_present(media_root, video),
         settings=settings,
     )
-    chosen = {"min_videos": min_videos, "seed": seed, "all_labels": all_labels, "val_share": val_share}
+    return write_corpus(
+        out,
+        matches,
+        name=name,
+        media_root=media_root,
+        licence=licence,
+        val_share=val_share,
+        chosen={"min_videos": min_videos, "seed": seed, "max_seconds": settings.max_seconds},
+    )
+
+
+def write_corpus(
+    out: Path,
+    matches: Matches,
+    *,
+    name: str,
+    media_root: Path,
+    licence: str,
+    val_share: float,
+    chosen: Mapping[str, Any],
+) -> Manifest:
+    """Write matched videos as a manifest, and ``report.json``: where they come from and what every rule dropped.
+
+    Args:
+        out: Folder of the manifest.
+        matches: The videos.
+        name: See ``build_corpus``, as of all others.
+        media_root: Folder of the videos.
+        licence: Of the posts.
+        val_share: Share of the videos in split ``val``.
+        chosen: Further settings, for the report.
+    """
     splits = _splits(matches.videos.column("video").to_pylist(), val_share)
+    posts = ", ".join(file for file, _ in matches.report.sources[:3])
     manifest = write_manifest(
         out,
         name=name,
         kind="classify",
-        multi_label=all_labels,
+        multi_label=matches.all_labels,
         label_space=replace(matches.label_space, name=name),
         media_root=portable_media_root(media_root, out),
         licence=licence,
-        source=f"hashtags of {Path(posts).name} matched with {len(matches.report.labels)} seed labels",
+        source=f"hashtags of {posts} matched with {len(matches.report.labels)} seed labels",
         clips=_clips(matches, splits),
     )
-    write_json(out / "report.json", _report(chosen | {"max_seconds": settings.max_seconds}, matches, splits))
+    settings = {"all_labels": matches.all_labels, "val_share": val_share, **chosen}
+    write_json(out / "report.json", _report(settings, matches, splits))
     return manifest
 
 
-def _check(media_root: Path, val_share: float) -> None:
+def check_build(media_root: Path, val_share: float) -> None:
+    """Raise unless a corpus can be built with these."""
     if not media_root.is_dir():
         raise InputError(f"{media_root}: no such folder; expected the one that the posts' videos lie in")
     if not 0 <= val_share < 1:
         raise InputError(f"val_share is {val_share}, expected 0 <= val_share < 1")
 
 
-def _is_present(media_root: Path, video: str) -> bool:
+def is_present(media_root: Path, video: str) -> bool:
     """Say whether a post's video is a file below the media root, or an address that is followed (not looked at)."""
     try:
         media = resolve_media(media_root, video)

@@ -56,6 +56,8 @@ class Matches:
     """The labels that were kept, in their order."""
     videos: pa.Table
     """video, duration_seconds (0 for a picture), labels (list of columns of ``label_space``), in the order of video."""
+    all_labels: bool
+    """Whether a video keeps every label, or one."""
     report: MatchReport
 
 
@@ -192,7 +194,8 @@ def choose_labels(labelled: Labelled, *, min_videos: int, seed: int, all_labels:
     assigned = np.zeros(len(names), np.int64)
     assigned[kept] = np.bincount(places, minlength=len(kept))
     report = _report(labelled, rules, per_label, assigned, min_videos, int((labels_of > 1).sum()))
-    return Matches(label_space=space, videos=videos.append_column("labels", lists), report=report)
+    videos = videos.append_column("labels", lists)
+    return Matches(label_space=space, videos=videos, all_labels=all_labels, report=report)
 
 
 def _kept_labels(videos: pa.Table, kept: NDArray[np.int64], num_labels: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -4,14 +4,18 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from tubelet.corpus.pipeline import CorpusConfig
 from tubelet.recipes import ava as _ava
 from tubelet.recipes import clips as _clips
+from tubelet.recipes import corpora as _corpora
 from tubelet.recipes import own_data as _own_data
 from tubelet.recipes import playground as _playground
 from tubelet.train.config import RunConfig
 from tubelet.types import InputError, did_you_mean
+
+T = TypeVar("T")
 
 
 class PlaygroundRecipe(Protocol):
@@ -56,20 +60,39 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
+CorpusRecipe = Callable[..., CorpusConfig]
+"""Its parameters become options of ``tubelet corpus build``."""
+
+CORPUS_RECIPES: Mapping[str, CorpusRecipe] = {
+    "playground_posts": _corpora.playground_posts,
+    "own_posts": _corpora.own_posts,
+}
+"""The first is built where none is named."""
+
+
 def find_recipe(name: str) -> Recipe:
     """Return a recipe by its name, or your own as ``module:function`` (the current folder is searched too).
 
     Raises:
         InputError: There is none; the nearest name is offered.
     """
-    if name in RECIPES:
-        return RECIPES[name]
+    return _find(name, RECIPES)
+
+
+def find_corpus_recipe(name: str) -> CorpusRecipe:
+    """Return a recipe of a corpus, as ``find_recipe`` does one of a run."""
+    return _find(name, CORPUS_RECIPES)
+
+
+def _find(name: str, known: Mapping[str, Callable[..., T]]) -> Callable[..., T]:
+    if name in known:
+        return known[name]
     if ":" not in name:
-        raise InputError(f"no recipe {name!r}{did_you_mean(name, RECIPES)}; tubelet recipes lists them")
+        raise InputError(f"no recipe {name!r}{did_you_mean(name, known)}; tubelet recipes lists them")
     module, function = name.split(":", 1)
     sys.path.insert(0, str(Path.cwd()))
     try:
-        found: Recipe = getattr(import_module(module), function)
+        found: Callable[..., T] = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise InputError(f"recipe {name}: {error}") from error
     return found

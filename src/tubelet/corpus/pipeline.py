@@ -1,0 +1,277 @@
+"""``tubelet corpus build``: from posts to a deduplicated manifest, in steps that are kept as soon as they are done.
+
+Posts are matched with hashtags; the videos that are left are decoded once to codes (paper B, A.2), and what shows the
+same as a video of a target data set goes. What a video costs is done shard by shard (``shards.py``).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tubelet.corpus.build import check_build, is_present, write_corpus
+from tubelet.corpus.dedup import OPERATING_POINTS, PAIRS
+from tubelet.corpus.fingerprint import TARGET_CROPS, FingerprintSettings
+from tubelet.corpus.join import JoinSettings, Labelled, join_posts
+from tubelet.corpus.match import Matches, choose_labels, keep_videos, label_counts
+from tubelet.corpus.posts import posts_version
+from tubelet.corpus.seeds import read_seeds
+from tubelet.corpus.shards import CodesJob, Job, codes_jobs, pairs_jobs, run_jobs, write_shard
+from tubelet.corpus.stored import labelled_path, read_labelled, write_labelled
+from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.records import check_choices
+from tubelet.types import InputError
+
+QUARANTINE = pa.schema([("role", pa.string()), ("video", pa.string()), ("reason", pa.string())])
+"""``role``: ``source``, or the name of the target data set whose video could not be compared with."""
+Progress = Callable[[str, int, int], None]
+"""Called with (what is done, how much of it, in all)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorpusConfig:
+    """A corpus to build."""
+
+    name: str
+    """Of the data set and its label space."""
+    posts: str
+    """See ``open_posts``."""
+    seed_labels: str
+    """See ``read_seeds``."""
+    nouns: str = ""
+    """A second list: labels are pairs of the first list's verbs with these nouns."""
+    media_root: Path
+    """Folder the posts' videos lie in."""
+    min_videos: int = 50
+    """Labels with fewer videos are dropped, before videos are decoded and again at the end."""
+    seed: int = 0
+    """Decides which of a video's labels is kept."""
+    all_labels: bool = False
+    """Keep every label of a video."""
+    val_share: float = 0.05
+    """Share of the videos in split ``val``."""
+    licence: str = "unknown"
+    """Of the posts."""
+    join: JoinSettings = field(default_factory=JoinSettings)
+    """How the posts are read."""
+    targets: tuple[Path, ...] = ()
+    """Manifests of the data sets whose videos must not be in the corpus."""
+    dedup: Literal["paper", "balanced"] = "paper"
+    """Operating point (``OPERATING_POINTS``)."""
+    mirrored: bool = False
+    """Look for mirror images too."""
+    within: bool = False
+    """Of near-duplicates among the posts' own videos keep the first by name."""
+    video_seconds: float = 600.0
+    """A video whose decoding takes longer is given up."""
+    shard_videos: int = 256
+    """Videos of one shard."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.shard_videos < 1 or not self.video_seconds > 0:
+            raise InputError(
+                f"shard_videos is {self.shard_videos} and video_seconds {self.video_seconds:g}, "
+                "expected at least 1 and more than 0"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corpus:
+    """What was built."""
+
+    manifest: Manifest
+    matches: Matches
+    duplicates: pa.Table
+    """``PAIRS`` that a video was dropped for."""
+    quarantine: pa.Table
+    """``QUARANTINE``."""
+
+
+def build_recipe(
+    config: CorpusConfig,
+    out: Path,
+    *,
+    engine: str = "local",
+    num_workers: int = 2,
+    on_progress: Progress = lambda what, done, total: None,
+) -> Corpus:
+    """Build a corpus, or go on with one; the result depends on the config and its inputs alone.
+
+    Args:
+        config: What to build.
+        out: Folder of the manifest; ``out/work`` holds what is done and may be deleted afterwards.
+        engine: ``local`` or ``ray``.
+        num_workers: Processes that decode; with ``ray`` those of each task.
+        on_progress: Told what is done.
+
+    Raises:
+        InputError: Something cannot be used, or no label is left.
+    """
+    check_build(config.media_root, config.val_share)
+    if config.min_videos < 1:
+        raise InputError(f"min_videos is {config.min_videos}, expected at least 1")
+    targets = [read_manifest(path) for path in config.targets]
+    work = out.absolute() / "work"
+    labelled = _labelled(config, work, on_progress)
+    quarantine, duplicates = QUARANTINE.empty_table(), PAIRS.empty_table()
+    if targets or config.within:
+        labelled = _drop_rare(labelled, config.min_videos)
+        labelled, quarantine, duplicates = _deduplicated(
+            labelled, config, targets, work, _Engine(engine, num_workers, on_progress)
+        )
+    matches = choose_labels(labelled, min_videos=config.min_videos, seed=config.seed, all_labels=config.all_labels)
+    chosen = {
+        "min_videos": config.min_videos,
+        "seed": config.seed,
+        "max_seconds": config.join.max_seconds,
+        "targets": [manifest.name for manifest in targets],
+        "dedup": config.dedup if targets or config.within else "none",
+        "mirrored": config.mirrored,
+        "within": config.within,
+        "video_seconds": config.video_seconds,
+    }
+    manifest = write_corpus(
+        out,
+        matches,
+        name=config.name,
+        media_root=config.media_root,
+        licence=config.licence,
+        val_share=config.val_share,
+        chosen=chosen,
+    )
+    write_shard(out / "quarantine.parquet", quarantine)
+    write_shard(out / "duplicates.parquet", duplicates)
+    return Corpus(manifest=manifest, matches=matches, duplicates=duplicates, quarantine=quarantine)
+
+
+def _labelled(config: CorpusConfig, work: Path, on_progress: Progress) -> Labelled:
+    """Return the posts' videos with all their labels; matched once for the same posts and hashtags."""
+    what = "posts matched with hashtags"
+    on_progress(what, 0, 1)
+    seeds = read_seeds(config.seed_labels, nouns=config.nouns)
+    path = labelled_path(work, posts_version(config.posts), seeds, config.join)
+    if not path.exists():
+        write_labelled(path, join_posts(config.posts, seeds, config.join))
+    labelled = read_labelled(path)
+    on_progress(what, 1, 1)
+    here = [is_present(config.media_root, video) for video in labelled.videos.column("video").to_pylist()]
+    return keep_videos(labelled, np.array(here, np.bool_), "the file of the video exists")
+
+
+def _drop_rare(labelled: Labelled, min_videos: int) -> Labelled:
+    """Drop videos without a label that may stay, so that they need not be decoded."""
+    frequent = label_counts(labelled.videos, len(labelled.hashtags.label_space)) >= min_videos
+    lists = labelled.videos.column("labels").combine_chunks()
+    owners = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy())
+    keep = np.zeros(len(lists), np.bool_)
+    keep[owners[frequent[lists.flatten().to_numpy()]]] = True
+    return keep_videos(labelled, keep, f"a label of the video has at least {min_videos} videos")
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    name: str
+    num_workers: int
+    on_progress: Progress
+
+    def run(self, what: str, jobs: Sequence[Job]) -> None:
+        """Make the shards that are missing."""
+        run_jobs(
+            jobs,
+            engine=self.name,
+            num_workers=self.num_workers,
+            on_done=lambda done, total: self.on_progress(what, done, total),
+        )
+
+
+def _deduplicated(
+    labelled: Labelled, config: CorpusConfig, targets: Sequence[Manifest], work: Path, engine: _Engine
+) -> tuple[Labelled, pa.Table, pa.Table]:
+    """Drop videos that cannot be decoded and duplicates; return what is left, the quarantine and the pairs."""
+    theirs = [(manifest.name, job) for manifest in targets for job in _codes_of_target(manifest, config, work)]
+    engine.run("codes of the targets' videos", [job for _, job in theirs])
+    names = labelled.videos.column("video").to_pylist()
+    ours = codes_jobs(
+        [(video, 0.0) for video in names],
+        work / "codes",
+        media_root=config.media_root.absolute(),
+        settings=FingerprintSettings(),
+        shard_videos=config.shard_videos,
+        video_seconds=config.video_seconds,
+    )
+    engine.run("codes of the posts' videos", ours)
+    quarantine = pa.concat_tables(
+        [*(_failed(role, job) for role, job in theirs), *(_failed("source", j) for j in ours)]
+    )
+    of_ours = quarantine.filter(pc.equal(quarantine.column("role"), "source")).column("video")
+    labelled = _without(labelled, of_ours.to_pylist(), "the video can be decoded to its end")
+    found = PAIRS.empty_table()
+    if targets:
+        pairs = _pairs(ours, [(f"{role}: ", job) for role, job in theirs], config, work, engine)
+        found = pa.concat_tables([found, pairs])
+        labelled = _without(labelled, pairs.column("source").to_pylist(), "no duplicate of a target's video")
+    if config.within:
+        left = set(labelled.videos.column("video").to_pylist())
+        pairs = _later_ones(_pairs(ours, [("", job) for job in ours], config, work, engine), left)
+        found = pa.concat_tables([found, pairs])
+        labelled = _without(labelled, pairs.column("source").to_pylist(), "no duplicate of another post's video")
+    return labelled, quarantine, found
+
+
+def _codes_of_target(manifest: Manifest, config: CorpusConfig, work: Path) -> list[CodesJob]:
+    cells = manifest.clips.select(["video", "fps"]).group_by(["video", "fps"]).aggregate([]).sort_by("video")
+    return codes_jobs(
+        list(zip(cells.column("video").to_pylist(), cells.column("fps").to_pylist(), strict=True)),
+        work / "target-codes",
+        media_root=manifest.media_root.absolute(),
+        settings=FingerprintSettings(crops=TARGET_CROPS),
+        shard_videos=config.shard_videos,
+        video_seconds=config.video_seconds,
+    )
+
+
+def _pairs(
+    ours: Sequence[CodesJob],
+    theirs: Sequence[tuple[str, CodesJob]],
+    config: CorpusConfig,
+    work: Path,
+    engine: _Engine,
+) -> pa.Table:
+    """Return the pairs that are duplicates."""
+    settings = replace(OPERATING_POINTS[config.dedup], mirrored=config.mirrored)
+    jobs = pairs_jobs(ours, theirs, work / "pairs", settings)
+    engine.run("videos compared", jobs)
+    tables = [pq.read_table(job.out, filters=[("duplicate", "=", True)]) for job in jobs]
+    return pa.concat_tables([PAIRS.empty_table(), *tables])
+
+
+def _failed(role: str, job: CodesJob) -> pa.Table:
+    """Return the videos of a shard that could not be decoded to their end."""
+    table = pq.read_table(job.out, columns=["video", "reason"])
+    bad = table.filter(pc.not_equal(table.column("reason"), ""))
+    roles = pa.array([role] * bad.num_rows, pa.string())
+    return pa.table([roles, bad.column("video"), bad.column("reason")], schema=QUARANTINE)
+
+
+def _later_ones(pairs: pa.Table, left: set[str]) -> pa.Table:
+    """Return of each duplicate one pair with an earlier video that stays; the first by name of several stays."""
+    chosen: list[int] = []
+    gone: set[str] = set()
+    order = sorted(zip(pairs.column("source").to_pylist(), pairs.column("target").to_pylist(), range(pairs.num_rows)))
+    for source, target, place in order:
+        if source in left and target in left and target < source and target not in gone and source not in gone:
+            gone.add(source)
+            chosen.append(place)
+    return pairs.take(pa.array(chosen, pa.int64()))
+
+
+def _without(labelled: Labelled, videos: Iterable[str], rule: str) -> Labelled:
+    gone = pa.array(sorted(set(videos)), pa.string())
+    here = pc.is_in(labelled.videos.column("video"), value_set=gone)
+    return keep_videos(labelled, ~here.to_numpy(zero_copy_only=False) if len(here) else np.zeros(0, np.bool_), rule)
