@@ -2,7 +2,8 @@
 
 A code is cut into one band more than bits may differ, so codes that are near agree in one band entirely (the
 pigeonhole). For each band the codes lie sorted by it: a query walks through those that agree, one after another in
-memory. The bits of a band are taken from all over the frame, because neighbouring cells say much the same.
+memory. A band is one or two rows of the frame, so a caption leaves most bands alone; codes that agree there may
+be compared without the rows that a caption covers.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 BITS = 64
+PARTS = (0x0000FFFFFFFFFFFF, 0xFFFFFFFFFFFF0000)
+"""The upper six rows of cells and the lower six: what a caption at the foot or the head of a frame leaves."""
 MAX_BAND_BITS = 20
 """Of longer bands the first bits tell codes apart well enough."""
 
@@ -26,9 +29,11 @@ class CodeIndex:
 
     radius: int
     """Bits in which codes may differ."""
+    part_radius: int
+    """Bits in which one of ``PARTS`` of them may differ instead; -1 = codes are compared whole."""
     num_owners: int
     codes: U64
-    """(bands, N), scattered, sorted by the band."""
+    """(bands, N), sorted by the band."""
     owners: I32
     """(bands, N), whose code it is, 0 .. num_owners - 1."""
     starts: I64
@@ -38,17 +43,19 @@ class CodeIndex:
     masks: U64
     """(bands,), ones as many as the band has bits."""
 
-    def count(self, codes: U64, weights: I64) -> tuple[I32, I64]:
+    def count(self, codes: U64, weights: I64, *, loose_radius: int = 0) -> tuple[I32, I64]:
         """Return who has a code near any of ``codes``, ascending, and the sum of the weights of those codes.
 
         Args:
             codes: (Q,).
             weights: (Q,), frames that have each.
+            loose_radius: Name also who has none that near, but one that agrees in a band and differs in so many bits;
+                of these not all are found.
         """
         counts = np.zeros(self.num_owners, dtype=np.int64)
-        last = np.full(self.num_owners, -1, dtype=np.int64)
+        last = np.zeros(self.num_owners, dtype=np.int64)
         _count(
-            scattered(codes, self.radius + 1),
+            np.ascontiguousarray(codes),
             weights,
             self.codes,
             self.owners,
@@ -56,14 +63,17 @@ class CodeIndex:
             self.shifts,
             self.masks,
             np.uint64(self.radius),
+            np.uint64(self.radius - self.part_radius),
+            np.array(PARTS if self.part_radius >= 0 else (), dtype=np.uint64),
+            np.uint64(max(self.radius, loose_radius)),
             counts,
             last,
         )
-        found = np.flatnonzero(last >= 0).astype(np.int32)
+        found = np.flatnonzero(last).astype(np.int32)
         return found, counts[found]
 
 
-def build_index(codes: U64, owners: I32, *, num_owners: int, radius: int = 4) -> CodeIndex:
+def build_index(codes: U64, owners: I32, *, num_owners: int, radius: int = 4, part_radius: int = -1) -> CodeIndex:
     """Sort codes by every band.
 
     Args:
@@ -71,6 +81,7 @@ def build_index(codes: U64, owners: I32, *, num_owners: int, radius: int = 4) ->
         owners: (N,), whose each is.
         num_owners: Owners in all.
         radius: Bits in which codes may differ, 0 to 7: more bits make the bands too short to tell codes apart.
+        part_radius: See ``CodeIndex``. Codes whose parts are near are found only where they agree in a band as well.
     """
     if not 0 <= radius <= 7:
         raise ValueError(f"radius is {radius}, expected 0 to 7")
@@ -80,15 +91,15 @@ def build_index(codes: U64, owners: I32, *, num_owners: int, radius: int = 4) ->
     shifts = (np.cumsum(widths) - widths).astype(np.uint64)
     cells = 1 << np.minimum(widths, MAX_BAND_BITS)
     masks = (cells - 1).astype(np.uint64)
-    spread = scattered(codes, bands)
     by_band = np.empty((bands, len(codes)), dtype=np.uint64)
     by_band_owners = np.empty((bands, len(codes)), dtype=np.int32)
     starts = np.zeros((bands, int(cells.max()) + 1), dtype=np.int64)
     for band in range(bands):
         place = shifts[band], masks[band]
-        _sort_by_band(spread, owners, *place, by_band[band], by_band_owners[band], starts[band])
+        _sort_by_band(codes, owners, *place, by_band[band], by_band_owners[band], starts[band])
     return CodeIndex(
         radius=radius,
+        part_radius=part_radius,
         num_owners=num_owners,
         codes=by_band,
         owners=by_band_owners,
@@ -96,24 +107,6 @@ def build_index(codes: U64, owners: I32, *, num_owners: int, radius: int = 4) ->
         shifts=shifts,
         masks=masks,
     )
-
-
-def scattered(codes: U64, bands: int) -> U64:
-    """Return codes with their bits moved: band b has bits b, b + bands, b + 2 bands, ... of the code."""
-    order = np.concatenate([np.arange(band, BITS, bands) for band in range(bands)]).astype(np.uint64)
-    out = np.empty(len(codes), dtype=np.uint64)
-    _scatter(np.ascontiguousarray(codes), order, out)
-    return out
-
-
-@kernel()
-def _scatter(codes: U64, order: U64, out: U64) -> None:
-    one = np.uint64(1)
-    for k in range(codes.shape[0]):
-        moved = np.uint64(0)
-        for bit in range(order.shape[0]):
-            moved |= ((codes[k] >> order[bit]) & one) << np.uint64(bit)
-        out[k] = moved
 
 
 @kernel()
@@ -127,10 +120,10 @@ def _sort_by_band(
         starts[value] += starts[value - 1]
     at = starts.copy()
     for k in range(codes.shape[0]):
-        value = np.int64((codes[k] >> shift) & mask)
-        out[at[value]] = codes[k]
-        out_owners[at[value]] = owners[k]
-        at[value] += 1
+        cell = np.int64((codes[k] >> shift) & mask)
+        out[at[cell]] = codes[k]
+        out_owners[at[cell]] = owners[k]
+        at[cell] += 1
 
 
 @kernel(inline="always")
@@ -140,6 +133,15 @@ def bits_set(word: np.uint64) -> np.uint64:
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@kernel(inline="always")
+def _distance(differing: np.uint64, part_malus: np.uint64, parts: U64) -> np.uint64:
+    """Return how many bits differ, or in one of the parts, plus ``part_malus``, where that is less."""
+    fewest: np.uint64 = bits_set(differing)
+    for part in range(parts.shape[0]):
+        fewest = min(fewest, np.uint64(bits_set(differing & parts[part]) + part_malus))
+    return fewest
 
 
 @kernel()
@@ -152,24 +154,47 @@ def _count(
     shifts: U64,
     masks: U64,
     radius: np.uint64,  # not a signed number: the loop would compare floats
+    part_malus: np.uint64,
+    parts: U64,
+    loose_radius: np.uint64,
     counts: I64,
     last: I64,
 ) -> None:
-    """Add each query's weight to the count of everybody who has a code near it, once."""
+    """Add each query's weight to the count of everybody who has a code near it, once.
+
+    Args:
+        queries: (Q,).
+        weights: (Q,).
+        codes: As ``CodeIndex`` has them.
+        owners: Likewise.
+        starts: Likewise.
+        shifts: Likewise.
+        masks: Likewise.
+        radius: Bits that a code near another may differ in.
+        part_malus: Bits that a distance in a part of the codes counts for more.
+        parts: Masks of parts.
+        loose_radius: At least ``radius``.
+        counts: (owners,), added to.
+        last: (owners,) zeros; becomes the number of the last query that is near, from 1, or -1 for near but loosely.
+    """
     for query in range(queries.shape[0]):
         word = queries[query]
         for band in range(codes.shape[0]):
             value = np.int64((word >> shifts[band]) & masks[band])
             first, behind = starts[band, value], starts[band, value + 1]
             line = codes[band, first:behind]
-            near = np.int64(0)
+            fewest = np.uint64(BITS)
             for k in range(line.shape[0]):  # no branch: the compiler takes eight codes at a time
-                near += bits_set(line[k] ^ word) <= radius
-            if near == 0:
+                fewest = min(fewest, _distance(line[k] ^ word, part_malus, parts))
+            if fewest > loose_radius:
                 continue
             for k in range(line.shape[0]):
-                if bits_set(line[k] ^ word) <= radius:
-                    owner = owners[band, first + k]
-                    if last[owner] != query:
-                        last[owner] = query
-                        counts[owner] += weights[query]
+                distance = _distance(line[k] ^ word, part_malus, parts)
+                if distance > loose_radius:
+                    continue
+                owner = owners[band, first + k]
+                if distance <= radius and last[owner] != query + 1:
+                    last[owner] = query + 1
+                    counts[owner] += weights[query]
+                elif last[owner] == 0:
+                    last[owner] = -1

@@ -88,12 +88,12 @@ def _decoded(video: OpenVideo, fps: float) -> Iterator[tuple[float, VideoFrame]]
     Raises:
         VideoError: Times go backwards.
     """
-    step = 1 / video.fps
+    step, base = 1 / video.fps, video.stream.time_base
     last = None
     following = 0.0
     for frame in _frames(video, fps):
-        if video.has_times and frame.pts is not None and frame.time_base is not None:
-            following = float(frame.pts * frame.time_base) - video.offset
+        if video.has_times and frame.pts is not None and base is not None:  # frames that are flushed out have no base
+            following = float(frame.pts * base) - video.offset
         if last is not None and following < last - 1.5 * step:
             raise video.goes_backwards(last, following)
         video.at = last = following
