@@ -1,5 +1,6 @@
 """Files whose frames have wrong times: an error that says so, or a result that counts what it could not give."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -8,6 +9,7 @@ import pytest
 
 from tubelet.types import VideoError
 from tubelet.video.cache import FrameCache
+from tubelet.video.container import probe
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames, read_clips, read_frames
 from tubelet.video.sampling import nearest
@@ -91,6 +93,30 @@ def test_a_hole_of_hours_is_answered_by_its_edges_and_counted(tmp_path: Path) ->
         assert clip.num_clamped == counted
         clips = read_clips(tmp_path / "hole.ts", [times, [0.0]])
         assert [c.num_clamped for c in clips] == [counted, 0]
+
+
+@pytest.mark.parametrize(
+    ("times", "fps"),
+    [
+        ([i / 25 + 3600 * (i >= 20) for i in range(40)], 25.0),  # on average a frame in 91 s
+        ([3.0 * i for i in range(10)], 10 / 27),  # a time lapse has no gap
+        ([0.0, 2.0, 7.0, 9.0, 15.0, 16.0], 6 / 16),  # nor have slides: their average is believed
+    ],
+)
+def test_a_gap_of_an_hour_does_not_change_the_rate(tmp_path: Path, times: list[float], fps: float) -> None:
+    path = tmp_path / "gap.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"bf": "2", "preset": "ultrafast"})
+        stream.width, stream.height, stream.codec_context.time_base = 64, 48, Fraction(1, 1000)
+        for i, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * i, dtype=np.uint8), format="rgb24")
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    assert probe(path).fps == pytest.approx(fps, rel=0.1)
+    clip = read_frames(path, lambda rate: [i / rate for i in range(4)])
+    assert clip.num_clamped == 0
+    assert np.allclose(clip.pts_seconds, times[:4], atol=0.5 / fps)
 
 
 def test_a_slide_shown_for_seconds_is_no_hole(tmp_path: Path) -> None:

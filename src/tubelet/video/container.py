@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +31,10 @@ MAX_SECONDS = 24 * 3600.0
 MAX_FPS = 1000
 MIN_FPS = Fraction(1, 3600)
 """Rates outside are a mistake of the container; the number of frames a clip spans would be one too."""
+GAP_FACTOR = 4
+"""An average rate this much smaller than FFmpeg's guess is looked at again."""
+INDEX_LOOKED_AT = 1000
+"""Frames of an index that are enough to know its rate."""
 
 # A text file must not become a playlist, nor a picture a video. Names are FFmpeg's.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,ogg"
@@ -184,7 +189,7 @@ def _first_video(path: str, container: InputContainer, max_pixels: int, lossy: b
         context.options = {**context.options, "skip_loop_filter": "all"}
     # No frame threads: they delay output, and workers already use every core.
     context.thread_type = "NONE"
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    rate = _rate(stream)
     if not rate or not MIN_FPS <= rate <= MAX_FPS:
         expected = f"one in {1 / MIN_FPS} s up to {MAX_FPS} in one"
         raise VideoError(path, f"claims {_number(rate)} frames per second, expected {expected}")
@@ -201,6 +206,20 @@ def _first_video(path: str, container: InputContainer, max_pixels: int, lossy: b
     )
     video.check_duration(claimed or 0.0)
     return video
+
+
+def _rate(stream: VideoStream) -> Fraction | None:
+    """Return frames per second: the average, unless a gap in the times throws that off.
+
+    A jump of an hour makes 25 frames a second one in 36 s. Then an mp4's index knows how far apart most frames are.
+    """
+    average, guessed = stream.average_rate, stream.guessed_rate
+    if average and guessed and stream.time_base and guessed > GAP_FACTOR * average:
+        stamps = sorted(entry.timestamp for entry in islice(stream.index_entries, INDEX_LOOKED_AT))
+        steps = sorted(later - stamp for stamp, later in pairwise(stamps))
+        if steps and steps[len(steps) // 2] > 0:
+            return max(average, 1 / (steps[len(steps) // 2] * stream.time_base))
+    return average or guessed or stream.base_rate
 
 
 def _number(rate: Fraction | None) -> str:
