@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 
-from tubelet.cli import building, choosing, corpus, data, evaluate, score, scoring, training, using, weights
+from tubelet.cli import building, choosing, corpus, data, evaluate, report, score, scoring, training, using, weights
 from tubelet.types import InputError, OtherRankError, did_you_mean
 
 SECONDS_TO_SPEAK = 5.0
@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Any] = {
     "evaluate": evaluate.evaluate,
     "probe": choosing.probe,
     "score": score.score,
+    "report": report.report,
     "epic-eval": score.epic_eval,
     "ava-eval": scoring.ava_eval,
     "tube-eval": scoring.tube_eval,
