@@ -68,7 +68,7 @@ def corpus_labels(
         seed_labels: As of `tubelet corpus build own_posts`.
         nouns: As of `tubelet corpus build own_posts`.
         label: Show all hashtags of this label only.
-        out: Write every label and hashtag with its posts as csv; delete lines and give it to `tubelet corpus build`.
+        out: Write every label and hashtag with its posts as csv; delete lines and give it to `tubelet corpus build own_posts`.
         top: How many labels to show.
         columns: What the columns of the posts are called.
         on_malformed: Count rows that cannot be read, or stop at the first.
@@ -168,7 +168,7 @@ def corpus_overlap(
     """Say which labels of a target data set a corpus's label space has (paper B, 4.2.1: 62 % of verbs, 42 % of nouns).
 
     Args:
-        source: A corpus's manifest, or as --seed-labels of `tubelet corpus build`.
+        source: A corpus's manifest, or as --seed-labels of `tubelet corpus build own_posts`.
         target: The target's manifest or labels; a csv of classes with --column.
         column: Column of the target's csv that holds its labels (EPIC-Kitchens: key).
         synonyms: Column that lists other words for each label (EPIC-Kitchens: instances); empty = the label alone.
