@@ -26,7 +26,7 @@ def plain_frame_map(  # noqa: C901
                 num_truth[row[1]] += 1
     if protocol == "official":
         frames = [key for key in found if key in listed]
-    elif protocol in ("slowfast", "act"):
+    elif protocol in ("slowfast", "multisports"):
         frames = [key for key in found if key not in shut]
     else:
         frames = [key for key in truth if key not in shut]
@@ -34,7 +34,7 @@ def plain_frame_map(  # noqa: C901
     for key in frames:
         for label in ids:
             mine = [row for row in found.get(key, []) if row[1] == label]
-            if protocol not in ("mmaction", "act"):
+            if protocol not in ("mmaction", "multisports"):
                 mine = [row for row in mine if row[2] < row[4] and row[3] < row[5]]
             boxes = [row for row in truth.get(key, []) if row[1] == label]
             claimed = set()
@@ -55,7 +55,7 @@ def plain_frame_map(  # noqa: C901
 
 
 def _key(row: Row, protocol: str) -> tuple:
-    return (row[0], f"{float(row[1]):.6f}" if protocol in ("official", "act") else int(row[1]))
+    return (row[0], f"{float(row[1]):.6f}" if protocol in ("official", "multisports") else int(row[1]))
 
 
 def _read(rows, ids, protocol, *, capacity, default_score):

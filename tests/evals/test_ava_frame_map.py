@@ -152,7 +152,7 @@ def test_no_classes_is_an_error_never_a_number() -> None:
 def test_bad_input_is_named() -> None:
     truth, found = [["v", 902, *BOX, 1]], [["v", 902, *BOX, 1, 0.5]]
     with pytest.raises(
-        InputError, match="unknown AVA protocol 'coco', expected one of: official, slowfast, mmaction, act"
+        InputError, match="unknown AVA protocol 'coco', expected one of: official, slowfast, mmaction, multisports"
     ):
         single(truth, found, protocol="coco")
     with pytest.raises(InputError, match="official takes no excluded"):

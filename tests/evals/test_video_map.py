@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,19 @@ import pytest
 
 from tubelet.cli.dispatch import run
 from tubelet.data.ava_table import AvaTable
-from tubelet.evals.tubes import Linking, Tube, annotated_tubes, frame_numbers, link_tubes, tube_iou, video_map
+from tubelet.evals.ava import frame_map
+from tubelet.evals.tubes import (
+    RULES,
+    Linking,
+    Tube,
+    annotated_tubes,
+    frame_act,
+    frame_numbers,
+    link_tubes,
+    trapezoid_ap,
+    tube_iou,
+    video_map,
+)
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -32,12 +45,18 @@ def table(rows: list[tuple], scored: bool = False) -> AvaTable:
 
 
 def test_overlap_of_tubes_by_hand() -> None:
-    a = tube(10, [BOX] * 4)  # frames 10..13
-    assert tube_iou(a, a) == 1.0
-    assert tube_iou(a, tube(12, [BOX] * 4)) == pytest.approx(2 / 6)
-    assert tube_iou(a, tube(12, [HALF, BOX])) == pytest.approx((0.5 + 1) / 2 * 2 / 4)
-    assert tube_iou(a, tube(14, [BOX] * 4)) == 0.0
-    assert tube_iou(a, tube(10, [AWAY] * 4)) == 0.0
+    a, rules, huge = tube(10, [BOX] * 4), RULES["act"], (10**9, 10**9)  # frames 10..13; one pixel more is nothing
+    assert tube_iou(a, a, rules, huge) == 1.0
+    assert tube_iou(a, tube(12, [BOX] * 4), rules, huge) == pytest.approx(2 / 6)
+    assert tube_iou(a, tube(12, [HALF, BOX]), rules, huge) == pytest.approx((0.5 + 1) / 2 * 2 / 4)
+    assert tube_iou(a, tube(14, [BOX] * 4), rules, huge) == 0.0
+    assert tube_iou(a, tube(10, [AWAY] * 4), rules, huge) == 0.0
+    # Frames of 10 x 10 pixels: boxes of 5 x 5 and 5 x 3 with their borders.
+    assert tube_iou(a, tube(10, [HALF] * 4), rules, (10, 10)) == pytest.approx(15 / 25)
+    # MultiSports: first and last frame are 3 apart, those in common 1, of either 5.
+    assert tube_iou(a, a, RULES["multisports"]) == 1.0
+    assert tube_iou(a, tube(12, [BOX] * 4), RULES["multisports"]) == pytest.approx(1 / 5)
+    assert tube_iou(tube(10, [BOX]), tube(10, [BOX]), RULES["multisports"]) == 0.0
 
 
 def test_video_map_by_hand() -> None:
@@ -49,18 +68,42 @@ def test_video_map_by_hand() -> None:
         tube(0, [BOX] * 4, 0.9, label=2, video="v"),  # another video
     ]
     result = video_map(truth, found, SPACE, ious=(0.2, 0.5))
-    # 0.2: hit, duplicate, hit: 1 and 2/3; class 2 has nothing. 0.5: hit, duplicate, miss: 1/2 of recall.
+    # MultiSports: overlaps 5/9, 1 and 2/9. At 0.2 hit, duplicate, hit: 1 and 2/3; class 2 has nothing. At 0.5 hit,
+    # duplicate, miss: 1/2 of recall.
     assert [c.ap for c in result.per_class["0.20"]] == pytest.approx([(1 + 2 / 3) / 2, 0.0])
     assert result.mean_ap["0.50"] == pytest.approx(0.5 / 2)
-    # Up to 0.6 the first tube is the hit (AP 1/2), above it the second one, at precision 1/2 (AP 1/4).
-    assert result.mean_ap["0.50:0.95"] == pytest.approx((3 * 0.5 + 7 * 0.25) / 10 / 2)
+    # Up to 0.55 the first tube is the hit (AP 1/2), above it the second one, at precision 1/2 (AP 1/4).
+    assert result.mean_ap["0.50:0.95"] == pytest.approx((2 * 0.5 + 8 * 0.25) / 10 / 2)
+    assert result.num_tubes == 4
+    act = video_map(truth, found, SPACE, ious=(0.2, 0.5), rules=RULES["act"], frame_hw=(10**9, 10**9))
+    # ACT: overlaps 0.6, 1 and 0.3; the second overlaps the first by 0.6 and is left out. At 0.2 hit, hit: 1. At 0.5
+    # hit, miss: straight lines from (0, 1) to (1/2, 1) to (1/2, 1/2).
+    assert act.num_tubes == 3
+    assert [c.ap for c in act.per_class["0.20"]] == pytest.approx([1.0, 0.0])
+    assert act.mean_ap["0.50"] == pytest.approx(0.5 / 2)
+    with pytest.raises(InputError, match="they need the height and width of the frames"):
+        video_map(truth, found, SPACE, rules=RULES["act"])
     assert video_map(truth, [], SPACE).mean_ap["0.20"] == 0.0
     with pytest.raises(InputError, match="video mAP over no classes"):
         video_map([], found, SPACE)
 
 
+def test_the_next_best_may_be_claimed_by_act_alone() -> None:
+    truth, found = [tube(0, [BOX] * 4), tube(0, [HALF] * 4)], [tube(0, [BOX] * 4, 0.9), tube(0, [BOX] * 4, 0.8)]
+    rules = replace(RULES["act"], suppress_iou=None)
+    assert video_map(truth, found, SPACE, rules=rules, frame_hw=(10**9, 10**9)).mean_ap["0.20"] == pytest.approx(1.0)
+    assert video_map(truth, found, SPACE).mean_ap["0.20"] == pytest.approx(0.5)
+
+
+def test_straight_lines_between_the_points() -> None:
+    # Miss, hit of two: (0, 1), (0, 0), (1/2, 1/2): a triangle of 1/2 * 1/2 * 1/2.
+    assert trapezoid_ap(np.array([False, True]), 2) == pytest.approx(1 / 8)
+    assert trapezoid_ap(np.array([], dtype=bool), 2) == 0.0
+
+
 def test_classes_without_a_tube_are_left_out_of_the_mean() -> None:
-    result = video_map([tube(0, [BOX])], [tube(0, [BOX]), tube(0, [BOX], label=2)], SPACE)
+    pair = [BOX] * 2
+    result = video_map([tube(0, pair)], [tube(0, pair), tube(0, pair, label=2)], SPACE)
     assert [c.ap for c in result.per_class["0.50"]] == [1.0, None]
     assert result.mean_ap["0.50"] == 1.0
 
@@ -112,6 +155,57 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     run(["tube-eval", *files, f"--labels={tmp_path / 'list.pbtxt'}", f"--json={tmp_path / 'out.json'}"])
     data = json.loads((tmp_path / "out.json").read_text())
     assert data["video"]["video_mAP"]["0.50"] == 1.0  # jump: 15 of 20 frames at the better score
-    assert data["video"]["video_mAP"]["0.50:0.95"] == pytest.approx((1 + 0.6) / 2)  # up to 0.75, six of ten
+    assert data["video"]["video_mAP"]["0.50:0.95"] == pytest.approx((1 + 0.5) / 2)  # up to 14/19, five of ten
+    assert data["protocol"] == data["frame"]["protocol"] == "multisports"
     assert data["frame"]["mAP"] == pytest.approx((1 + 15 / 20) / 2)
     assert "video mAP@0.20 100.00 (3 tubes)" in capsys.readouterr().out
+    act = ["tube-eval", *files, f"--labels={tmp_path / 'list.pbtxt'}", f"--json={tmp_path / 'out.json'}"]
+    run([*act, "--protocol", "act", "--frame-hw", "240", "320"])
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert data["video"]["video_mAP"]["0.50:0.95"] == pytest.approx((1 + 0.6) / 2)  # up to 15/20, six of ten
+    assert data["frame"]["mAP"] == pytest.approx((1 + 15 / 20) / 2)
+    assert "frame mAP@0.5 87.50 (protocol act)" in capsys.readouterr().out
+    for wrong in (["--protocol", "act"], ["--frame-hw", "240", "320"]):
+        with pytest.raises(InputError, match="--frame-hw goes with --protocol act"):
+            run(["tube-eval", *files, f"--labels={tmp_path / 'list.pbtxt'}", *wrong])
+
+
+GOLDEN = Path(__file__).parents[1] / "golden/tubes"
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+def test_numbers_of_the_public_evaluations(path: Path) -> None:
+    case = json.loads(path.read_text())
+    space = LabelSpace(name="golden", names=tuple(case["labels"]))
+    height, width = case["frame_hw"]
+    pixels = np.array([width, height] * 2)
+
+    def tubes(name: str) -> list[Tube]:
+        return [
+            Tube(video=v, label_id=k, start=at, boxes=np.array(boxes) / pixels, score=score[0] if score else 1.0)
+            for v, k, at, boxes, *score in case[name]
+        ]
+
+    def rows(name: str) -> tuple[AvaTable, np.ndarray]:
+        """Return every box of the tubes, and its frame."""
+        boxes = [(t.video, t.start + i, box, t.label_id, t.score) for t in tubes(name) for i, box in enumerate(t.boxes)]
+        scored = name == "found"  # then no two boxes have the same
+        rows = [(v, f / 25, box, k, score - 1e-6 * i if scored else 0) for i, (v, f, box, k, score) in enumerate(boxes)]
+        made = table(rows, scored=scored)
+        return made, np.array([f for _, f, *_ in boxes])
+
+    truth, found = tubes("truth"), tubes("found")
+    ious = [float(name.removeprefix("video ")) for name in case["act"] if name.startswith("video")]
+    for name, rules in RULES.items():
+        result = video_map(truth, found, space, ious=ious, rules=rules, frame_hw=(height, width))
+        for iou in ious:
+            assert 100 * result.mean_ap[f"{iou:.2f}"] == pytest.approx(case[name][f"video {iou}"], abs=1e-5), (
+                name,
+                iou,
+            )
+    (true_rows, true_frames), (found_rows, found_frames) = rows("truth"), rows("found")
+    act = frame_act(true_rows, found_rows, space, (true_frames, found_frames), (height, width))
+    assert 100 * act["mAP"] == pytest.approx(case["act"]["frame 0.5"], abs=1e-4)
+    frame = frame_map(true_rows, found_rows, space, protocol="multisports")
+    assert 100 * frame.mean_ap == pytest.approx(case["multisports"]["frame 0.5"], abs=1e-9)
+    assert act["mAP"] != pytest.approx(frame.mean_ap, abs=1e-4)  # two evaluations, two numbers

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def score(
     predictions: Positional[Path],
     *,
-    protocol: Literal["official", "slowfast", "mmaction", "act"] = "official",
+    protocol: Literal["official", "slowfast", "mmaction", "multisports"] = "official",
     iou: float = 0.5,
     tubes: bool = False,
     confusions: int = 10,
@@ -30,7 +30,7 @@ def score(
         predictions: Folder of one task.
         protocol: For boxes: whose rules.
         iou: For boxes: smallest overlap of a true positive.
-        tubes: For boxes on every frame: also video mAP of the detections linked to tubes.
+        tubes: For boxes on every frame: also video mAP of the detections linked to tubes, by MultiSports' rules.
         confusions: For clips of one class each: so many pairs that are taken for each other most often.
         json: Write every number here, at full precision.
     """

@@ -68,6 +68,8 @@ def tube_eval(
     ground_truth: Path,
     detections: Path,
     labels: Path,
+    protocol: Literal["multisports", "act"] = "multisports",
+    frame_hw: tuple[int, int] | None = None,
     ious: tuple[float, ...] = (0.2, 0.5),
     step_seconds: float | None = None,
     link_iou: float = 0.5,
@@ -80,6 +82,8 @@ def tube_eval(
         ground_truth: AVA csv with a person id in every row; the same id on frames that follow each other is a tube.
         detections: AVA csv with scores, on every frame.
         labels: Action list (pbtxt) of the evaluated classes.
+        protocol: Whose rules: MultiSports', or the ACT detector's, which JHMDB's and UCF101-24's numbers follow.
+        frame_hw: For act: height and width of the frames in pixels (240 320 for both sets), whose borders count.
         ious: Overlaps reported one by one; the mean over 0.5 to 0.95 always is.
         step_seconds: Time from a frame to the next; default: in each video the least between two times.
         link_iou: A tube goes on in the best box that overlaps its last so much.
@@ -87,22 +91,30 @@ def tube_eval(
         json: Write every number here, at full precision.
     """
     from tubelet.data.sources.ava_lists import read_label_map
+    from tubelet.evals import tubes
     from tubelet.evals.ava import frame_map
-    from tubelet.evals.tubes import Linking, annotated_tubes, frame_numbers, link_tubes, video_map
     from tubelet.records import write_json
 
+    if (protocol == "act") != (frame_hw is not None):
+        raise InputError("--frame-hw goes with --protocol act, which counts pixels; give both or neither")
+    if frame_hw is not None and min(frame_hw) < 1:
+        raise InputError(f"--frame-hw is {frame_hw[0]} {frame_hw[1]}, expected height and width in pixels")
     space = read_label_map(labels)
     truth, found = _read(ground_truth, scored=False), _read(detections, scored=True)
-    frames = frame_numbers((truth, found), step_seconds=step_seconds)
-    linked = link_tubes(found, frames[1], Linking(iou=link_iou, min_frames=min_frames))
-    videos = video_map(annotated_tubes(truth, frames[0]), linked, space, ious=ious)
-    result = frame_map(truth, found, space, protocol="act")
-    print(f"frame mAP@0.5 {100 * result.mean_ap:.2f} (protocol act)")
+    frames = tubes.frame_numbers((truth, found), step_seconds=step_seconds)
+    linked = tubes.link_tubes(found, frames[1], tubes.Linking(iou=link_iou, min_frames=min_frames))
+    annotated = tubes.annotated_tubes(truth, frames[0])
+    videos = tubes.video_map(annotated, linked, space, ious=ious, rules=tubes.RULES[protocol], frame_hw=frame_hw)
+    if frame_hw is not None:
+        frame = tubes.frame_act(truth, found, space, frames, frame_hw)
+    else:
+        frame = frame_map(truth, found, space, protocol=protocol).to_json()
+    print(f"frame mAP@0.5 {100 * frame['mAP']:.2f} (protocol {protocol})")
     for iou, mean in videos.mean_ap.items():
         print(f"video mAP@{iou} {100 * mean:.2f} ({videos.num_tubes} tubes)")
     if json is not None:
         files = {"ground_truth": _file(ground_truth), "detections": _file(detections), "labels": _file(labels)}
-        write_json(json, {"frame": result.to_json(), "video": videos.to_json(), "files": files})
+        write_json(json, {"protocol": protocol, "frame": frame, "video": videos.to_json(), "files": files})
 
 
 def _actions(

@@ -108,8 +108,8 @@ PROTOCOLS = {
         single_precision=True,
         skip_undetected=True,
     ),
-    # Frame mAP of JHMDB, UCF101-24 and MultiSports (the ACT detector's evaluation): every detection on every frame.
-    "act": Protocol(
+    # MultiSports' evaluate_multisports.py: every detection on every frame. (The ACT detector's is in ``tubes``.)
+    "multisports": Protocol(
         frames="all", order=matching.by_score, whole_seconds=False, takes_excluded=True, drop_degenerate=False
     ),
 }

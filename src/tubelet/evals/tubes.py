@@ -1,13 +1,11 @@
 """Video mAP of JHMDB, UCF101-24 and MultiSports: detected boxes linked to tubes, tubes matched in space and time.
 
 The overlap of two tubes is the share of frames both have, of those either has, times the mean IoU of their boxes on
-the common ones (the ACT detector's evaluation, which these sets' published numbers follow; it counts pixels' borders
-and MultiSports' copy the frames' borders differently, which moves the third digit at most). Frame mAP of these sets is
-``frame_map`` with the protocol ``act``.
+the common ones. Two evaluations are in use, which give different numbers for the same tubes; ``RULES`` has both.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +52,51 @@ class Linking:
     """Shorter tubes are left out."""
     min_score: float = 0.005
     """Tubes of a lower mean score are left out."""
+
+
+def trapezoid_ap(hits: np.ndarray, num_positives: int) -> float:
+    """Return the area under straight lines from point to point of precision over recall, the first (0, 1).
+
+    In float32, as the ACT detector's evaluation has it.
+
+    Args:
+        hits: bool (R,), best score first.
+        num_positives: Ground truth count, at least 1.
+    """
+    num_hits = np.cumsum(hits)
+    precision = np.concatenate([[1.0], num_hits / np.arange(1, len(hits) + 1)]).astype(np.float32)
+    recall = np.concatenate([[0.0], num_hits / num_positives]).astype(np.float32)
+    return float(np.sum((recall[1:] - recall[:-1]) * (precision[1:] + precision[:-1]) * 0.5))
+
+
+def envelope_ap(hits: np.ndarray, num_positives: int) -> float:
+    """Return PASCAL VOC's area under the precision envelope; ``hits`` as in ``trapezoid_ap``."""
+    return all_point_ap(-np.arange(len(hits), dtype=np.float64), hits, num_positives)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """What the public evaluations do differently."""
+
+    counts_borders: bool
+    """Boxes are pixels from the first to the last, both of which belong to them: one more in each direction."""
+    counts_last_frame: bool
+    """A tube lasts from its first to its last frame, both of which belong to it; else their difference."""
+    falls_back: bool
+    """A detection whose best ground truth is claimed may claim the next best."""
+    suppress_iou: float | None
+    """Detected tubes of a video and class that overlap a better one more are left out; None = none is."""
+    ap: Callable[[np.ndarray, int], float]
+
+
+RULES: Mapping[str, Rules] = {
+    # vkalogeiton/caffe, branch act-detector, ACT.py; the same in MCG-NJU/MOC-Detector.
+    "act": Rules(counts_borders=True, counts_last_frame=True, falls_back=True, suppress_iou=0.3, ap=trapezoid_ap),
+    # MCG-NJU/MultiSports, evaluate_multisports.py.
+    "multisports": Rules(
+        counts_borders=False, counts_last_frame=False, falls_back=False, suppress_iou=None, ap=envelope_ap
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,60 +228,142 @@ def _extended(tube: list[int], free: list[int], table: AvaTable, iou: float) -> 
     return bool(len(reaching))
 
 
-def tube_iou(a: Tube, b: Tube) -> float:
-    """Return the overlap of two tubes of one video in space and time, in [0, 1]."""
+def frame_tubes(table: AvaTable, frames: np.ndarray) -> list[Tube]:
+    """Return every row as a tube of one frame in a video of its own, so that ``video_map`` is frame mAP.
+
+    Args:
+        table: Ground truth, or detections.
+        frames: int64 (R,), of ``frame_numbers``.
+    """
+    scores = np.ones(len(table)) if table.scores is None else table.scores
+    rows = zip(table.video.tolist(), frames.tolist(), table.label_ids.tolist(), scores.tolist(), strict=True)
+    return [
+        Tube(video=f"{video},{frame}", label_id=label, start=frame, boxes=table.boxes_norm[row : row + 1], score=score)
+        for row, (video, frame, label, score) in enumerate(rows)
+    ]
+
+
+def tube_iou(a: Tube, b: Tube, rules: Rules, frame_hw: tuple[int, int] | None = None) -> float:
+    """Return the overlap of two tubes of one video in space and time, in [0, 1].
+
+    Args:
+        a: A tube.
+        b: Another.
+        rules: What counts.
+        frame_hw: Height and width of the frames in pixels, for rules that count borders.
+    """
     start, end = max(a.start, b.start), min(a.end, b.end)
     if start >= end:
         return 0.0
-    spatial = paired_iou(a.boxes[start - a.start : end - a.start], b.boxes[start - b.start : end - b.start])
-    return float(spatial.mean()) * (end - start) / (max(a.end, b.end) - min(a.start, b.start))
+    boxes = a.boxes[start - a.start : end - a.start], b.boxes[start - b.start : end - b.start]
+    if rules.counts_borders:
+        assert frame_hw is not None
+        pixels = np.array([frame_hw[1], frame_hw[0]] * 2)
+        boxes = boxes[0] * pixels + [0, 0, 1, 1], boxes[1] * pixels + [0, 0, 1, 1]
+    last = 0 if rules.counts_last_frame else 1
+    either = max(a.end, b.end) - min(a.start, b.start) - last
+    return float(paired_iou(*boxes).mean()) * ((end - start - last) / either) if either else 0.0
 
 
 def video_map(
-    truth: Sequence[Tube], found: Sequence[Tube], label_space: LabelSpace, *, ious: Sequence[float] = (0.2, 0.5)
+    truth: Sequence[Tube],
+    found: Sequence[Tube],
+    label_space: LabelSpace,
+    *,
+    ious: Sequence[float] = (0.2, 0.5),
+    rules: Rules = RULES["multisports"],
+    frame_hw: tuple[int, int] | None = None,
 ) -> VideoMap:
     """Return the mean average precision over tubes.
 
-    Detected tubes claim ground truth in the order of their scores; each looks only at the one it overlaps most.
+    Detected tubes claim ground truth in the order of their scores, equal ones in that of the videos and of the tubes
+    (the public code sorts without keeping equal ones in order, which differs between processors).
 
     Args:
         truth: Annotated tubes.
         found: Detected tubes.
         label_space: The classes evaluated.
         ious: Overlaps reported one by one; their mean over 0.5 to 0.95 always is.
+        rules: Whose evaluation.
+        frame_hw: Height and width of the frames in pixels, for rules that count borders.
 
     Raises:
-        InputError: No class has ground truth.
+        InputError: No class has ground truth, or the rules need ``frame_hw``.
     """
+    if rules.counts_borders and frame_hw is None:
+        raise InputError(
+            "these rules count the pixels at a box's borders: they need the height and width of the frames"
+        )
     wanted = tuple(dict.fromkeys((*ious, *STRICT)))
     rows: dict[float, list[ClassAp]] = {iou: [] for iou in wanted}
+    num_tubes = 0
     for label_id, name in zip(label_space.published_ids, label_space.names, strict=True):
-        own = [tube for tube in truth if tube.label_id == label_id]
-        ranked = sorted((tube for tube in found if tube.label_id == label_id), key=lambda tube: -tube.score)
-        best = [_best_truth(tube, own) for tube in ranked]
-        scores = -np.arange(len(ranked), dtype=np.float64)  # already ranked: equal scores keep their order
+        own = _by_video(tube for tube in truth if tube.label_id == label_id)
+        kept = _suppressed([tube for tube in found if tube.label_id == label_id], rules, frame_hw)
+        num_tubes += len(kept)
+        ranked = [kept[i] for i in np.argsort(-np.array([tube.score for tube in kept]), kind="stable")]
+        overlaps = [[tube_iou(other, tube, rules, frame_hw) for other in own.get(tube.video, ())] for tube in ranked]
+        num = sum(map(len, own.values()))
         for iou in wanted:
-            ap = all_point_ap(scores, _hits(best, iou), len(own)) if own else None
-            rows[iou].append(ClassAp(id=label_id, name=name, ap=ap, num_ground_truth=len(own)))
+            hits = _hits([tube.video for tube in ranked], overlaps, iou, falls_back=rules.falls_back)
+            ap = rules.ap(hits, num) if num else None
+            rows[iou].append(ClassAp(id=label_id, name=name, ap=ap, num_ground_truth=num))
     if not any(c.num_ground_truth for c in rows[wanted[0]]):
         raise InputError(f"video mAP over no classes: none of the {len(label_space)} of {label_space.name} has a tube")
     means = {iou: float(np.mean([c.ap for c in classes if c.ap is not None])) for iou, classes in rows.items()}
     mean_ap = {f"{iou:.2f}": means[iou] for iou in ious} | {"0.50:0.95": float(np.mean([means[i] for i in STRICT]))}
-    return VideoMap(mean_ap=mean_ap, per_class={f"{iou:.2f}": tuple(rows[iou]) for iou in ious}, num_tubes=len(found))
+    return VideoMap(mean_ap=mean_ap, per_class={f"{iou:.2f}": tuple(rows[iou]) for iou in ious}, num_tubes=num_tubes)
 
 
-def _best_truth(tube: Tube, truth: Sequence[Tube]) -> tuple[int, float]:
-    """Return the place of the tube overlapped most (-1 = none) and the overlap."""
-    overlaps = [tube_iou(tube, other) if other.video == tube.video else 0.0 for other in truth]
-    return (int(np.argmax(overlaps)), max(overlaps)) if overlaps else (-1, 0.0)
+def frame_act(
+    truth: AvaTable, found: AvaTable, label_space: LabelSpace, frames: Sequence[np.ndarray], frame_hw: tuple[int, int]
+) -> dict[str, Any]:
+    """Return frame mAP at IoU 0.5 by the ACT detector's rules as plain JSON; that by MultiSports' is ``frame_map``'s.
+
+    Args:
+        truth: Ground truth.
+        found: Detections.
+        label_space: The classes evaluated.
+        frames: Of both, of ``frame_numbers``.
+        frame_hw: Height and width of the frames in pixels.
+    """
+    rules = replace(RULES["act"], suppress_iou=None)  # of boxes, suppression is the detector's business
+    boxes = [frame_tubes(table, own) for table, own in zip((truth, found), frames, strict=True)]
+    result = video_map(boxes[0], boxes[1], label_space, ious=(0.5,), rules=rules, frame_hw=frame_hw)
+    data = result.to_json()
+    return {"protocol": "act", "iou": 0.5, "mAP": result.mean_ap["0.50"], "per_class": data["per_class"]["0.50"]}
 
 
-def _hits(best: Sequence[tuple[int, float]], iou: float) -> np.ndarray:
-    claimed: set[int] = set()
-    hits = np.zeros(len(best), dtype=bool)
-    for row, (place, overlap) in enumerate(best):
-        if overlap >= iou and place not in claimed:
-            claimed.add(place)
+def _by_video(tubes: Iterable[Tube]) -> dict[str, list[Tube]]:
+    found: dict[str, list[Tube]] = {}
+    for tube in tubes:
+        found.setdefault(tube.video, []).append(tube)
+    return found
+
+
+def _suppressed(tubes: list[Tube], rules: Rules, frame_hw: tuple[int, int] | None) -> list[Tube]:
+    """Return a class's tubes; by rules that suppress, video by video without those that overlap a better one."""
+    if rules.suppress_iou is None:
+        return tubes
+    kept: list[Tube] = []
+    for own in _by_video(tubes).values():
+        better: list[Tube] = []
+        for i in np.argsort([tube.score for tube in own], kind="stable")[::-1]:
+            if all(tube_iou(own[i], other, rules, frame_hw) <= rules.suppress_iou for other in better):
+                better.append(own[i])
+        kept += better
+    return kept
+
+
+def _hits(videos: Sequence[str], overlaps: Sequence[Sequence[float]], iou: float, *, falls_back: bool) -> np.ndarray:
+    """Return which tubes, bool (R,), best first, claim one of their video's annotated tubes."""
+    claimed: set[tuple[str, int]] = set()
+    hits = np.zeros(len(videos), dtype=bool)
+    for row, (video, own) in enumerate(zip(videos, overlaps, strict=True)):
+        open_to = [place for place in range(len(own)) if not falls_back or (video, place) not in claimed]
+        best = max(open_to, key=list(own).__getitem__, default=None)
+        if best is not None and own[best] >= iou and (video, best) not in claimed:
+            claimed.add((video, best))
             hits[row] = True
     return hits
 
