@@ -3,13 +3,14 @@
 import gzip
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from golden_weights import FOLDER, outputs, script
+from golden_weights import FE, FOLDER, JOINT, PICTURE, outputs, script
 
 from tubelet.models.convert import LAYOUTS, LayoutName, convert_file
 from tubelet.models.convert_rules import apply_rules
@@ -21,16 +22,6 @@ from tubelet.types import InputError
 
 SCENIC = script("scenic_vivit")
 IMAGE = script("image_vit")
-SMALL: dict[str, Any] = {"size": 24, "patch": 8, "dim": 24, "num_heads": 3, "spatial_layers": 2, "temporal_layers": 0}
-
-
-def config(**changes: Any) -> ViViTConfig:
-    return ViViTConfig(**(SMALL | changes))
-
-
-FE = config(num_frames=8, temporal_layers=3, aggregation="frame_token")
-JOINT = config(num_frames=8, aggregation="joint", pooling="class_token")
-PICTURE = config(num_frames=1, tubelet=1, aggregation="spatial_only", pooling="class_token")
 
 
 def load(path: Path, layout: LayoutName, backbone: ViViTConfig, num_classes: int) -> VideoModel:
@@ -60,8 +51,7 @@ def test_agrees_with_scenic(name: str, backbone: ViViTConfig) -> None:
     ],
 )
 def test_agrees_with_timm(name: str, file: str, layout: LayoutName, activation: str) -> None:
-    backbone = config(num_frames=1, tubelet=1, aggregation="spatial_only", pooling="class_token", activation=activation)
-    model = load(FOLDER / file, layout, backbone, 0)
+    model = load(FOLDER / file, layout, replace(PICTURE, activation=activation), 0)  # type: ignore[arg-type]
     images = torch.from_numpy(IMAGE.image())[:, :, None]
     with torch.no_grad():
         token, grid = model.backbone.clip_tokens(images), model.backbone(images)
@@ -72,7 +62,7 @@ def test_agrees_with_timm(name: str, file: str, layout: LayoutName, activation: 
 def test_another_number_of_heads_is_refused() -> None:
     """Matrices have the same shape whatever the number of heads; Flax's files tell, so a wrong one is found."""
     with pytest.raises(InputError, match="3 attention heads for 4"):
-        load(FOLDER / "original_vit.npz", "original_vit", config(**vars_of(PICTURE, num_heads=4)), 0)
+        load(FOLDER / "original_vit.npz", "original_vit", replace(PICTURE, num_heads=4), 0)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +80,6 @@ def test_the_tables_entries_are_scenics_published_configurations(name: str) -> N
     assert {key: tensor.shape for key, tensor in made.items()} == {key: t.shape for key, t in wanted.items()}
     assert shapes["output_projection/bias"] == [sum(head.num_classes for head in entry.heads)]
     assert sorted(left_out) == ["output_projection/bias", "output_projection/kernel"]
-
-
-def vars_of(backbone: ViViTConfig, **changes: Any) -> dict[str, Any]:
-    return {name: getattr(backbone, name) for name in ViViTConfig.__slots__} | changes
 
 
 def randomise(model: torch.nn.Module, seed: int) -> None:
@@ -169,7 +155,7 @@ def test_agrees_with_transformers_videomae(tmp_path: Path, names: str) -> None:
         "VideoMAEForVideoClassification", "VideoMAEConfig", 1, num_frames=8, tubelet_size=2, patch_size=8, num_labels=7
     )
     path = hub_file(model, tmp_path / "x.bin", names=names, videomae=True)
-    backbone = config(num_frames=8, aggregation="joint", pooling="normalised_mean", activation="gelu", norm_eps=1e-12)
+    backbone = replace(JOINT, pooling="normalised_mean", activation="gelu", norm_eps=1e-12)
     video = torch.from_numpy(np.random.RandomState(5).standard_normal((2, 3, 8, 24, 24)).astype(np.float32))
     with torch.no_grad():
         expected = model(video.transpose(1, 2)).logits
@@ -193,7 +179,7 @@ def test_agrees_with_transformers_videomae_before_fine_tuning(tmp_path: Path) ->
         decoder_intermediate_size=24,
     )
     path = hub_file(model, tmp_path / "x.bin", names="old", videomae=True)
-    backbone = config(num_frames=8, aggregation="joint", activation="gelu", norm_eps=1e-12)
+    backbone = replace(JOINT, pooling="mean", activation="gelu", norm_eps=1e-12)
     video = torch.from_numpy(np.random.RandomState(6).standard_normal((2, 3, 8, 24, 24)).astype(np.float32))
     with torch.no_grad():
         expected = model.videomae(video.transpose(1, 2)).last_hidden_state
@@ -208,7 +194,7 @@ def test_agrees_with_transformers_videomae_before_fine_tuning(tmp_path: Path) ->
 def test_agrees_with_transformers_vit(tmp_path: Path, names: str) -> None:
     model = hugging_face("ViTModel", "ViTConfig", 3, patch_size=8)
     path = hub_file(model, tmp_path / "x.bin", names=names)
-    backbone = config(**vars_of(PICTURE, activation="gelu", norm_eps=1e-12))
+    backbone = replace(PICTURE, activation="gelu", norm_eps=1e-12)
     ours = load(path, "hf_vit", backbone, 0)
     images = torch.from_numpy(np.random.RandomState(7).standard_normal((2, 3, 24, 24)).astype(np.float32))
     with torch.no_grad():

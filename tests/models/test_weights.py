@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_weights import FOLDER, script
+from golden_weights import FE, FOLDER, PICTURE, enter_small_weights, script, small_input
 from rich.console import Console
 
 from tubelet.cli.dispatch import run
@@ -22,39 +22,14 @@ from tubelet.models.saved import load_model
 from tubelet.models.vivit import ViViTConfig
 from tubelet.models.weights import WEIGHTS, PublishedHead, Weights, find_weights
 from tubelet.train.start import initialise
-from tubelet.types import InputError, Preprocess
+from tubelet.types import InputError
 
 RESNETS = script("resnets")
-IMAGE = ViViTConfig(
-    size=24,
-    patch=8,
-    dim=24,
-    num_heads=3,
-    spatial_layers=2,
-    temporal_layers=0,
-    num_frames=1,
-    tubelet=1,
-    aggregation="spatial_only",
-    pooling="class_token",
-)
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Entries as the published ones, of the size of the golden files."""
-    image = replace(WEIGHTS["original_in21k_vit_b"], backbone=IMAGE, preprocess=replace_input(24, 1))
-    monkeypatch.setitem(WEIGHTS, "small_image", image)
-    video = replace(
-        WEIGHTS["scenic_epic_vivit_l_fe"],
-        backbone=replace(IMAGE, num_frames=8, tubelet=2, temporal_layers=3, aggregation="frame_token", pooling="mean"),
-        heads=(PublishedHead(task="noun", num_classes=8), PublishedHead(task="verb", num_classes=3)),
-        preprocess=replace_input(24, 8),
-    )
-    monkeypatch.setitem(WEIGHTS, "small_video", video)
-
-
-def replace_input(size: int, num_frames: int) -> Preprocess:
-    return Preprocess(size=size, num_frames=num_frames, frame_stride=1, fps=25.0)
+    enter_small_weights(monkeypatch)
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -157,7 +132,7 @@ def test_check_says_whether_a_file_is_the_published_one(
 ) -> None:
     file = tmp_path / "x.npz"
     file.write_bytes((FOLDER / "original_vit.npz").read_bytes())
-    entry = replace(WEIGHTS["original_in21k_vit_b"], backbone=IMAGE)
+    entry = replace(WEIGHTS["original_in21k_vit_b"], backbone=PICTURE)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     for known, said in ((digest, "(as published)"), (digest[:8], "(its first 8 digits as published)")):
         monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, sha256=known))
@@ -166,10 +141,10 @@ def test_check_says_whether_a_file_is_the_published_one(
     monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, sha256="0badc0de"))
     with pytest.raises(InputError, match="expected 0badc0de; not the file of small_image"):
         run(["weights", "check", "small_image", str(file)])
-    monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, backbone=replace(IMAGE, spatial_layers=3)))
+    monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, backbone=replace(PICTURE, spatial_layers=3)))
     with pytest.raises(InputError, match=r"missing \['Transformer/encoderblock_2/.*unexpected \[\]"):
         run(["weights", "check", "small_image", str(file)])
-    monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, backbone=replace(IMAGE, size=32)))
+    monkeypatch.setitem(WEIGHTS, "small_image", replace(entry, backbone=replace(PICTURE, size=32)))
     with pytest.raises(
         InputError, match=r"space_positions cannot be made of .*posembed_input/pos_embedding \(1, 10, 24\)"
     ):
@@ -220,8 +195,8 @@ def test_image_weights_start_a_video_network(tmp_path: Path, capsys: pytest.Capt
     assert "left out: 1 class_token" in text
     assert "begin from scratch: 1 backbone.temporal.norm.bias" in text
     loaded = load_model(tmp_path)
-    assert loaded.preprocess == replace(replace_input(40, 6), frame_stride=2)
-    image = convert_file(file, "original_vit", IMAGE, {}).tensors
+    assert loaded.preprocess == replace(small_input(6), size=40, frame_stride=2)
+    image = convert_file(file, "original_vit", PICTURE, {}).tensors
     found = loaded.model.state_dict()
     kernel = found["backbone.embedding.projection.weight"].view(24, 3, 2, 8, 8)
     assert torch.equal(kernel[:, :, 1].flatten(1), image["backbone.embedding.projection.weight"])  # t // 2 of t = 2
@@ -239,12 +214,11 @@ def test_image_weights_start_a_video_network(tmp_path: Path, capsys: pytest.Capt
 def test_a_run_on_own_data_starts_from_converted_weights(
     squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_side: int | None
 ) -> None:
-    video = replace(IMAGE, num_frames=8, tubelet=2, temporal_layers=3, aggregation="frame_token", pooling="mean")
     entry = replace(
         WEIGHTS["scenic_k400_vivit_b_fe"],
-        backbone=video,
+        backbone=FE,
         heads=(PublishedHead(task="x", num_classes=0),),
-        preprocess=replace(replace_input(24, 8), short_side=short_side),
+        preprocess=replace(small_input(8), short_side=short_side),
     )
     monkeypatch.setitem(WEIGHTS, "small_video", entry)
     file, start = FOLDER / "scenic_fe.msgpack", tmp_path / "start"

@@ -5,30 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_weights import FE, FOLDER, enter_small_weights
 
 from tubelet.models.convert import convert_file
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.saved import save_tensors
 from tubelet.models.vivit import ViViTConfig
-from tubelet.models.weights import WEIGHTS, PublishedHead
+from tubelet.models.weights import WEIGHTS
 from tubelet.records import write_json
 from tubelet.train.start import absolute_start, initialise, read_start
-from tubelet.types import InputError, Preprocess
+from tubelet.types import InputError
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "weights"
 CONFIG = ViViTConfig(size=16, num_frames=4, patch=8, dim=16, spatial_layers=1, temporal_layers=1, num_heads=2)
-IMAGE = ViViTConfig(
-    size=24,
-    patch=8,
-    dim=24,
-    num_heads=3,
-    spatial_layers=2,
-    temporal_layers=0,
-    num_frames=1,
-    tubelet=1,
-    aggregation="spatial_only",
-    pooling="class_token",
-)
 HEADS = {"a": HeadConfig(kind="classify", num_classes=3), "b": HeadConfig(kind="localise", num_classes=2)}
 SKIP_HEADS = ("heads.",)
 
@@ -101,23 +89,14 @@ def test_weights_of_another_shape_are_one_line_and_change_nothing(given: Path) -
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {"size": 24, "frame_stride": 1, "fps": 25.0}
-    image = replace(WEIGHTS["original_in21k_vit_b"], backbone=IMAGE, preprocess=Preprocess(num_frames=1, **sizes))
-    video = replace(
-        WEIGHTS["scenic_epic_vivit_l_fe"],
-        backbone=replace(IMAGE, num_frames=8, tubelet=2, temporal_layers=3, aggregation="frame_token", pooling="mean"),
-        heads=(PublishedHead(task="noun", num_classes=8), PublishedHead(task="verb", num_classes=3)),
-        preprocess=Preprocess(num_frames=8, **sizes),
-    )
-    monkeypatch.setitem(WEIGHTS, "small_image", image)
-    monkeypatch.setitem(WEIGHTS, "small_video", video)
+    enter_small_weights(monkeypatch)
 
 
 @pytest.mark.usefixtures("published")
 def test_published_weights_start_a_run_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = WEIGHTS["small_video"]
     grid = replace(entry.backbone, aggregation="per_place")  # type: ignore[call-arg]
-    file = GOLDEN / "scenic_fe.msgpack"
+    file = FOLDER / "scenic_fe.msgpack"
     tensors = convert_file(file, entry.layout, entry.backbone, {"noun": 8, "verb": 3}).tensors
     skip = ("heads.", "backbone.class_token", "backbone.time_class_token")
     model = model_of(grid, 2)
@@ -138,10 +117,10 @@ def test_published_weights_start_a_run_by_name(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.usefixtures("published")
 def test_image_weights_are_inflated() -> None:
-    video = replace(IMAGE, num_frames=8, tubelet=2, temporal_layers=1, aggregation="per_place", pooling="mean")
+    video = replace(FE, temporal_layers=1, aggregation="per_place")
     model = model_of(video, 2)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    file = GOLDEN / "original_vit.npz"
+    file = FOLDER / "original_vit.npz"
     said = initialise(model, resuming=False, init_from=f"small_image={file}", init_skip=SKIP_HEADS)
     assert "; left out: 1 [backbone.class_token]; begin fresh: " in said
     entry = WEIGHTS["small_image"]
