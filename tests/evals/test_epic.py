@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tubelet.evals.epic import action_ranks, class_means, classes_of, pair_prior, share_within
+from tubelet.evals.epic import action_map, action_ranks, class_means, classes_of, pair_prior, share_within
 from tubelet.types import InputError
 
 VERBS = np.array([[0.6, 0.4], [0.5, 0.5], [0.1, 0.9]])
@@ -59,3 +59,20 @@ def test_what_does_not_fit_is_named() -> None:
         classes_of(np.array([[1, 0], [1, 1]]))
     with pytest.raises(InputError, match="3 rows of verbs and 2 of nouns"):
         action_ranks(VERBS, NOUNS[:2], np.zeros(3, dtype=int), np.zeros(3, dtype=int))
+
+
+def test_mean_average_precision_of_the_actions_that_come() -> None:
+    verbs, nouns = np.array([0, 1, 0, 0]), np.array([0, 0, 1, 0])
+    verb_scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.5, 0.5]])
+    noun_scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.5, 0.5], [0.8, 0.2]])
+    found = action_map(verb_scores, noun_scores, verbs, nouns)
+    # (0, 0): 0.81 hit, 0.72, 0.30, 0.40 hit: 1 and 2/3. (1, 0): 0.09, 0.18 hit, 0.20, 0.40: 1/3.
+    # (0, 1): 0.09, 0.08, 0.30 hit: 1. (1, 1) does not come.
+    assert found.num_actions == 3
+    assert found.mean_ap == pytest.approx(((1 + 2 / 3) / 2 + 1 / 3 + 1) / 3)
+    # What training never had together is scored 0 everywhere: precision is the share of its samples.
+    prior = np.array([[1.0, 0.0], [1.0, 0.0]])
+    known = action_map(verb_scores, noun_scores, verbs, nouns, prior=prior)
+    assert known.mean_ap == pytest.approx(((1 + 2 / 3) / 2 + 1 / 3 + 1 / 4) / 3)
+    with pytest.raises(InputError, match="mAP over no actions"):
+        action_map(verb_scores[:0], noun_scores[:0], verbs[:0], nouns[:0])

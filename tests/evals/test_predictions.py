@@ -85,7 +85,9 @@ def test_clips_are_scored_per_class(tmp_path: Path, capsys: pytest.CaptureFixtur
     write_predictions(tmp_path / "p", clips_result("set", np.eye(3)[[0, 1, 1, 2]], [0, 1, 2, 2]), ORIGIN)
     run(["score", str(tmp_path / "p"), "--json", str(tmp_path / "out.json")])
     data = json.loads((tmp_path / "out.json").read_text())
-    assert data["metrics"] == {"set/top1": 0.75}
+    # AP of a: 1; of b: the two scored 1 are one hit, one miss: 1/2; of c: one hit, then the other among all: 1/2 + 1/4.
+    assert data["metrics"] == {"set/top1": 0.75, "set/mAP": pytest.approx((1 + 0.5 + 0.75) / 3)}
+    assert data["per_class_ap"] == {"a": 1.0, "b": 0.5, "c": 0.75}
     assert data["per_class_accuracy"] == {"a": 1.0, "b": 1.0, "c": 0.5}
     assert data["confusions"] == [{"true": "c", "predicted": "b", "count": 1, "share": 0.5}]
     assert "c taken for b: 1 (50.0 % of its samples)" in capsys.readouterr().out
@@ -108,6 +110,10 @@ def test_epic_from_two_folders(tmp_path: Path) -> None:
         pytest.approx(1 / 3),
         pytest.approx(1 / 3),
     )
+    # Of (0, 1) the products are 0.42, 0.15, 0.03: first, AP 1. Of (0, 2) 0.06, 0.15, 0.04: first. Of (1, 0) 0.08, 0.2,
+    # 0.27: first.
+    assert data["action/mAP"] == pytest.approx(1.0)
+    assert data["num_actions"] == 3
     assert (data["verb/tail_top1"], data["noun/tail_top1"], data["action/tail_top1"]) == (1.0, 0.0, 0.0)
     assert (data["verb/many_shot_precision"], data["verb/many_shot_recall"]) == (1.0, 1.0)
     (tmp_path / "many.csv").write_text("verb_class,verb\n7,take\n")

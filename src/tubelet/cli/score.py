@@ -86,12 +86,16 @@ def _clips(stored: "Predictions", num_confusions: int) -> dict[str, Any]:
         values: Sequence[float | None] = mean_average_precision(scores, targets).per_class
         data: dict[str, Any] = {"metrics": metrics, "per_class_ap": dict(zip(space.names, values, strict=True))}
         return data
+    mean = mean_average_precision(scores, targets)
+    metrics[f"{stored.task}/mAP"] = mean.mean_ap  # paper B's ablations on EPIC-Kitchens
+    print(f"{stored.task}/mAP {100 * mean.mean_ap:.2f}")
     pairs = confusion_pairs(scores, targets, space, num_pairs=num_confusions)
     for pair in pairs:
         print(f"  {pair.true} taken for {pair.predicted}: {pair.count} ({100 * pair.share:.1f} % of its samples)")
     return {
         "metrics": metrics,
         "per_class_accuracy": dict(zip(space.names, accuracy_per_class(scores, targets), strict=True)),
+        "per_class_ap": dict(zip(space.names, mean.per_class, strict=True)),
         "confusions": [{"true": p.true, "predicted": p.predicted, "count": p.count, "share": p.share} for p in pairs],
     }
 
@@ -122,7 +126,7 @@ def epic_eval(
         json: Write every number here, at full precision.
     """
     from tubelet.evals.classify import mean_average_precision
-    from tubelet.evals.epic import action_ranks, classes_of, pair_prior, share_within
+    from tubelet.evals.epic import action_map, action_ranks, classes_of, pair_prior, share_within
     from tubelet.evals.predictions import read_predictions
     from tubelet.records import write_json
 
@@ -145,14 +149,18 @@ def epic_eval(
     data |= {
         f"{n}/mAP": mean_average_precision(p.scores, p.targets).mean_ap for n, p in (("verb", verb), ("noun", noun))
     }
+    actions = action_map(verb.scores, noun.scores, true["verb"], true["noun"], prior=prior)
+    data["action/mAP"] = actions.mean_ap
     given = {"verb": (verb, many_shot_verbs, tail_verbs), "noun": (noun, many_shot_nouns, tail_nouns)}
     data |= _of_class_lists(given, true, ranks)
     for metric, value in data.items():
         print(f"{metric:28} {'-' if value is None else f'{100 * value:.2f}'}")
-    data["prior"] = prior is not None
+    data |= {"prior": prior is not None, "num_actions": actions.num_actions}
     data["origin"] = {"verbs": dict(verb.origin), "nouns": dict(noun.origin)}
     how = "without a prior" if prior is None else "with training's prior"
-    print(f"  {len(verb.sample_ids)} samples of {verb.split}, actions {how}")
+    print(
+        f"  {len(verb.sample_ids)} samples of {verb.split}, actions {how}, mAP over the {actions.num_actions} that come"
+    )
     if json is not None:
         write_json(json, data)
 

@@ -11,9 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tubelet.evals.average_precision import step_ap
 from tubelet.types import InputError
 
 ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActionMap:
+    """Average precision over actions."""
+
+    mean_ap: float
+    num_actions: int
+    """(verb, noun) pairs that have a sample; the others are no part of the mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +92,41 @@ def action_ranks(
         before = np.arange(scores.shape[1]) < true[:, None]
         ranks[rows] = ((scores > own) | ((scores == own) & before)).sum(axis=1)
     return ranks
+
+
+def action_map(
+    verb_scores: np.ndarray,
+    noun_scores: np.ndarray,
+    verbs: np.ndarray,
+    nouns: np.ndarray,
+    *,
+    prior: np.ndarray | None = None,
+) -> ActionMap:
+    """Return the mean average precision of the actions that come (paper B, Fig. 2: mAP of verbs, nouns and actions).
+
+    The paper trains a classifier of actions; here an action's score is that of ``action_ranks``.
+
+    Args:
+        verb_scores: As in ``action_ranks``, and so are the others.
+        noun_scores: (R, N).
+        verbs: int (R,).
+        nouns: int (R,).
+        prior: (V, N) or None.
+
+    Raises:
+        InputError: There is no sample.
+    """
+    if not len(verbs):
+        raise InputError("mAP over no actions: there is no sample")
+    values = []
+    for verb, noun in sorted({*zip(verbs.tolist(), nouns.tolist(), strict=True)}):
+        scores = verb_scores[:, verb].astype(np.float64) * noun_scores[:, noun]
+        # A prior multiplies all scores of an action alike, so it moves none against another; 0 makes all equal.
+        scores = scores if prior is None else scores * prior[verb, noun]
+        ap = step_ap(scores, (verbs == verb) & (nouns == noun))
+        assert ap is not None, "the action comes"
+        values.append(ap)
+    return ActionMap(mean_ap=float(np.mean(values)), num_actions=len(values))
 
 
 def share_within(ranks: np.ndarray, k: int, chosen: np.ndarray | None = None) -> float | None:
