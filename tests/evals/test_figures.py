@@ -3,7 +3,9 @@ import xml.etree.ElementTree as ET
 import matplotlib as mpl
 import pytest
 
+from tubelet.evals.class_figures import ap_and_frequency, difference_bars
 from tubelet.evals.figures import per_class_bars
+from tubelet.evals.resample import Interval
 from tubelet.types import InputError
 
 NAMES, COUNTS = ("sail <boat>", "stand", "hug & kiss", "cost $5 or $6"), (3, 900, 80, 9)
@@ -54,3 +56,30 @@ def test_bad_input_is_named() -> None:
         per_class_bars(NAMES, COUNTS, {"m": (0.1, 0.2, 0.3)})
     with pytest.raises(InputError, match="at least one class"):
         per_class_bars((), (), {})
+
+
+def interval(value: float, by: float = 0.1) -> Interval:
+    return Interval(value=value, low=value - by, high=value + by)
+
+
+def test_a_row_for_each_class_beside_its_frequency() -> None:
+    values = [interval(0.2), interval(0.8), None, interval(0.4, float("nan"))]
+    svg = ap_and_frequency(NAMES, COUNTS, {"ours": values, "theirs": values}, buckets=BUCKETS)
+    words = texts(svg)
+    places = [words.index(name) for name in ("stand", "hug & kiss", "cost $5 or $6", "sail <boat>")]
+    assert places == sorted(places)
+    assert {"head", "mid", "tail", "ours", "theirs", "average precision", "in training (log)"} <= set(words)
+    with pytest.raises(InputError, match="2 values of ours for 4 classes"):
+        ap_and_frequency(NAMES, COUNTS, {"ours": values[:2]})
+    with pytest.raises(InputError, match="at least one class"):
+        ap_and_frequency((), (), {})
+
+
+def test_gains_are_ordered_and_unsure_ones_pale() -> None:
+    svg = difference_bars(NAMES, [interval(-0.3), interval(0.05), interval(0.4), None])
+    words = texts(svg)
+    assert words.index("hug & kiss") < words.index("stand") < words.index("sail <boat>")
+    assert "cost $5 or $6" not in words
+    assert svg.count("opacity: 0.45") == 1
+    with pytest.raises(InputError, match="at least one class with a difference"):
+        difference_bars(NAMES, [None] * 4)

@@ -138,8 +138,10 @@ def test_two_models_are_compared_on_the_same_draws() -> None:
     draws = [draws_of(truth, found, videos, num_draws=200) for found in (worse, better)]
     got = compare(0.5, draws[1] - draws[0])
     assert (got.p_value, got.low > 0) == (pytest.approx(2 / 201), True)
-    # By hand: one draw of four on the other side: 2 (1 + 1) / (4 + 1).
-    assert compare(0.1, np.array([0.2, 0.1, 0.3, -0.1])).p_value == pytest.approx(0.8)
+    # By hand: moved from their mean, 0.5, to 0.2, one draw of four is on the other side: 2 (1 + 1) / (4 + 1).
+    by_hand = compare(0.2, np.array([0.6, 0.5, 0.8, 0.1]), level=0.5)
+    assert by_hand.p_value == pytest.approx(0.8)
+    assert (by_hand.low, by_hand.high) == (pytest.approx(0.1), pytest.approx(0.35))  # quartiles 0.4 and 0.65, less 0.3
     same = compare(0.0, draws[0] - draws[0])
     assert (same.value, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
     # The pairing is what shows a small difference: unpaired intervals of the two would overlap by far.

@@ -113,6 +113,9 @@ def _bars(
     text = None if label is None else plain_text(label)
     axes.barh(places, values, height=thick, color=colour, alpha=alpha, label=text)
     axes.hlines(places, [v.low for _, v in rows], [v.high for _, v in rows], color=GREY, linewidth=0.9)
+    on_bar = [(max(v.low, 0.0), v.value) if v.value >= 0 else (v.value, min(v.high, 0.0)) for _, v in rows]
+    # White where the whisker lies on the bar: seen there too, on light and on dark pages.
+    axes.hlines(places, [begin for begin, _ in on_bar], [end for _, end in on_bar], color="#fff", linewidth=0.9)
 
 
 def _shade(axes: Axes, buckets: Sequence[str], *, named: bool) -> None:

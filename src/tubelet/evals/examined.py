@@ -25,6 +25,9 @@ from tubelet.evals.resample import (
 )
 from tubelet.types import InputError
 
+MIN_VIDEOS = 5
+"""A class that comes in fewer videos has no interval: they cannot show how it would be in others."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quantity:
@@ -37,10 +40,16 @@ class Quantity:
     """In [0, 1]; None = no class of it has ground truth."""
     draws: np.ndarray
     """(B,), nan where a draw has none."""
+    num_videos: int
+    """Videos with something to be found."""
 
     def interval(self) -> Interval | None:
-        """Return the value with its 95 % interval."""
-        return None if self.value is None or not np.isfinite(self.draws).any() else interval(self.value, self.draws)
+        """Return the value with its 95 % interval, whose ends are nan where the videos are too few."""
+        if self.value is None:
+            return None
+        if self.num_videos < MIN_VIDEOS:
+            return Interval(value=self.value, low=np.nan, high=np.nan)
+        return interval(self.value, self.draws)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,11 +115,15 @@ def examine(
 
 
 def compared(first: Quantity, other: Quantity) -> Comparison | None:
-    """Return by how much the first run is better than the other in one quantity; None where one has no value."""
-    draws = first.draws - other.draws
-    if first.value is None or other.value is None or not np.isfinite(draws).any():
+    """Return by how much the first run is better than the other in one quantity; None where one has no value.
+
+    Interval and p are nan where the videos are too few.
+    """
+    if first.value is None or other.value is None:
         return None
-    return compare(first.value - other.value, draws)
+    if first.num_videos < MIN_VIDEOS:
+        return Comparison(value=first.value - other.value, low=np.nan, high=np.nan, p_value=np.nan)
+    return compare(first.value - other.value, first.draws - other.draws)
 
 
 def _videos(stored: Sequence[Predictions]) -> tuple[str, ...]:
@@ -144,7 +157,8 @@ def _boxes(
     assert found is not None
     result = frame_map(truth, found, space, iou=iou, protocol=protocol)
     matched = match_detections(truth, found, space, iou=iou, protocol=protocol)
-    aps = draw_aps(ranked_lists(matched, truth, found, videos, protocol=protocol), weights)
+    lists = ranked_lists(matched, truth, found, videos, protocol=protocol)
+    aps, present = draw_aps(lists, weights), np.stack([each.positives > 0 for each in lists])
     values = [c.ap for c in result.per_class]
     counts, buckets = _frequencies(stored)
     parts: dict[str, Sequence[int]] = {"mAP": range(len(space))}
@@ -153,8 +167,8 @@ def _boxes(
     return Examined(
         name=name,
         stored=stored,
-        quantities=tuple(_mean(part, columns, values, aps) for part, columns in parts.items()),
-        per_class=_each(space.names, values, aps),
+        quantities=tuple(_mean(part, columns, values, aps, present) for part, columns in parts.items()),
+        per_class=_each(space.names, values, aps, present),
         num_examples=tuple(c.num_ground_truth for c in result.per_class),
         training_counts=counts,
         buckets=buckets,
@@ -170,10 +184,11 @@ def _clips(name: str, stored: Predictions, videos: Sequence[str], weights: np.nd
     video = np.array([number[v] for v in stored.videos], dtype=np.int64)
     scores, targets, space = stored.scores, stored.targets, stored.label_space
     counts, buckets = _frequencies(stored)
+    present = np.stack([np.bincount(video[row > 0], minlength=len(videos)) > 0 for row in targets.T])
     if stored.multi_label:
         values: Sequence[float | None] = mean_average_precision(scores, targets).per_class
         draws = draw_aps(ranked_samples(scores, targets, video, len(videos)), weights)
-        main = [_mean("mAP", range(len(space)), values, draws)]
+        main = [_mean("mAP", range(len(space)), values, draws, present)]
     else:
         values = accuracy_per_class(scores, targets)
         true = targets.argmax(axis=1)
@@ -185,8 +200,8 @@ def _clips(name: str, stored: Predictions, videos: Sequence[str], weights: np.nd
     return Examined(
         name=name,
         stored=stored,
-        quantities=(*main, *(_mean(part, columns, values, draws) for part, columns in parts.items())),
-        per_class=_each(space.names, values, draws),
+        quantities=(*main, *(_mean(part, columns, values, draws, present) for part, columns in parts.items())),
+        per_class=_each(space.names, values, draws, present),
         num_examples=tuple((targets > 0).sum(axis=0).tolist()),
         training_counts=counts,
         buckets=buckets,
@@ -196,9 +211,10 @@ def _clips(name: str, stored: Predictions, videos: Sequence[str], weights: np.nd
 
 def _top(k: int, scores: np.ndarray, targets: np.ndarray, video: np.ndarray, weights: np.ndarray) -> Quantity:
     ranked = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")[:, :k]
-    right: np.ndarray = np.take_along_axis(targets > 0, ranked, axis=1).any(axis=1)
+    right = np.asarray(np.take_along_axis(targets > 0, ranked, axis=1).any(axis=1))
     value, draws = top_k(scores, targets, k), weighted_share(right, video, weights)
-    return Quantity(name=f"top-{k}", num_classes=None, value=value, draws=draws)
+    num_videos = len(np.unique(video))
+    return Quantity(name=f"top-{k}", num_classes=None, value=value, draws=draws, num_videos=num_videos)
 
 
 def _frequencies(stored: Predictions) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -214,12 +230,24 @@ def _columns_of(parts: Sequence[str], names: Sequence[str]) -> dict[str, Sequenc
     return {name: [k for k, part in enumerate(parts) if part == name] for name in names}
 
 
-def _mean(name: str, columns: Sequence[int], values: Sequence[float | None], aps: np.ndarray) -> Quantity:
+def _mean(
+    name: str, columns: Sequence[int], values: Sequence[float | None], aps: np.ndarray, present: np.ndarray
+) -> Quantity:
+    """Return a mean over classes; ``present`` (K, V) says which come in which video."""
     known = [value for k in columns if (value := values[k]) is not None]
-    mean = float(np.mean(known)) if known else None
-    return Quantity(name=name, num_classes=len(known), value=mean, draws=class_means(aps, columns))
+    return Quantity(
+        name=name,
+        num_classes=len(known),
+        value=float(np.mean(known)) if known else None,
+        draws=class_means(aps, columns),
+        num_videos=int(present[list(columns)].any(axis=0).sum()),
+    )
 
 
-def _each(names: Sequence[str], values: Sequence[float | None], aps: np.ndarray) -> tuple[Quantity, ...]:
-    rows = zip(names, values, aps, strict=True)
-    return tuple(Quantity(name=n, num_classes=None, value=value, draws=draws) for n, value, draws in rows)
+def _each(
+    names: Sequence[str], values: Sequence[float | None], aps: np.ndarray, present: np.ndarray
+) -> tuple[Quantity, ...]:
+    return tuple(
+        Quantity(name=name, num_classes=None, value=value, draws=draws, num_videos=int(videos.sum()))
+        for name, value, draws, videos in zip(names, values, aps, present, strict=True)
+    )

@@ -5,6 +5,7 @@ The first run is the one explained; with others, what it is better or worse in, 
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from math import isfinite, isnan
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from tubelet.evals.class_figures import ap_and_frequency, difference_bars
 from tubelet.evals.classify import confusion_pairs
 from tubelet.evals.errors import ERRORS, by_error, confusions
-from tubelet.evals.examined import Examined, Quantity, compared
+from tubelet.evals.examined import MIN_VIDEOS, Examined, Quantity, compared
 from tubelet.evals.page import (
     NO_VALUE,
     bars_html,
@@ -44,7 +45,7 @@ def report_html(tasks: Sequence[Sequence[Examined]], strips: Mapping[str, Sequen
     """
     names = list(dict.fromkeys(run.name for runs in tasks for run in runs))
     title = f"Report on {names[0]}" + (f", against {' and '.join(names[1:])}" if names[1:] else "")
-    lead = " ".join(summary(runs) for runs in tasks)
+    lead = "\n".join(summary(runs) for runs in tasks)
     parts = [_task(runs, strips.get(runs[0].stored.task, ())) for runs in tasks]
     return page_html(title, lead, "\n".join([*parts, _origins(tasks)]))
 
@@ -54,7 +55,8 @@ def summary(runs: Sequence[Examined]) -> str:
     first = runs[0]
     main = first.quantities[0]
     interval = main.interval()
-    spread = "" if interval is None else f" (95 % interval {percent(interval.low)} to {percent(interval.high)})"
+    known = interval is not None and isfinite(interval.low)
+    spread = f" (95 % interval {_range(interval)})" if interval is not None and known else ""
     what = f"frame {main.name}" if first.is_boxes else main.name
     text = [f"{first.stored.task}: {what} {percent(main.value)} %{spread} on split {first.stored.split}"]
     if first.is_boxes:
@@ -63,7 +65,7 @@ def summary(runs: Sequence[Examined]) -> str:
     text[0] += "."
     for other in runs[1:]:
         difference = compared(main, other.quantities[0])
-        if difference is not None:
+        if difference is not None and isfinite(difference.low):
             more = "more" if difference.value >= 0 else "less"
             sure = "" if difference.low > 0 or difference.high < 0 else ": no sure difference"
             text.append(
@@ -72,13 +74,11 @@ def summary(runs: Sequence[Examined]) -> str:
             )
     if first.matched is not None and first.losses is not None:
         costs = _error_points(first)
-        worst = max(costs, key=lambda name: costs[name])
+        worst, lost = max(costs, key=lambda name: costs[name]), sum(costs.values())
         pairs = confusions(first.matched, first.losses, first.stored.label_space)
-        text.append(
-            f"Most is lost to {worst}: {percent(costs[worst])} points of the {percent(sum(costs.values()))} lost."
-        )
-        if worst == "wrong action" and pairs:
-            text[-1] = text[-1][:-1] + f", {pairs[0].true} taken for {pairs[0].predicted} above all."
+        above_all = f", {pairs[0].true} taken for {pairs[0].predicted} above all" if worst == "wrong action" else ""
+        if lost > 0:
+            text.append(f"Of {percent(lost)} points lost, {percent(costs[worst])} went to {worst}{above_all}.")
     return " ".join(text)
 
 
@@ -127,19 +127,19 @@ def _numbers(runs: Sequence[Examined]) -> str:
 
 def _with_interval(quantity: Quantity) -> str:
     known = quantity.interval()
-    return percent(quantity.value) if known is None else f"{percent(known.value)} ({_range(known.low, known.high)})"
+    return percent(quantity.value) if known is None or isnan(known.low) else f"{percent(known.value)} ({_range(known)})"
 
 
 def _difference(first: Quantity, other: Quantity) -> str:
     known = compared(first, other)
-    if known is None:
-        return NO_VALUE
+    if known is None or isnan(known.low):
+        return NO_VALUE if known is None else _signed(known.value)
     spread = f"{_signed(known.low)} to {_signed(known.high)}"
     return f"{_signed(known.value)} ({spread}), p {_p_value(known.p_value)}"
 
 
-def _range(low: float, high: float) -> str:
-    return f"{percent(low)} to {percent(high)}"
+def _range(interval: Interval) -> str:
+    return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
 def _signed(value: float) -> str:
@@ -188,7 +188,8 @@ def _class_table(runs: Sequence[Examined]) -> str:
         rows.append((quantity.name, ", ".join(words), cells))
     head = ["class", "in training", "in this split", *(run.name for run in runs)]
     head += [f"{MINUS} {other.name}" for other in runs[1:]]
-    table = table_html("In percent, with 95 % intervals.", head, rows)
+    note = f"In percent, with 95 % intervals; none for a class that comes in fewer than {MIN_VIDEOS} videos."
+    table = table_html(note, head, rows)
     return f"<details><summary>All {len(rows)} classes as a table</summary>{table}</details>"
 
 
@@ -207,8 +208,9 @@ def _gains(first: Examined, other: Examined) -> str:
     left_out = "" if len(shown) == len(gained) else f" The {len(shown)} largest differences."
     num_sure = sum(value.low > 0 or value.high < 0 for _, value in gained)
     caption = (
-        f"What each class is better (right) or worse (left) in than {other.name}. Pale: the 95 % interval holds 0; "
-        f"it does not for {num_sure} of {len(gained)} classes.{left_out}"
+        f"What each class is better (right) or worse (left) in than {other.name}. Pale: the 95 % interval "
+        f"holds 0, or the class comes in fewer than {MIN_VIDEOS} videos; sure are {num_sure} of {len(gained)} "
+        f"classes.{left_out}"
     )
     svg = difference_bars([name for name, _ in shown], [value for _, value in shown])
     return f"<h3>{escape(first.name)} against {escape(other.name)}</h3>\n{figure_html(caption, svg)}"
@@ -244,16 +246,17 @@ def _errors(runs: Sequence[Examined]) -> str:
 
 
 def _confused_boxes(runs: Sequence[Examined]) -> str:
-    parts = []
+    costs = []
     for run in runs:
         assert run.matched is not None
         assert run.losses is not None
-        pairs = confusions(run.matched, run.losses, run.stored.label_space)[:NUM_CONFUSIONS]
-        if pairs:
-            rows = [(f"{pair.true} taken for {pair.predicted}", "", [f"{100 * pair.loss:.2f}"]) for pair in pairs]
-            caption = f"{run.name}: what the costliest confusions took; they are part of wrong action."
-            parts.append(table_html(caption, ["confusion", "points of mAP"], rows))
-    return "<h3>What is taken for what</h3>\n" + "\n".join(parts) if parts else ""
+        pairs = confusions(run.matched, run.losses, run.stored.label_space)
+        costs.append({f"{pair.true} taken for {pair.predicted}": pair.loss for pair in pairs})
+    rows = [(name, "", [f"{100 * cost.get(name, 0.0):.2f}" for cost in costs]) for name in [*costs[0]][:NUM_CONFUSIONS]]
+    if not rows:
+        return ""
+    caption = f"Points of mAP: the costliest confusions of {runs[0].name}; they are part of wrong action."
+    return f"<h3>What is taken for what</h3>\n{table_html(caption, ['confusion', *(r.name for r in runs)], rows)}"
 
 
 def _confused_clips(runs: Sequence[Examined]) -> str:

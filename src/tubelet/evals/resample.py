@@ -3,6 +3,9 @@
 Whole videos are drawn, because what is in one video is not independent. A draw is a weight for each video, how often
 it came; detections are matched and ranked once, and each draw only weighs the ranked lists. With few videos (below
 20, say) intervals are too narrow: a few videos cannot show how different others would be.
+
+Average precision is higher on draws, in which videos repeat, than on as many different videos: so an interval is that
+of the draws moved by the difference of their mean to the value (percentiles, corrected for bias).
 """
 
 from collections.abc import Sequence
@@ -41,11 +44,12 @@ class RankedList:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """A number with its percentile interval over the draws."""
+    """A number with its interval over the draws."""
 
     value: float
     """Of the data as given."""
     low: float
+    """nan = not known."""
     high: float
 
 
@@ -58,8 +62,8 @@ class Comparison:
     low: float
     high: float
     p_value: float
-    """Of no difference, two-sided, by the paired bootstrap: twice the share of draws on the other side of 0, where an
-    equal one counts; at least 2 / (draws + 1), and below 0.05 about where the 95 % interval does not hold 0."""
+    """Of no difference, two-sided, by the paired bootstrap: twice the share of (moved) draws on the other side of 0,
+    where an equal one counts; at least 2 / (draws + 1), below 0.05 about where the 95 % interval does not hold 0."""
 
 
 def draw_weights(num_videos: int, *, num_draws: int = NUM_DRAWS, seed: int = 0) -> np.ndarray:
@@ -206,12 +210,12 @@ def class_means(aps: np.ndarray, chosen: Sequence[int] | None = None) -> np.ndar
 
 
 def interval(value: float, draws: np.ndarray, *, level: float = LEVEL) -> Interval:
-    """Return a value with the percentile interval of its draws (B,); nan ones, in which it has none, are left out.
+    """Return a value in [0, 1] with its interval by the draws (B,); nan ones, in which it has none, are left out.
 
     Raises:
         InputError: No draw has a value, or ``level`` is not in (0, 1).
     """
-    low, high = _quantiles(draws, level)
+    low, high = np.quantile(_moved(value, draws), _ends(level)).clip(0, 1).tolist()
     return Interval(value=value, low=low, high=high)
 
 
@@ -223,18 +227,22 @@ def compare(value: float, draws: np.ndarray, *, level: float = LEVEL) -> Compari
         draws: (B,), the same of each draw, in which both were scored on the same videos.
         level: Of the interval.
     """
-    low, high = _quantiles(draws, level)
-    known = draws[np.isfinite(draws)]
+    known = _moved(value, draws)
+    low, high = np.quantile(known, _ends(level)).tolist()
     other_side = min(int((known <= 0).sum()), int((known >= 0).sum()))
     p_value = min(1.0, 2 * (other_side + 1) / (len(known) + 1))
     return Comparison(value=value, low=low, high=high, p_value=p_value)
 
 
-def _quantiles(draws: np.ndarray, level: float) -> tuple[float, float]:
-    if not 0 < level < 1:
-        raise InputError(f"level must be in (0, 1), got {level}")
+def _moved(value: float, draws: np.ndarray) -> np.ndarray:
+    """Return the draws that have a value, moved so that their mean is the value of the data as given."""
     known = draws[np.isfinite(draws)]
     if len(known) == 0:
         raise InputError("no draw of the videos has ground truth")
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return low, high
+    return np.asarray(known + (value - known.mean()))
+
+
+def _ends(level: float) -> tuple[float, float]:
+    if not 0 < level < 1:
+        raise InputError(f"level must be in (0, 1), got {level}")
+    return (1 - level) / 2, (1 + level) / 2
