@@ -1,3 +1,49 @@
 """Tubelet: from tagged videos to who does what, where and when."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tubelet.inference.listed_people import ListedPeople
+    from tubelet.inference.people import PersonDetector
+    from tubelet.inference.pipeline import Localiser
+
 __version__ = "0.1.0"
+
+
+def load(
+    model: Path | str,
+    *,
+    task: str | None = None,
+    people: "str | PersonDetector | ListedPeople" = "nanodet",
+    person_threshold: float = 0.4,
+    every_seconds: float = 0.5,
+    device: str | None = None,
+) -> "Localiser":
+    """Return what finds every person in a video, follows them and says what each does.
+
+    Call it with a video: ``for moment in tubelet.load("run")("street.mp4"): ...``; a moment has the time, boxes,
+    identities and scores (``types.ActionDetections``) and comes as soon as the frames it needs have been read.
+
+    Args:
+        model: Run folder of a model with a localisation head.
+        task: Which localisation head; default: the first.
+        people: Name of a person detector (``inference.detectors.open_people``), or one of your own.
+        person_threshold: A person box at least this confident starts a tube; weaker ones may continue it.
+        every_seconds: Time between the instants at which actions are scored.
+        device: cpu, cuda; default: a GPU if there is one.
+
+    Raises:
+        InputError: The folder holds no such model, or the name no detector.
+    """
+    # Here, so that importing Tubelet stays quick.
+    from tubelet.inference.detectors import open_people
+    from tubelet.inference.pipeline import Localiser
+    from tubelet.inference.tubes import link_from
+    from tubelet.models.precision import pick_device
+    from tubelet.models.saved import load_model
+
+    link, place = link_from(person_threshold), pick_device(device)
+    if isinstance(people, str):
+        people = open_people(people, threshold=link.keep_score, device=place)
+    return Localiser(load_model(model), task=task, people=people, link=link, every_seconds=every_seconds, device=place)

@@ -58,12 +58,15 @@ def write_video(
     return path
 
 
+def untrained_config(num_frames: int = 4) -> ViViTConfig:
+    return ViViTConfig(size=32, num_frames=num_frames, dim=16, spatial_layers=1, temporal_layers=1, num_heads=2)
+
+
 def untrained(*, num_frames: int = 4, frame_stride: int = 1, fps: float = 5.0) -> LoadedModel:
     """Return a small random model with a classification and a localisation head."""
     torch.manual_seed(0)
     heads = {"clips": HeadConfig(kind="classify", num_classes=3), "boxes": HeadConfig(kind="localise", num_classes=4)}
-    config = ViViTConfig(size=32, num_frames=num_frames, dim=16, spatial_layers=1, temporal_layers=1, num_heads=2)
-    model = VideoModel(config, heads)
+    model = VideoModel(untrained_config(num_frames), heads)
     for head in model.heads.values():
         torch.nn.init.normal_(head.linear.weight)
     return LoadedModel(

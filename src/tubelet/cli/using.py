@@ -14,6 +14,8 @@ def localise(
     model: Path,
     out: Path = Path("out/localise"),
     task: str | None = None,
+    people: str = "nanodet",
+    person_threshold: float = 0.4,
     every_seconds: float = 0.5,
     threshold: float = 0.3,
     csv_threshold: float = 0.05,
@@ -26,21 +28,29 @@ def localise(
         model: Run folder of a model with a localisation head.
         out: Folder for the results, one set of files a video.
         task: Which localisation head; default: the first.
+        people: Person detector: nanodet, yolox:FILE.onnx, rt-detr:FILE.onnx, ssd:FILE.onnx, ssd-tensorflow:FILE.onnx,
+            transformers:FOLDER, torchvision:NAME, or boxes that are there already: csv:FILE.
+        person_threshold: A person box at least this confident starts a tube; weaker ones may continue it.
         every_seconds: Time between the instants at which actions are scored.
         threshold: Actions below this score are not drawn; the JSON holds all scores, smoothed along each person.
         csv_threshold: Scores below this are left out of the AVA csv.
         device: cpu, cuda; default: a GPU if there is one.
     """
+    from tubelet import load
     from tubelet.inference.outputs import localise_video
-    from tubelet.inference.pipeline import Localiser
-    from tubelet.models.precision import pick_device
-    from tubelet.models.saved import load_model
 
     if twice := {video.stem for video in videos if sum(video.stem == other.stem for other in videos) > 1}:
         raise InputError(
             f"{sorted(twice)}: more than one video of this name would be written to {out}; use several --out"
         )
-    localiser = Localiser(load_model(model), task=task, every_seconds=every_seconds, device=pick_device(device))
+    localiser = load(
+        model,
+        task=task,
+        people=people,
+        person_threshold=person_threshold,
+        every_seconds=every_seconds,
+        device=device,
+    )
     for video in videos:
         done = localise_video(localiser, video, out, threshold=threshold, csv_threshold=csv_threshold)
         for path in done.files.paths:
@@ -83,29 +93,41 @@ def classify(
         print(f"{video}: " + ", ".join(f"{names[k]} {float(scores[k]):.3f}" for k in best))
 
 
-def detect(manifest: Positional[Path], *, out: Path, split: tuple[str, ...] = (), threshold: float = 0.05) -> None:
+def detect(
+    manifest: Positional[Path],
+    *,
+    out: Path,
+    split: tuple[str, ...] = (),
+    people: str = "nanodet",
+    threshold: float = 0.05,
+) -> None:
     """Find people on a manifest's keyframes and write their boxes as a csv, which ``tubelet data add-boxes`` reads.
 
     Args:
         manifest: Manifest folder with annotated boxes.
         out: The csv: video_id, seconds, x1, y1, x2, y2 (0..1), no label, score.
         split: Which splits; default: all.
+        people: Person detector, as of ``tubelet localise``.
         threshold: Least confidence of a box that is written; tasks choose their own above it.
     """
     from rich.progress import Progress
 
     from tubelet.data.ava_csv import write_ava_csv
     from tubelet.data.manifest import read_manifest
+    from tubelet.inference.detectors import open_people
     from tubelet.inference.keyframes import detect_keyframes
-    from tubelet.inference.people import NanoDetDetector
+    from tubelet.inference.listed_people import ListedPeople
 
     if not 0 <= threshold <= 1:
         raise InputError(f"--threshold is {threshold}, expected 0 to 1")
+    detector = open_people(people, threshold=threshold)
+    if isinstance(detector, ListedPeople):
+        raise InputError(f"--people {people} finds nobody; tubelet data add-boxes reads boxes that are there already")
     with Progress() as progress:
         bar = progress.add_task("people")
         found = detect_keyframes(
             read_manifest(manifest),
-            NanoDetDetector(threshold),
+            detector,
             splits=split,
             on_clip=lambda done, total: progress.update(bar, completed=done, total=total),
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tubelet.boxes import normalised_boxes
+from tubelet.inference.listed_people import ListedPeople
 from tubelet.inference.people import NanoDetDetector, PersonDetector
 from tubelet.inference.reading import Keyframe, KeyframeReader, Schedule
 from tubelet.inference.tubes import LinkConfig, smooth_scores
@@ -15,7 +16,7 @@ from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import default_autocast
 from tubelet.models.saved import LoadedModel, probabilities
-from tubelet.types import ActionDetections, InputError, Preprocess
+from tubelet.types import ActionDetections, InputError, PersonBoxes, Preprocess
 from tubelet.video.container import probe
 from tubelet.video.decode import iter_frames
 from tubelet.video.transforms import canvas_boxes, normalise, placement, shown_boxes
@@ -30,7 +31,7 @@ class Localiser:
     Args:
         loaded: A trained model with a localisation head.
         task: Name of the head; None = the model's first localisation head.
-        people: Person detector; None = the one that ships (NanoDet-g).
+        people: Person detector, or boxes that a file lists; None = the detector that ships (NanoDet-g).
         every_seconds: Time between keyframes; keyframes lie at its multiples.
         detect_every: Look for people at about every n-th sampled frame of the model's clip; 1 follows best, more is
             faster. People are looked for at every keyframe in any case.
@@ -45,7 +46,7 @@ class Localiser:
         loaded: LoadedModel,
         *,
         task: str | None = None,
-        people: PersonDetector | None = None,
+        people: PersonDetector | ListedPeople | None = None,
         every_seconds: float = 0.5,
         detect_every: int = 1,
         link: LinkConfig | None = None,
@@ -87,8 +88,16 @@ class Localiser:
         """Read the video once; yield its keyframes with people and clips."""
         meta = probe(video)
         schedule = self._schedule(meta.fps)
-        read = KeyframeReader(self.preprocess, meta.fps, people=self._people, schedule=schedule, link=self.link)
+        look = self._look(Path(video), schedule)
+        read = KeyframeReader(self.preprocess, meta.fps, look=look, schedule=schedule, link=self.link)
         yield from read(iter_frames(video, long_side=DECODE_SIDE, shrink_only=True))
+
+    def _look(self, video: Path, schedule: Schedule) -> Callable[[float, np.ndarray], PersonBoxes]:
+        """Return what finds the people of a frame of this video."""
+        if isinstance(self._people, ListedPeople):
+            return self._people.of_video(video, schedule.spacing / 2)
+        detector = self._people
+        return lambda pts_seconds, frame: detector([frame])[0]
 
     def _schedule(self, fps: float) -> Schedule:
         """Return when people are looked for in a video of this rate."""

@@ -5,7 +5,7 @@ keyframe is answered once the frames after it that its clip and its bridges need
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -13,10 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from tubelet.inference.cuts import CutFinder
-from tubelet.inference.people import PersonDetector
 from tubelet.inference.ring import FrameRing, mark_nearest
 from tubelet.inference.tubes import LinkConfig, TubeBoxes, TubeLinker
-from tubelet.types import Preprocess
+from tubelet.types import PersonBoxes, Preprocess
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,18 +61,24 @@ class KeyframeReader:
     Args:
         preprocess: Of the model.
         fps: Of the video.
-        people: Finds people.
+        look: Finds the people of a frame, given its time and its pixels, RGB uint8 (H, W, 3).
         schedule: When people are looked for.
         link: When boxes belong to one person. A gap of one look is bridged whatever it says.
     """
 
     def __init__(
-        self, preprocess: Preprocess, fps: float, *, people: PersonDetector, schedule: Schedule, link: LinkConfig
+        self,
+        preprocess: Preprocess,
+        fps: float,
+        *,
+        look: Callable[[float, np.ndarray], PersonBoxes],
+        schedule: Schedule,
+        link: LinkConfig,
     ) -> None:
         step = preprocess.step_seconds(fps)
         span = (preprocess.num_frames - 1) * step
         gap = max(link.max_gap_seconds, 2.5 * schedule.spacing)
-        self._people, self._schedule = people, schedule
+        self._find, self._schedule = look, schedule
         self._look_ahead, self._look_back = max(span / 2 + step, gap), span + step
         self._ring = FrameRing(preprocess, fps)
         self._linker = TubeLinker(replace(link, max_gap_seconds=gap))
@@ -110,8 +115,7 @@ class KeyframeReader:
 
     def _look(self, pts_seconds: float, frame: np.ndarray, ticks: list[int]) -> None:
         """Look for people on the frame nearest to these multiples of the spacing, and note the keyframes of them."""
-        (people,) = self._people([frame])
-        self._linker.update(pts_seconds, people)
+        self._linker.update(pts_seconds, self._find(pts_seconds, frame))
         for tick in ticks:
             number, between = divmod(tick, self._schedule.looks_per_keyframe)
             if not between:

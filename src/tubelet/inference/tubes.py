@@ -16,7 +16,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from tubelet.boxes import box_iou
-from tubelet.types import ActionDetections, PersonBoxes
+from tubelet.types import ActionDetections, InputError, PersonBoxes
 
 NOT_FOLLOWED = -1
 
@@ -37,6 +37,13 @@ class LinkConfig:
     """Share of its size by which each side of a box is moved out before boxes are compared."""
     max_gap_seconds: float = 1.0
     """A tube not seen for longer has ended; shorter gaps are bridged."""
+
+
+def link_from(start_score: float) -> LinkConfig:
+    """Return the settings for tubes that start at this confidence; weaker boxes continue them as by default."""
+    if not 0 <= start_score <= 1:
+        raise InputError(f"the person threshold is {start_score}, expected 0 to 1")
+    return LinkConfig(start_score=start_score, keep_score=min(LinkConfig().keep_score, start_score))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
