@@ -1,4 +1,4 @@
-"""The report in a real browser: it shows what it should, asks nobody for anything, and has no error."""
+"""The reports in a real browser: they show what they should, ask nobody for anything, and have no error."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ci_support import TUBELET
 
 pytestmark = pytest.mark.ci
 
@@ -31,6 +32,33 @@ def browse(page: Path, tmp_path: Path, *options: str) -> subprocess.CompletedPro
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     command = [chromium, *FLAGS, profile, *options, page.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+@pytest.fixture(scope="module")
+def explained(finished_demo, tmp_path_factory):
+    """The page of ``tubelet report`` on two runs of the demo."""
+    page = tmp_path_factory.mktemp("explained") / "report.html"
+    runs = [str(finished_demo / "runs" / arm) for arm in ("cofinetune/1-cofinetune", "localise_only/1-localise_only")]
+    options = ["--out", str(page), "--num-pictures", "4"]
+    subprocess.run([str(TUBELET), "report", *runs, *options], check=True, capture_output=True, text=True)
+    return page
+
+
+def test_an_explanation_is_whole_and_silent(explained, tmp_path):
+    shown = browse(explained, tmp_path, "--dump-dom")
+    text = re.sub(r"<[^>]+>", " ", shown.stdout)
+    for expected in ("mAP", "head", "tail", "wrong action", "taken for", "people on the keyframe", "p 0.", "SHA-256"):
+        assert expected in text
+    assert shown.stdout.count("<svg") >= 4  # classes of three tasks, and the gains
+    assert 3 <= shown.stdout.count("<img ") <= 24
+    assert not [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
+    assert explained.stat().st_size < 10_000_000
+    for width in (390, 1200):
+        picture = tmp_path / f"{width}.png"
+        browse(explained, tmp_path, f"--screenshot={picture}", "--hide-scrollbars", f"--window-size={width},1600")
+        assert picture.stat().st_size > 20_000
+    browse(explained, tmp_path, f"--print-to-pdf={tmp_path / 'page.pdf'}")
+    assert (tmp_path / "page.pdf").stat().st_size > 20_000
 
 
 def test_the_page_is_whole_and_silent(finished_demo, tmp_path):
