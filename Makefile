@@ -30,7 +30,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 $(VENV)/installed-parity: $(VENV)/installed-dev
-	@$(PIP) install --constraint constraints.txt --editable '.[demo,dev,parity]'
+	@$(PIP) install --constraint constraints.txt --editable '.[demo,dev,parity,ray]'
 	@touch $@
 
 venv: $(VENV)/python-ready ## only make the environment, to install another build of torch first
@@ -58,7 +58,7 @@ types: $(VENV)/installed-dev ## mypy --strict
 layers: $(VENV)/installed-dev ## imports go downwards only
 	@$(BIN)/lint-imports
 
-check-ci: $(VENV)/installed-parity ## what needs longer: killed runs, the wheel in an empty environment, every command in the documents
+check-ci: $(VENV)/installed-parity ## what needs longer: killed runs, a Ray cluster, the wheel in an empty environment, every command in the documents
 	@$(BIN)/python -m pytest -q -m ci
 	@$(BIN)/python -m pytest -q tests/models/test_convert_vit.py tests/models/test_export.py
 

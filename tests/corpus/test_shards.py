@@ -7,25 +7,16 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from shard_calls import wild_call
+from shard_calls import wild_call, write_video
 
 from tubelet.corpus.dedup import OPERATING_POINTS
 from tubelet.corpus.fingerprint import FingerprintSettings
 from tubelet.corpus.shards import CodesJob, codes_jobs, key_of, make_codes, pairs_jobs, run_jobs
-from tubelet.video.write import VideoWriter
 
 SETTINGS = FingerprintSettings(fps=8.0, side=32)
-
-
-def write_video(path: Path, seed: int, num_frames: int = 12) -> None:
-    picture = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-    with VideoWriter(path, width=64, height=48, fps=8.0) as writer:
-        for k in range(num_frames):
-            writer.write(np.roll(picture, 4 * k, axis=1))
 
 
 @pytest.fixture

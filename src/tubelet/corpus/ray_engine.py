@@ -10,6 +10,7 @@ import logging
 import os
 import pickle
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from tubelet.corpus.fingerprint import failed_row
 from tubelet.corpus.shards import CodesJob, Job, run_job, write_shard
 from tubelet.types import InputError
 
-MAX_RETRIES = 3
+MAX_RETRIES = 2
 """Of a task whose process or node is gone."""
 LOST = f"ended every process that tried it ({1 + MAX_RETRIES} tasks)"
 
@@ -68,16 +69,23 @@ def _run(jobs: Sequence[Job], num_workers: int) -> Iterator[Job]:
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1  # a task that fails to the end is told by its missing file
     context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     items = [{"place": place, "job": pickle.dumps(job)} for place, job in enumerate(jobs)]
-    made = ray.data.from_items(items, override_num_blocks=len(items)).map(
-        _task, fn_args=(num_workers,), num_cpus=num_workers, max_retries=MAX_RETRIES
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray will drop this argument in 2.64 and has no other for retries yet
+        made = ray.data.from_items(items, override_num_blocks=len(items)).map(
+            _task, fn_args=(num_workers,), num_cpus=num_workers, ray_remote_args_fn=_task_arguments
+        )
     try:
         for row in made.iter_rows():
             yield jobs[row["place"]]
     except ray.exceptions.RayError:
         # All of its tasks failed: what was made is found by its file.
         return
+
+
+def _task_arguments() -> dict[str, Any]:
+    return {"max_retries": MAX_RETRIES}  # not for ever, which is Ray Data's default
 
 
 def _task(row: dict[str, Any], num_workers: int) -> dict[str, Any]:
