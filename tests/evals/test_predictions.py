@@ -13,7 +13,7 @@ from tubelet.evals.views import Views
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
-SPACE = LabelSpace(name="two", names=("stand", "wave"), ids=(12, 69))
+SPACE = LabelSpace(name="two", names=("stand", "wave"), ids=(12, 69), buckets=("head", "tail"))
 ORIGIN = {"run": "runs/a", "weights_sha256": "ab" * 32, "data": {"name": "set", "sha256": "cd" * 32}}
 
 
@@ -35,7 +35,7 @@ def boxes_result(views: Views | None = None) -> TaskResult:
         sample_ids=("a.mp4,1.000000", "a.mp4,1.500000", "b.mp4,902.000000"), scores=scores,
         targets=np.zeros((3, 2), dtype=np.float32), box_scores=np.array([1, 0.5, 0.25], np.float32),
         detections=found, ground_truth=truth,
-        ava=frame_map(truth, found, SPACE),
+        ava=frame_map(truth, found, SPACE), boxes="annotated",
     )  # fmt: skip
 
 
@@ -72,6 +72,10 @@ def test_boxes_come_back_and_score_the_same(tmp_path: Path, capsys: pytest.Captu
     assert data["origin"]["record"]["views"]["flip"] is True
     out = capsys.readouterr().out
     assert "frame mAP@0.5" in out
+    assert "(protocol official, annotated person boxes)" in out
+    assert "head " in out
+    assert data["groups"] == {"head": data["per_class"][0]["ap"], "mid": None, "tail": data["per_class"][1]["ap"]}
+    assert data["boxes"] == "annotated"
     assert "views 1 x centre, mirrored too, weights abababababab, data cdcdcdcdcdcd (set val)" in out
 
 

@@ -141,6 +141,7 @@ def numbers_of(results: "Mapping[str, TaskResult]") -> dict[str, Any]:
         numbers |= result.metrics
         numbers[f"{name}/views"] = str(result.views)
         if result.ava is not None:
+            numbers[f"{name}/boxes"] = result.boxes
             numbers[f"{name}/protocol"] = result.ava.protocol
             numbers[f"{name}/ava"] = result.ava.to_json()
             for part in (by_bucket(result.ava, result.label_space), by_group(result.ava, result.label_space)):

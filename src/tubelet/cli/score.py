@@ -54,6 +54,7 @@ def score(
 
 def _boxes(stored: "Predictions", protocol: str, iou: float, *, tubes: bool) -> dict[str, Any]:
     from tubelet.evals.ava import frame_map
+    from tubelet.evals.breakdown import by_bucket, by_group
     from tubelet.evals.parts import kinetics_and_ava, part_maps
     from tubelet.evals.tubes import annotated_tubes, frame_numbers, link_tubes, video_map
 
@@ -61,8 +62,13 @@ def _boxes(stored: "Predictions", protocol: str, iou: float, *, tubes: bool) -> 
     assert truth is not None
     assert found is not None
     result = frame_map(truth, found, stored.label_space, iou=iou, protocol=protocol)
-    data = result.to_json()
-    print(f"{stored.task}: frame mAP@{iou:g} {100 * result.mean_ap:.2f} (protocol {protocol})")
+    boxes = stored.origin["record"]["boxes"]
+    data = result.to_json() | {"boxes": boxes}
+    print(f"{stored.task}: frame mAP@{iou:g} {100 * result.mean_ap:.2f} (protocol {protocol}, {boxes} person boxes)")
+    data["groups"] = by_bucket(result, stored.label_space) | by_group(result, stored.label_space)
+    if data["groups"]:
+        shown = (f"{name} {'-' if mean is None else f'{100 * mean:.2f}'}" for name, mean in data["groups"].items())
+        print("  " + ", ".join(shown))
     if parts := kinetics_and_ava(truth):
         scored = part_maps(parts, found, stored.label_space, iou=iou, protocol=protocol)
         data["parts"] = {name: part.to_json() for name, part in scored.items()}
