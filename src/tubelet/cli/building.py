@@ -1,14 +1,20 @@
-"""``tubelet corpus build``: from a recipe's posts to a deduplicated manifest and what became of them."""
+"""``tubelet corpus build`` and ``dedup``: from posts to a deduplicated manifest, and its second half alone."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from tyro.conf import Positional
 
 from tubelet.cli.training import options_of, summary
+from tubelet.types import InputError
+
+if TYPE_CHECKING:
+    from tubelet.corpus.comparison import CompareSettings, Engine
+    from tubelet.data.manifest import Manifest
 
 
 @dataclass(kw_only=True)
@@ -83,3 +89,88 @@ class _Bars:
         if what not in self._bars:
             self._bars[what] = self._progress.add_task(what)
         self._progress.update(self._bars[what], completed=done, total=total)
+
+
+def corpus_dedup(
+    manifest: Positional[Path],
+    out: Positional[Path],
+    *,
+    targets: tuple[Path, ...] = (),
+    point: Literal["paper", "balanced"] = "paper",
+    mirrored: bool = False,
+    within: bool = False,
+    explain: str = "",
+    engine: Literal["local", "ray"] = "local",
+    num_workers: int = 2,
+    video_seconds: float = 600.0,
+    shard_videos: int = 256,
+) -> None:
+    """Leave out the videos of a manifest that show what a target data set's videos show (paper B, A.2).
+
+    A run that was stopped goes on when the same command is given again.
+
+    Args:
+        manifest: Manifest folder.
+        out: New manifest folder; duplicates.parquet in it has each pair, quarantine.parquet what cannot be decoded.
+        targets: Manifest folders of the data sets whose videos must not be in it.
+        point: paper: all that may be a duplicate goes. balanced: what only looks alike stays.
+        mirrored: Look for mirror images of the targets too.
+        within: Of near-duplicates among the manifest's own videos keep the first by name.
+        explain: Instead, say what is found of this video and draw the matched frames, into out/explained.
+        engine: local: this machine; ray: a cluster that is there (RAY_ADDRESS), which sees the same paths.
+        num_workers: Processes that decode; with ray those of each task.
+        video_seconds: A video whose decoding takes longer is given up.
+        shard_videos: Videos of one shard of work.
+    """
+    from tubelet.corpus.comparison import CompareSettings, Engine
+    from tubelet.corpus.dedup import OPERATING_POINTS
+    from tubelet.data.manifest import read_manifest
+
+    settings = CompareSettings(
+        dedup=replace(OPERATING_POINTS[point], mirrored=mirrored),
+        within=within,
+        video_seconds=video_seconds,
+        shard_videos=shard_videos,
+    )
+    source, others = read_manifest(manifest), [read_manifest(target) for target in targets]
+    with _Bars() as bars:
+        workers = Engine(engine, num_workers, bars.update)
+        if explain:
+            _explain(explain, source, others, out, settings, workers)
+            return
+        _drop(source, others, out, settings, workers)
+
+
+def _drop(
+    source: "Manifest", targets: "list[Manifest]", out: Path, settings: "CompareSettings", engine: "Engine"
+) -> None:
+    from tubelet.corpus.rules import rule_lines
+    from tubelet.corpus.without_duplicates import drop_duplicates
+
+    if out.resolve() == source.root.resolve():
+        raise InputError(f"{out}: is the manifest itself; expected another folder")
+    made = drop_duplicates(source, targets, out, settings, engine)
+    print(*rule_lines(made.rules), sep="\n")
+    print(f"not decoded: {made.comparison.quarantine.num_rows} videos, see {out / 'quarantine.parquet'}")
+    print(f"manifest: {made.manifest.root} ({len(made.manifest.clips)} clips)")
+
+
+def _explain(
+    video: str,
+    source: "Manifest",
+    targets: "list[Manifest]",
+    out: Path,
+    settings: "CompareSettings",
+    engine: "Engine",
+) -> None:
+    from tubelet.corpus.without_duplicates import explain, pair_line
+
+    pairs, picture = explain(video, source, targets, out, settings, engine)
+    print(*(map(pair_line, pairs) if pairs else [f"{video}: shares no frame with a target"]), sep="\n")
+    if picture is not None:
+        path = out / "explained" / f"{video.replace('/', '_')}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(picture)
+        temporary.replace(path)
+        print(f"picture: {path}")

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, Any] = {
         "build": building.corpus_build,
         "subset": corpus.corpus_subset,
         "lengths": corpus.corpus_lengths,
+        "dedup": building.corpus_dedup,
         "overlap": corpus.corpus_overlap,
         "spread": corpus.corpus_spread,
     },

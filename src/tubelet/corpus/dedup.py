@@ -43,14 +43,16 @@ PAIRS = pa.schema(
         ("run_bits", pa.float64()),
         ("source_start_seconds", pa.float64()),
         ("target_start_seconds", pa.float64()),
+        ("target_run_seconds", pa.float64()),
         ("crop", pa.float64()),
         ("mirrored", pa.bool_()),
         ("duplicate", pa.bool_()),
     ]
 )
 """``overlap``: share of the source's frames that match the target. ``run_seconds``: longest run of frames in step, in
-the source; it begins at the two times. ``run_bits``: in which its codes differ, on average. ``crop``: share of each
-border of the target that the source lacks. ``duplicate``: whether the settings call the pair so."""
+the source, and ``target_run_seconds`` in the target; it begins at the two times. ``run_bits``: in which its codes
+differ, on average. ``crop``: share of each border of the target that the source lacks. ``duplicate``: whether the
+settings call the pair so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,6 +223,7 @@ def _pair(views: U64, target: int, shared: _Shared, targets: TargetIndex, settin
         "run_bits": run.bits,
         "source_start_seconds": run.source[0] / targets.fps,
         "target_start_seconds": run.target[0] / targets.fps,
+        "target_run_seconds": (run.target[1] - run.target[0]) / targets.fps,
         "crop": targets.crops[shared.target_view],
         "mirrored": shared.mirrored,
         "duplicate": _is_duplicate(overlap, run, min(len(source), len(theirs)), targets.fps, settings),

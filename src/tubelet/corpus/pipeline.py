@@ -1,10 +1,10 @@
 """``tubelet corpus build``: from posts to a deduplicated manifest, in steps that are kept as soon as they are done.
 
 Posts are matched with hashtags; the videos that are left are decoded once to codes (paper B, A.2), and what shows the
-same as a video of a target data set goes. What a video costs is done shard by shard (``shards.py``).
+same as a video of a target data set goes. What a video costs is done shard by shard (``comparison.py``).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,25 +12,19 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tubelet.corpus.build import check_build, is_present, write_corpus
+from tubelet.corpus.comparison import QUARANTINE, CompareSettings, Engine, Progress, compare
 from tubelet.corpus.dedup import OPERATING_POINTS, PAIRS
-from tubelet.corpus.fingerprint import TARGET_CROPS, FingerprintSettings
 from tubelet.corpus.join import JoinSettings, Labelled, join_posts
 from tubelet.corpus.match import Matches, choose_labels, keep_videos, label_counts
 from tubelet.corpus.posts import posts_version
 from tubelet.corpus.seeds import read_seeds
-from tubelet.corpus.shards import CodesJob, Job, codes_jobs, pairs_jobs, run_jobs, write_shard
+from tubelet.corpus.shards import write_shard
 from tubelet.corpus.stored import labelled_path, read_labelled, write_labelled
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.records import check_choices
 from tubelet.types import InputError
-
-QUARANTINE = pa.schema([("role", pa.string()), ("video", pa.string()), ("reason", pa.string())])
-"""``role``: ``source``, or the name of the target data set whose video could not be compared with."""
-Progress = Callable[[str, int, int], None]
-"""Called with (what is done, how much of it, in all)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +117,7 @@ def build_recipe(
     if targets or config.within:
         labelled = _drop_rare(labelled, config.min_videos)
         labelled, quarantine, duplicates = _deduplicated(
-            labelled, config, targets, work, _Engine(engine, num_workers, on_progress)
+            labelled, config, targets, work, Engine(engine, num_workers, on_progress)
         )
     matches = choose_labels(labelled, min_videos=config.min_videos, seed=config.seed, all_labels=config.all_labels)
     chosen = {
@@ -174,101 +168,30 @@ def _drop_rare(labelled: Labelled, min_videos: int) -> Labelled:
     return keep_videos(labelled, keep, f"a label of the video has at least {min_videos} videos")
 
 
-@dataclass(frozen=True, slots=True)
-class _Engine:
-    name: str
-    num_workers: int
-    on_progress: Progress
-
-    def run(self, what: str, jobs: Sequence[Job]) -> None:
-        """Make the shards that are missing."""
-        run_jobs(
-            jobs,
-            engine=self.name,
-            num_workers=self.num_workers,
-            on_done=lambda done, total: self.on_progress(what, done, total),
-        )
-
-
 def _deduplicated(
-    labelled: Labelled, config: CorpusConfig, targets: Sequence[Manifest], work: Path, engine: _Engine
+    labelled: Labelled, config: CorpusConfig, targets: Sequence[Manifest], work: Path, engine: Engine
 ) -> tuple[Labelled, pa.Table, pa.Table]:
     """Drop videos that cannot be decoded and duplicates; return what is left, the quarantine and the pairs."""
-    theirs = [(manifest.name, job) for manifest in targets for job in _codes_of_target(manifest, config, work)]
-    engine.run("codes of the targets' videos", [job for _, job in theirs])
-    names = labelled.videos.column("video").to_pylist()
-    ours = codes_jobs(
-        [(video, 0.0) for video in names],
-        work / "codes",
-        media_root=config.media_root.absolute(),
-        settings=FingerprintSettings(),
-        shard_videos=config.shard_videos,
-        video_seconds=config.video_seconds,
+    found = compare(
+        [(video, 0.0) for video in labelled.videos.column("video").to_pylist()],
+        media_root=config.media_root,
+        targets=targets,
+        settings=CompareSettings(
+            dedup=replace(OPERATING_POINTS[config.dedup], mirrored=config.mirrored),
+            within=config.within,
+            video_seconds=config.video_seconds,
+            shard_videos=config.shard_videos,
+        ),
+        work=work,
+        engine=engine,
     )
-    engine.run("codes of the posts' videos", ours)
-    quarantine = pa.concat_tables(
-        [*(_failed(role, job) for role, job in theirs), *(_failed("source", j) for j in ours)]
-    )
-    of_ours = quarantine.filter(pc.equal(quarantine.column("role"), "source")).column("video")
-    labelled = _without(labelled, of_ours.to_pylist(), "the video can be decoded to its end")
-    found = PAIRS.empty_table()
+    labelled = _without(labelled, found.unreadable(), "the video can be decoded to its end")
     if targets:
-        pairs = _pairs(ours, [(f"{role}: ", job) for role, job in theirs], config, work, engine)
-        found = pa.concat_tables([found, pairs])
-        labelled = _without(labelled, pairs.column("source").to_pylist(), "no duplicate of a target's video")
+        labelled = _without(labelled, found.of_targets.column("source").to_pylist(), "no duplicate of a target's video")
     if config.within:
-        left = set(labelled.videos.column("video").to_pylist())
-        pairs = _later_ones(_pairs(ours, [("", job) for job in ours], config, work, engine), left)
-        found = pa.concat_tables([found, pairs])
-        labelled = _without(labelled, pairs.column("source").to_pylist(), "no duplicate of another post's video")
-    return labelled, quarantine, found
-
-
-def _codes_of_target(manifest: Manifest, config: CorpusConfig, work: Path) -> list[CodesJob]:
-    cells = manifest.clips.select(["video", "fps"]).group_by(["video", "fps"]).aggregate([]).sort_by("video")
-    return codes_jobs(
-        list(zip(cells.column("video").to_pylist(), cells.column("fps").to_pylist(), strict=True)),
-        work / "target-codes",
-        media_root=manifest.media_root.absolute(),
-        settings=FingerprintSettings(crops=TARGET_CROPS),
-        shard_videos=config.shard_videos,
-        video_seconds=config.video_seconds,
-    )
-
-
-def _pairs(
-    ours: Sequence[CodesJob],
-    theirs: Sequence[tuple[str, CodesJob]],
-    config: CorpusConfig,
-    work: Path,
-    engine: _Engine,
-) -> pa.Table:
-    """Return the pairs that are duplicates."""
-    settings = replace(OPERATING_POINTS[config.dedup], mirrored=config.mirrored)
-    jobs = pairs_jobs(ours, theirs, work / "pairs", settings)
-    engine.run("videos compared", jobs)
-    tables = [pq.read_table(job.out, filters=[("duplicate", "=", True)]) for job in jobs]
-    return pa.concat_tables([PAIRS.empty_table(), *tables])
-
-
-def _failed(role: str, job: CodesJob) -> pa.Table:
-    """Return the videos of a shard that could not be decoded to their end."""
-    table = pq.read_table(job.out, columns=["video", "reason"])
-    bad = table.filter(pc.not_equal(table.column("reason"), ""))
-    roles = pa.array([role] * bad.num_rows, pa.string())
-    return pa.table([roles, bad.column("video"), bad.column("reason")], schema=QUARANTINE)
-
-
-def _later_ones(pairs: pa.Table, left: set[str]) -> pa.Table:
-    """Return of each duplicate one pair with an earlier video that stays; the first by name of several stays."""
-    chosen: list[int] = []
-    gone: set[str] = set()
-    order = sorted(zip(pairs.column("source").to_pylist(), pairs.column("target").to_pylist(), range(pairs.num_rows)))
-    for source, target, place in order:
-        if source in left and target in left and target < source and target not in gone and source not in gone:
-            gone.add(source)
-            chosen.append(place)
-    return pairs.take(pa.array(chosen, pa.int64()))
+        gone = found.of_each_other.column("source").to_pylist()
+        labelled = _without(labelled, gone, "no duplicate of another post's video")
+    return labelled, found.quarantine, pa.concat_tables([found.of_targets, found.of_each_other])
 
 
 def _without(labelled: Labelled, videos: Iterable[str], rule: str) -> Labelled:
