@@ -3,7 +3,6 @@
     python benchmarks/train_step.py [--parts step run memory resume] [--models ViViT-nano ...] [--device cuda]
 
 Rows of parts and models that are not asked for stay as they were. About 15 minutes for all on two idle cores.
-
 ``step``: forward, loss, backward, SGD of a fixed batch, float32 against bfloat16 autocast, interleaved, so that the
 ratio holds on a busy machine; ``models/precision.py`` takes its default from these numbers.
 
@@ -138,10 +137,8 @@ def training_step(
 def step_rows(device: torch.device) -> Iterator[dict[str, Any]]:
     """Yield a row for each model."""
     for name, size, num_frames, patch in CASES:
-        variants = {
-            str(dtype): training_step(name, size, num_frames, patch, dtype, device)
-            for dtype in (torch.float32, torch.bfloat16)
-        }
+        formats = (torch.float32, torch.bfloat16)
+        variants = {str(dtype): training_step(name, size, num_frames, patch, dtype, device) for dtype in formats}
         for step in variants.values():
             step()
         seconds = median_seconds(variants, rounds=5)
@@ -212,8 +209,8 @@ def session_of(case: Case, where: Where, *, num_steps: int | None = None) -> Ses
 
 def loader_alone(session: Session) -> float:
     """Return the clips per second of its workers, the first steps aside."""
-    options: dict[str, Any] = {"num_workers": session.run.num_workers, "seed": session.run.seed}
-    with closing(batches(session.datasets, session.mixture, **options)) as loader:  # type: ignore[type-var]
+    made = batches(session.datasets, session.mixture, num_workers=session.run.num_workers, seed=0)
+    with closing(made) as loader:  # type: ignore[type-var]
         list(islice(loader, WARM_STEPS))
         began = time.perf_counter()
         number = sum(len(batch.sample_ids) for _, (batch,) in loader)
@@ -225,9 +222,9 @@ def model_alone(session: Session) -> float:
     ((_, parts),) = islice(batches(session.datasets, session.mixture, num_workers=0, seed=0), 1)
     parts = tuple(session.tasks[part.task].augmented(part.to(session.device)) for part in parts)
     met = session.meet(parts)
+    began = 0.0
     for step in range(session.num_steps):
-        if step == WARM_STEPS:
-            began = time.perf_counter()
+        began = time.perf_counter() if step <= WARM_STEPS else began
         train_step(session, parts, met, learning_rate=1e-3)
     return (session.num_steps - WARM_STEPS) * session.run.batch_size / (time.perf_counter() - began)
 
@@ -237,8 +234,7 @@ def both_beside(case: Case, where: Where) -> tuple[float, float]:
     made = multiprocessing.Value("q", 0)
     # More than will be made: the loader is ended when the model is done.
     endless = session_of(case, where, num_steps=NUM_CLIPS)
-    context = multiprocessing.get_context("fork")
-    loading = context.Process(target=load_and_count, args=(endless, made))
+    loading = multiprocessing.get_context("fork").Process(target=load_and_count, args=(endless, made))
     loading.start()
     while made.value == 0:
         time.sleep(0.01)
@@ -252,8 +248,7 @@ def both_beside(case: Case, where: Where) -> tuple[float, float]:
 
 def load_and_count(session: Session, made: Any) -> None:
     """Make batches and count their clips."""
-    options: dict[str, Any] = {"num_workers": session.run.num_workers, "seed": session.run.seed}
-    for _, (batch,) in batches(session.datasets, session.mixture, **options):
+    for _, (batch,) in batches(session.datasets, session.mixture, num_workers=session.run.num_workers, seed=0):
         made.value += len(batch.sample_ids)
 
 
@@ -286,7 +281,7 @@ def run_row(name: str, case: Case, where: Where, rounds: int) -> dict[str, Any]:
         training, wait = whole_loop(session_of(case, where))
         found.append((loader, model, *beside, training, wait, training / min(loader, model), training / min(beside)))
     middle = [statistics.median(column) for column in zip(*found, strict=True)]
-    macs = measure_cost(case.backbone, {}).forward_gmacs * 1e9
+    gflop = 6 * measure_cost(case.backbone).forward_gmacs
     peak = matmul_peak(where.device, compute_dtype(where.device), time.perf_counter)
     return {
         "what": "run",
@@ -301,7 +296,7 @@ def run_row(name: str, case: Case, where: Where, rounds: int) -> dict[str, Any]:
         "data_wait": round(middle[5], 3),
         "ratio": round(middle[6], 3),
         "ratio_beside": round(middle[7], 3),
-        "share_of_peak": round(6 * macs * middle[4] / peak, 3),
+        "share_of_peak": round(1e9 * gflop * middle[4] / peak, 3),
     }
 
 
@@ -369,6 +364,11 @@ def rows_of(part: str, where: Where, options: argparse.Namespace) -> Iterator[di
         yield resume_row(where)
 
 
+def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what a row is the measurement of."""
+    return tuple(row[name] for name in ("what", "model", "threads", "workers"))
+
+
 def main() -> None:
     """Measure and write ``benchmarks/results/train_step.json``, of a GPU ``train_step_cuda.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -385,13 +385,14 @@ def main() -> None:
     result = "train_step" if device.type == "cpu" else f"train_step_{device.type}"
     path = RESULTS / f"{result}.json"
     before = json.loads(path.read_text())["rows"] if path.exists() else []
-    rows = {(row["what"], row["model"]): row for row in before}
+    rows = {key_of(row): row for row in before}
     with tempfile.TemporaryDirectory() as name:
         where = Where(folder=Path(name), device=device, num_workers=options.workers)
         make_manifest(where.folder)
         for part in options.parts:
             for row in rows_of(part, where, options):
-                rows[row["what"], row["model"]] = row | {"threads": options.threads, "workers": options.workers}
+                row |= {"threads": options.threads, "workers": options.workers}
+                rows[key_of(row)] = row
     write_result(result, sorted(rows.values(), key=lambda row: PARTS.index(row["what"])))
 
 
