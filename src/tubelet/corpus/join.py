@@ -102,6 +102,7 @@ def join_posts(posts: str | Path, seeds: Hashtags | VerbNouns, settings: JoinSet
                 "threads": num_threads,
             },
         )
+        connection.execute("SET enable_progress_bar = false")  # it would draw over what the caller shows
         try:
             hashtags = seeds
             if isinstance(hashtags, VerbNouns):
