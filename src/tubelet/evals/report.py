@@ -240,7 +240,7 @@ def _errors(runs: Sequence[Examined]) -> str:
     )
     return (
         f"<h3>Where the rest was lost</h3>\n{key_html([run.name for run in runs]) if len(runs) > 1 else ''}"
-        f'<table class="classes errors"><caption>{escape(note)}</caption><thead><tr><th scope="col">error</th>'
+        f'<table class="classes"><caption>{escape(note)}</caption><thead><tr><th scope="col">error</th>'
         f'<th scope="col">points of mAP</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )
 

@@ -179,7 +179,7 @@ def _classes(report: Report) -> str:
     note = "Average precision of each class in percent, most frequent in training first. The mark is the chance level."
     return (
         f"<h2>Class by class</h2>\n{key_html([arm.name for arm in report.arms])}\n"
-        f'<table class="classes"><caption>{note}</caption>'
+        f'<table class="classes counted"><caption>{note}</caption>'
         '<thead><tr><th scope="col">class</th><th scope="col">boxes in training</th><th scope="col">in test</th>'
         f'<th scope="col">AP</th></tr></thead>{"".join(bodies)}</table>'
     )
