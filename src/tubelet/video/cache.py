@@ -18,7 +18,7 @@ from tubelet.video.decode import HOLE_SECONDS, WantedTimes, iter_frames, wanted_
 from tubelet.video.media import Media
 from tubelet.video.sampling import nearest
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
