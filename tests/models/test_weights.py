@@ -89,6 +89,8 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for part in ("-9bae36ae.pth", "0.43216", "487", "MIT", "exact_hw", "RGB"):
         assert part in text
+    run(["weights", "list", "augreg_in21k_vit_b"])
+    assert "  sha256: none was published\n" in capsys.readouterr().out
 
 
 def r3d_18_file(path: Path) -> Path:

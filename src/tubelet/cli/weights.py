@@ -31,8 +31,11 @@ def list_weights(names: Positional[tuple[str, ...]] = ()) -> None:
 
     for name in names:
         print(name)
-        for field, value in to_json(find_weights(name)).items():
-            print(f"  {field.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value)}")
+        known = to_json(find_weights(name))
+        known["sha256"] = known["sha256"] or "none was published"
+        for field, value in known.items():
+            if value != "":
+                print(f"  {field.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value)}")
     if names:
         return
     columns = (Column("classes", overflow="fold"), "hash", Column("licence", overflow="fold"))
