@@ -1,52 +1,56 @@
 """Forward and training step per clip of the video networks, and ROI-Align: how near to the machine's limit they run.
 
-    python benchmarks/models.py [--device cuda] [--rounds 5] [--threads N] [--cpu-time] [--only NAME ...]
+    python benchmarks/models.py [--device cuda] [--rounds 5] [--threads N] [--clock processor] [--only NAME ...]
 
-Every row compares, in one run and interleaved, the *plain* float32 implementation as one writes it down (default
+Every part compares, in one run and interleaved, the *plain* float32 implementation as one writes it down (default
 memory layout, ``nn.Conv3d``, no autocast, no compilation) with the *default*: the autocast of ``models/precision.py``,
-channels last for convolutions, on a GPU ``models/compiled.py``. ``peak`` is the best rate of a square matrix product in
-the variant's precision, measured in the same run; ``fraction`` is the share of it that the model's own
-multiply-accumulates reach (a training step counts three forwards; on a GPU this is the model-FLOPs utilisation).
+channels last for convolutions, ``models/memory.py`` on a CPU and ``models/compiled.py`` on a GPU. Each runs in its own
+process (``model_ways.py``). ``peak`` is the best rate of a square matrix product in the way's precision, measured in
+the same run; ``fraction`` is the share of it that the network's own multiply-accumulates reach (a training step counts
+three forwards; on a GPU this is the model-FLOPs utilisation).
 
-Rows named *tuned* are what one would try by hand; ``default_of_best`` is the speed of the default over the best of
+Ways named *tuned* are what one would try by hand; ``default_of_best`` is the speed of the default over the best of
 them (0.95 is the aim). ``bfloat16 weights`` is listed and does not count: it trains other numbers. *Recomputed* is
-activation checkpointing, ``kept_mib`` what autograd keeps for the backward pass. Peers run where they can be imported.
+activation checkpointing, ``kept_mib`` what autograd keeps for the backward pass. Other libraries' networks run where
+they can be imported: as their users build them, and with our precision and memory.
 
-On a GPU the same command times paper-sized cases, and ROI-Align against torchvision's kernel where that imports. This
-part was written without a GPU and has not been run.
+On a GPU the same command times paper-sized cases, and ROI-Align against torchvision's kernel. This was written without
+a GPU and has not been run on one; ``--tiny`` runs all of it on small inputs, on any device, and writes nothing.
 """
 
 import argparse
-import copy
-import dataclasses
 import gc
 import importlib
-import time
+import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
-from machine import median_seconds, write_result
-from torch import Tensor, nn
+from machine import RESULTS, facts, median_seconds, print_table, write_result
+from model_ways import CLOCKS, Case, Runner, import_torchvision, ways_of
+from torch import Tensor
 
-from tubelet.losses import softmax_cross_entropy
-from tubelet.models.compiled import compile_where_it_pays
-from tubelet.models.model import HeadConfig, VideoModel, measure_cost
+from tubelet.models.model import measure_cost
 from tubelet.models.names import backbone_config
-from tubelet.models.precision import compute_dtype, default_autocast
-from tubelet.models.resnet3d import Conv, ResNet3D
+from tubelet.models.precision import compute_dtype
 from tubelet.models.roi_align import roi_align
 
-NUM_CLASSES = 400
-CPU_CASES = (("r2plus1d_18", 8, 112, 2), ("vivit_fe_b16x2", 8, 224, 1), ("vivit_b16x2", 8, 224, 1))
-"""Name, frames, pixels, clips in a batch."""
+CPU_CASES = (
+    Case(name="r2plus1d_18", num_frames=8, size=112, clips=2),
+    Case(name="r2plus1d_18", num_frames=8, size=112, clips=8),
+    Case(name="vivit_fe_b16x2", num_frames=8, size=224, clips=1),
+    Case(name="vivit_b16x2", num_frames=8, size=224, clips=1),
+)
 GPU_CASES = (
-    ("r2plus1d_34", 32, 112, 16),
-    ("r2plus1d_152", 32, 112, 8),
-    ("vivit_fe_b16x2", 32, 224, 16),
-    ("vivit_fe_l16x2", 32, 224, 8),
-    ("vivit_b16x2", 32, 224, 8),
+    Case(name="r2plus1d_34", num_frames=32, size=112, clips=16),
+    Case(name="r2plus1d_152", num_frames=32, size=112, clips=8),
+    Case(name="vivit_fe_b16x2", num_frames=32, size=224, clips=16),
+    Case(name="vivit_fe_l16x2", num_frames=32, size=224, clips=8),
+    Case(name="vivit_b16x2", num_frames=32, size=224, clips=8),
 )
 ROI_CASES = ((768, 14, 8, 24), (2048, 14, 8, 24))
 """Channels, side of the map, maps, boxes."""
@@ -61,7 +65,7 @@ def sync(device: torch.device) -> None:
 def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Callable[[], float]) -> float:
     """Return the best FLOP/s of a square matrix product: of the fastest of several, because a peak is what is free."""
     best = 0.0
-    for side in (1024, 2048, 4096) if device.type == "cpu" else (4096, 8192, 16384):
+    for side in (1024, 2048, 3072) if device.type == "cpu" else (4096, 8192, 16384):
         a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
 
         def product(a: Tensor = a, b: Tensor = b) -> None:
@@ -81,168 +85,43 @@ def measure_peaks(device: torch.device, before: dict[str, float], clock: Callabl
     return {name: max(before.get(name, 0.0), matmul_peak(device, dtype, clock)) for name, dtype in names.items()}
 
 
-class PlainResNet3D(ResNet3D):
-    """The same network in the default memory layout."""
-
-    def forward(self, video: Tensor) -> Tensor:
-        """As the original's, without its conversion."""
-        x: Tensor = self.stem(video)
-        for stage in self.stages:
-            x = stage(x)
-        return x.permute(0, 2, 3, 4, 1)
-
-
-def build(name: str, num_frames: int, size: int, device: torch.device, *, plain: bool) -> VideoModel:
-    """Return the model with a head; the plain one as a reader would first write it."""
-    config = dataclasses.replace(backbone_config(name), num_frames=num_frames, size=size)
-    model = VideoModel(config, {"task": HeadConfig(kind="classify", num_classes=NUM_CLASSES)})
-    if plain and isinstance(model.backbone, ResNet3D):
-        model.backbone.__class__ = PlainResNet3D
-        for module in model.modules():
-            if isinstance(module, Conv):
-                module.__class__ = nn.Conv3d  # type: ignore[assignment]  # its parent: only forward is another
-        for parameter in model.parameters():
-            parameter.data = parameter.data.contiguous()
-    return model.to(device)
-
-
-def calls(
-    logits_of: Callable[[Tensor], Tensor], parameters: list[nn.Parameter], video: Tensor, context: Callable[[], Any]
-) -> dict[str, Callable[[], None]]:
-    """Return the forward call and the training step of a model on a fixed batch."""
-    optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
-    targets = nn.functional.one_hot(torch.arange(len(video)) % NUM_CLASSES, NUM_CLASSES).to(video.device)
-
-    def forward() -> None:
-        with torch.no_grad(), context():
-            logits_of(video)
-        sync(video.device)
-
-    def training() -> None:
-        with context():
-            loss = softmax_cross_entropy(logits_of(video), targets).mean()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad()
-        sync(video.device)
-
-    return {"forward": forward, "training": training}
-
-
-def huggingface_vivit(num_frames: int, size: int, device: torch.device) -> nn.Module | None:
-    """Return transformers' ViViT-B (joint) as users build it, or None where it cannot be imported."""
-    try:
-        transformers = importlib.import_module("transformers")
-    except ImportError:
-        return None
-    config = transformers.VivitConfig(num_frames=num_frames, image_size=size, num_labels=NUM_CLASSES)
-    peer: nn.Module = transformers.VivitForVideoClassification(config).to(device)
-    return peer
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Variant:
-    """A way to run a model."""
-
-    calls: dict[str, Callable[[], None]]
-    """``forward`` and ``training``."""
-    dtype: torch.dtype
-    """Of its matrix products."""
-    tuned: bool = False
-    """Whether it is one that the default should not lose to."""
-    kept_mib: Callable[[], float] | None = None
-    """What autograd keeps of a forward pass."""
-
-
-def variants_of(case: tuple[str, int, int, int], device: torch.device) -> dict[str, Variant]:
-    """Return the plain and the default way to run a model, those tuned by hand, recomputing, and its peer's."""
-    name, num_frames, size, batch = case
-    torch.manual_seed(0)
-    video = torch.randn(batch, 3, num_frames, size, size, device=device)
-    plain, fast = (build(name, num_frames, size, device, plain=plain) for plain in (True, False))
-    eager = copy.deepcopy(fast) if device.type == "cuda" else fast
-    rounded = copy.deepcopy(eager).to(torch.bfloat16)
-    saving = copy.deepcopy(eager)
-    saving.recompute_activations()
-    for model in (fast, saving):
-        compile_where_it_pays(model, device)
-    fast_dtype = compute_dtype(device)
-    off, on = lambda: torch.autocast(device.type, enabled=False), lambda: default_autocast(device)
-
-    def variant(model: VideoModel, context: Callable[[], Any], dtype: torch.dtype, *, tuned: bool = False) -> Variant:
-        given = video.to(torch.bfloat16) if model is rounded else video
-        steps = calls(lambda v: model(v, "task").float(), list(model.parameters()), given, context)
-
-        def logits() -> Tensor:
-            with context():
-                result: Tensor = model(given, "task")
-            return result
-
-        return Variant(calls=steps, dtype=dtype, tuned=tuned, kept_mib=lambda: kept_mib(logits, model))
-
-    made = {
-        "plain": variant(plain, off, torch.float32),
-        "default": variant(fast, on, fast_dtype),
-        "tuned: float32, our layout": variant(eager, off, torch.float32, tuned=True),
-        "tuned: autocast, plain layout": variant(copy.deepcopy(plain), on, fast_dtype, tuned=True),
-        "bfloat16 weights": variant(rounded, off, torch.bfloat16),
-        "recomputed": variant(saving, on, fast_dtype),
-    }
-    if device.type == "cuda":
-        made["tuned: not compiled"] = variant(copy.deepcopy(eager), on, fast_dtype, tuned=True)
-    if name == "vivit_b16x2" and (peer := huggingface_vivit(num_frames, size, device)) is not None:
-        frames_first = video.transpose(1, 2).contiguous()
-        for label, context, dtype in (
-            ("transformers", off, torch.float32), ("transformers, our precision", on, fast_dtype)
-        ):  # fmt: skip
-            of = lambda v: peer(pixel_values=v).logits.float()  # noqa: E731  # one line is clearer here
-            made[label] = Variant(calls=calls(of, list(peer.parameters()), frames_first, context), dtype=dtype)
-    return made
-
-
-def kept_mib(logits: Callable[[], Tensor], model: VideoModel) -> float:
-    """Return the MiB that autograd keeps of a forward pass, the weights themselves aside."""
-    weights = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
-    kept: dict[int, Tensor] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage().data_ptr() not in weights:
-            kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no later one gets its address
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        logits()
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / 2**20
-
-
 def model_rows(
-    case: tuple[str, int, int, int], device: torch.device, *, rounds: int, clock: Callable[[], float]
+    case: Case, device: torch.device, *, only: list[str] | None, rounds: int, threads: int, clock: str
 ) -> list[dict[str, Any]]:
-    """Time one model in all its ways."""
-    name, num_frames, size, batch = case
-    variants = variants_of(case, device)
-    config = dataclasses.replace(backbone_config(name), num_frames=num_frames, size=size)
+    """Time one network in all its ways, each in a process of its own, one call at a time."""
+    config = replace(backbone_config(case.name), num_frames=case.num_frames, size=case.size)
     flops = measure_cost(config).forward_gmacs * 2e9
+    ways = ways_of(case, device)
+    if only is not None:
+        ways = {label: way for label, way in ways.items() if label == "plain" or label in only}
+    runners = {label: Runner(case, way, device, threads=threads, clock=clock) for label, way in ways.items()}
+    runners = {label: runner for label, runner in runners.items() if runner.available}
     rows = []
     for what, passes in (("forward", 1), ("training", 3)):
-        steps = {label: variant.calls[what] for label, variant in variants.items()}
-        for step in steps.values():
-            step()
-        seconds = median_seconds(steps, rounds=rounds, clock=clock)
-        best = min(seconds[label] for label, variant in variants.items() if variant.tuned)
+        times: dict[str, list[float]] = {label: [] for label in runners}
+        for number in range(rounds + 1):
+            for label, runner in runners.items():
+                spent = runner.ask(what)
+                if number:  # the first allocates, and compiles
+                    times[label].append(spent)
+        seconds = {label: median(each) for label, each in times.items()}
+        best = min((spent for label, spent in seconds.items() if ways[label].tuned), default=math.nan)
         for label, spent in seconds.items():
-            variant = variants[label]
             row = {
-                "what": f"{name} {num_frames}x{size}", "clips": batch, "step": what, "variant": label,
-                "ms_per_clip": spent / batch * 1e3, "times_plain": seconds["plain"] / spent,
-                "tflops": flops * passes * batch / spent / 1e12,
-                "precision": str(variant.dtype).removeprefix("torch."),
+                "what": case.label, "step": what, "variant": label,
+                "ms_per_clip": spent / case.clips * 1e3, "times_plain": seconds["plain"] / spent,
+                "tflops": flops * passes * case.clips / spent / 1e12,
+                "precision": str(ways[label].dtype(device)).removeprefix("torch."),
             }  # fmt: skip
             if label == "default":
                 row["default_of_best"] = best / spent
-            if what == "training" and label in ("default", "recomputed") and variant.kept_mib is not None:
-                row["kept_mib"] = variant.kept_mib()
+                row |= {f"times_{ways[n].peer}" + ("_tuned" if ways[n].autocast else ""): seconds[n] / spent
+                        for n in runners if ways[n].peer}  # fmt: skip
+            if what == "training" and label in ("default", "recomputed"):
+                row["kept_mib"] = runners[label].ask("kept_mib")
             rows.append(row)
+    for runner in runners.values():
+        runner.close()
     return rows
 
 
@@ -271,7 +150,7 @@ def gathered_roi_align(features: Tensor, boxes: Tensor, box_map: Tensor, *, spat
 
 
 def torchvision_roi_align(features: Tensor, boxes: Tensor, box_map: Tensor, *, spatial_scale: float) -> Tensor:
-    """Torchvision's operator."""
+    """Torchvision's operator, or where that is not compiled for this torch its definition in Python."""
     theirs = importlib.import_module("torchvision.ops").roi_align
     rois = torch.cat([box_map[:, None].to(boxes.dtype), boxes], dim=1)
     pooled: Tensor = theirs(features, rois, 7, spatial_scale, 2, True)
@@ -288,6 +167,7 @@ def roi_rows(device: torch.device, *, rounds: int, clock: Callable[[], float]) -
         boxes, box_map = ends.flatten(1), torch.arange(count, device=device) % maps
         ways: dict[str, Callable[..., Tensor]] = {"plain": gathered_roi_align, "default": roi_align}
         try:
+            import_torchvision()
             torchvision_roi_align(features, boxes, box_map, spatial_scale=1 / 16)
             ways["torchvision"] = torchvision_roi_align
         except (ImportError, RuntimeError):
@@ -313,27 +193,35 @@ def roi_rows(device: torch.device, *, rounds: int, clock: Callable[[], float]) -
 
 
 def main() -> None:
-    """Time the cases of this kind of device and write ``benchmarks/results/models_<device>[_<only>].json``."""
+    """Time the cases of this kind of device; rows of parts that are not asked for stay in the result as they were."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=None, help="of torch")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="seconds of the processor, for a machine that is shared"
-    )
-    parser.add_argument("--only", nargs="*", default=None, help="names of models, or roi_align")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: for a machine that is shared")
+    parser.add_argument("--only", nargs="*", default=None, help="parts: names of models, or one's what, or roi_align")
+    parser.add_argument("--ways", nargs="*", default=None, help="plain and these; the others' rows are left out")
+    parser.add_argument("--tiny", action="store_true", help="the GPU's cases on small inputs; writes nothing")
     options = parser.parse_args()
     device = torch.device(options.device)
-    clock = time.process_time if options.cpu_time else time.perf_counter
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    cases = GPU_CASES if device.type == "cuda" else CPU_CASES
+    clock = CLOCKS[options.clock]
+    torch.set_num_threads(options.threads)
+    cases: tuple[Case, ...] = GPU_CASES if device.type == "cuda" or options.tiny else CPU_CASES
+    if options.tiny:
+        cases = tuple(replace(case, num_frames=4, size=32, clips=1) for case in cases)
     rows: list[dict[str, Any]] = []
     # Measured before, between and after the models: neighbours on a shared machine lower a single measurement.
     peaks = measure_peaks(device, {}, clock)
     for case in cases:
-        if options.only is None or case[0] in options.only:
-            rows += model_rows(case, device, rounds=options.rounds, clock=clock)
+        if options.only is None or {case.name, case.label} & set(options.only):
+            rows += model_rows(
+                case,
+                device,
+                only=options.ways,
+                rounds=options.rounds,
+                threads=options.threads,
+                clock=options.clock,
+            )
             peaks = measure_peaks(device, peaks, clock)
             gc.collect()
     for row in rows:
@@ -341,8 +229,17 @@ def main() -> None:
         row["fraction"] = row["tflops"] / row["peak_tflops"]
     if options.only is None or "roi_align" in options.only:
         rows += roi_rows(device, rounds=options.rounds, clock=clock)
-    # A file per choice of models: ratios hold within a run, so runs are not mixed.
-    write_result("_".join([f"models_{device.type}", *(options.only or ())]), rows)
+    if options.tiny:
+        print_table(rows)
+        return
+    measured = facts()
+    name = "models" if device.type == "cpu" else f"models_{device.type}"
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    new = {row["what"] for row in rows}
+    now = {"threads": options.threads, "clock": options.clock, "rounds": options.rounds}
+    now |= {key: measured[key] for key in ("time", "load_1_minute")}
+    write_result(name, [row for row in before if row["what"] not in new] + [row | now for row in rows])
 
 
 if __name__ == "__main__":
