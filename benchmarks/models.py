@@ -22,7 +22,6 @@ import argparse
 import gc
 import importlib
 import json
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -105,7 +104,7 @@ def model_rows(
                 if number:  # the first allocates, and compiles
                     times[label].append(spent)
         seconds = {label: median(each) for label, each in times.items()}
-        best = min((spent for label, spent in seconds.items() if ways[label].tuned), default=math.nan)
+        tuned = [spent for label, spent in seconds.items() if ways[label].tuned]
         for label, spent in seconds.items():
             row = {
                 "what": case.label, "step": what, "variant": label,
@@ -114,7 +113,7 @@ def model_rows(
                 "precision": str(ways[label].dtype(device)).removeprefix("torch."),
             }  # fmt: skip
             if label == "default":
-                row["default_of_best"] = best / spent
+                row |= {"default_of_best": min(tuned) / spent} if tuned else {}
                 row |= {f"times_{ways[n].peer}" + ("_tuned" if ways[n].autocast else ""): seconds[n] / spent
                         for n in runners if ways[n].peer}  # fmt: skip
             if what == "training" and label in ("default", "recomputed"):
