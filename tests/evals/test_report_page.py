@@ -113,8 +113,8 @@ def test_a_page_from_predictions_alone(stored: Path, tmp_path: Path, capsys: pyt
     text = re.sub(r"<[^>]+>", " ", html)
     for expected in (
         "Report on ours, against theirs", "head", "tail", "person-person", "wrong action", "not proposed",
-        "taken for", "middle, ", "5 or more", "confidence from 0.5 on", "top-1", "top-5", "a" * 64, "cd" * 32,
-        "protocol official", "1 x centre", "detected, 24 scored", "No pictures: ", "12 videos", "30 videos",
+        "taken for", "middle, ", "people on the keyframe", "confidence from 0.5 on", "top-1", "top-5", "a" * 64,
+        "cd" * 32, "protocol official", "1 x centre", "detected, 24 scored", "No pictures: ", "12 videos", "30 videos",
     ):  # fmt: skip
         assert expected in text, expected
     printed = capsys.readouterr().out

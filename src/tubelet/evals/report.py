@@ -279,6 +279,8 @@ def _slices(runs: Sequence[Examined]) -> str:
         parts = [each.get(heading, ()) for each in of_runs]
         rows = []
         for i, part in enumerate(parts[0]):
+            if part.num_truth == 0:
+                continue
             cells = [percent(other[i].mean_ap) if i < len(other) else NO_VALUE for other in parts]
             rows.append((part.name, "" if heading.startswith("person") else f"{part.num_truth:,} labels", cells))
         tables.append(table_html(f"mAP by {heading}, in percent.", [heading, *(run.name for run in runs)], rows))
