@@ -1,11 +1,12 @@
 """Posts to labels and labels to subsets: seconds, processor seconds and memory, on generated posts with a Zipf tail.
 
-    python benchmarks/corpus.py --posts 1e7            # 10^7 posts, 4 x 10^7 tags, 10^5 hashtag spellings
-    python benchmarks/corpus.py --posts 1e6 --rounds 3
+    python benchmarks/corpus.py --posts 1e7 --rounds 3     # 10^7 posts, 4 x 10^7 tags, 10^5 hashtag spellings
+    python benchmarks/corpus.py                            # a tenth of it
 
-Posts are written once into --folder. ``join`` is the bare DuckDB join of the same file, without any rule: what the rest
-costs is seen against it. Measured in processes of their own, so that each has its own peak of memory. On a machine with
-other work only processor seconds and their ratios mean anything.
+Posts are written once into --folder. ``join`` is DuckDB's bare join of the same file, without any rule. ``tags`` and
+``captions`` are everything up to one label a video. ``in 1 GiB`` gives the database a GiB, once for the same posts and
+once for three times as many: what grows is the result. Measured in processes of their own, so that each has its own
+peak of memory.
 """
 
 import argparse
@@ -17,13 +18,13 @@ import time
 from pathlib import Path
 
 import duckdb
+import machine
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tubelet.corpus.choose import draw, tail_preserving_order
-from tubelet.corpus.columns import PostColumns
 from tubelet.corpus.hashtags import HASHTAGS_SCHEMA, Hashtags
 from tubelet.corpus.join import JoinSettings
 from tubelet.corpus.match import match_posts
@@ -36,7 +37,8 @@ TAGS_A_POST = 4
 BATCH = 250_000
 PLAIN = "what a lovely day it was today, see you"
 EMOJI = "\U0001f41f\U0001f3a3 was für ein Tag \u2026 see you"
-KINDS = ("join", "tags", "captions", "subset")
+KINDS = ("join", "tags", "captions", "subset", "tags in 1 GiB", "3 x tags in 1 GiB")
+TIMES = 3
 
 
 def main() -> None:
@@ -61,11 +63,16 @@ def main() -> None:
         given += ["--memory-gib", str(arguments.memory_gib)]
         lines = [subprocess.check_output([*given, "--only", kind], text=True) for kind in KINDS]
         rounds.append({kind: json.loads(line.splitlines()[-1]) for kind, line in zip(KINDS, lines)})
-    print(f"{number:,} posts, median of {arguments.rounds}")
+    rows = []
     for kind in KINDS:
-        wall, cpu, memory = (np.median([r[kind][what] for r in rounds]) for what in ("seconds", "cpu_seconds", "gib"))
-        ratio = np.median([r[kind]["cpu_seconds"] / r["join"]["cpu_seconds"] for r in rounds])
-        print(f"{kind:10} {wall:8.2f} s  {cpu:8.2f} processor s ({ratio:5.2f} x the bare join)  {memory:5.2f} GiB")
+        median = {what: round(float(np.median([r[kind][what] for r in rounds])), 3) for what in rounds[0][kind]}
+        ratio = float(np.median([r[kind]["cpu_seconds"] / r["join"]["cpu_seconds"] for r in rounds]))
+        posts = number * (TIMES if kind.startswith(str(TIMES)) else 1)
+        rows.append({"posts": posts, "kind": kind, **median, "x processor of the bare join": round(ratio, 2)})
+    if number >= 10**7:
+        machine.write_result("corpus", rows)
+    else:
+        machine.print_table(rows)
 
 
 def write_posts(path: Path, hashtags: Path, number: int) -> None:
@@ -118,18 +125,40 @@ def measure(kind: str, path: Path, hashtags: Path, memory_gib: float) -> dict[st
         labels = np.random.default_rng(0).zipf(1.5, len(names)) % LABELS
         tail_preserving_order(labels, draw(names, 0, "clip"), draw(pa.array(seeds.label_space.names), 0, "label"))
     else:
-        # A renamed column is not read: each kind of posts by itself.
-        only = path.with_name(f"{kind}-{path.name}")
-        if not only.exists():
-            wanted = ["video", "tags" if kind == "tags" else "text", "duration_seconds"]
-            with pq.ParquetWriter(only, pa.schema([pq.read_schema(path).field(name) for name in wanted])) as writer:
-                for batch in pq.ParquetFile(path).iter_batches(columns=wanted):
-                    writer.write_batch(batch)
-            began, busy = time.perf_counter(), _cpu()
-        settings = JoinSettings(columns=PostColumns(), memory_gib=memory_gib, num_threads=2)
-        match_posts(only, seeds, settings=settings)
+        wanted = one_kind(path, "text" if kind == "captions" else "tags")
+        if kind.startswith(str(TIMES)):
+            wanted = several(wanted)
+        memory_gib = 1.0 if "1 GiB" in kind else memory_gib
+        began, busy = time.perf_counter(), _cpu()
+        match_posts(wanted, seeds, settings=JoinSettings(memory_gib=memory_gib, num_threads=2))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {"seconds": time.perf_counter() - began, "cpu_seconds": _cpu() - busy, "gib": peak}
+
+
+def one_kind(path: Path, column: str) -> Path:
+    """Return the posts with their tags or their captions alone."""
+    only = path.with_name(f"{column}-{path.name}")
+    if not only.exists():
+        wanted = ["video", column, "duration_seconds"]
+        with pq.ParquetWriter(only, pa.schema([pq.read_schema(path).field(name) for name in wanted])) as writer:
+            for batch in pq.ParquetFile(path).iter_batches(columns=wanted):
+                writer.write_batch(batch)
+    return only
+
+
+def several(path: Path) -> Path:
+    """Return a folder with the posts ``TIMES`` times, each time under other names of videos."""
+    folder = path.with_suffix(f".{TIMES}x")
+    folder.mkdir(exist_ok=True)
+    for number in range(TIMES):
+        copy = folder / f"{number}.parquet"
+        if copy.exists():
+            continue
+        with pq.ParquetWriter(copy, pq.read_schema(path), compression="zstd") as writer:
+            for batch in pq.ParquetFile(path).iter_batches(BATCH):
+                names = pc.binary_join_element_wise(pa.scalar(str(number)), batch.column("video"), pa.scalar("/"))
+                writer.write_batch(batch.set_column(0, "video", names))
+    return folder
 
 
 def _cpu() -> float:
