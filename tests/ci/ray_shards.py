@@ -45,8 +45,8 @@ def main(media: Path, out: Path, corpus: Path) -> None:
     def kill_one() -> None:
         while not list(out.glob("*.parquet")):
             time.sleep(0.02)
+        print("killing one when shards are there:", len(list(out.glob("*.parquet"))), flush=True)
         cluster.remove_node(workers[0], allow_graceful=False)
-        print("killed one when shards were there:", len(list(out.glob("*.parquet"))), flush=True)
 
     threading.Thread(target=kill_one, daemon=True).start()
     began = time.monotonic()

