@@ -1,4 +1,4 @@
-"""ROI-Align in plain torch: two interpolation matrices per box and one contraction.
+"""ROI-Align in plain torch: two interpolation matrices per box.
 
 Reference definition: He et al., "Mask R-CNN" (ICCV 2017), with the half-pixel correction known as ``aligned=True``
 (Detectron2; also ONNX RoiAlign with ``coordinate_transformation_mode=half_pixel``). The bilinear weight of a sample
@@ -85,8 +85,15 @@ def roi_align(
             )
             for axis, size_axis in ((1, 2), (0, 3))
         )
-        pooled = torch.einsum("rcyx,rjx->rcyj", features.to(dtype)[box_map], columns)
-        return torch.einsum("riy,rcyj->rcij", rows, pooled).to(features.dtype)
+        # Channels last, as tokens lie in memory: both contractions are products of matrices as they are. index_select's
+        # gradient adds whole maps, that of an index adds numbers one by one.
+        maps = features.to(dtype).permute(0, 2, 3, 1).index_select(0, box_map)
+        count, height, width, channels = maps.shape
+        bands = torch.bmm(rows, maps.reshape(count, height, width * channels))
+        columns = columns[:, None].expand(count, output_size, output_size, width).flatten(0, 1)
+        bins = torch.bmm(columns, bands.reshape(count * output_size, width, channels))
+        pooled = bins.reshape(count, output_size, output_size, channels).permute(0, 3, 1, 2)
+        return pooled.to(features.dtype)
 
 
 def _check(features: Tensor, boxes: Tensor, box_map: Tensor, output_size: int, sampling_ratio: int) -> None:
