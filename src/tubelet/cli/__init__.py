@@ -6,8 +6,8 @@ Modules are imported inside the commands, so that ``tubelet --help`` answers at 
 import os
 
 # Threads of a tensor operation that are done spin for the others, on cores that the loader's workers and whatever else
-# runs here could have; asleep they cost nothing measurable and training is faster (docs/log.md has the numbers). Read
-# when torch is imported, so before that; what the user has set stays.
+# runs here could have; asleep they let training be faster (docs/log.md has the numbers). torch reads this when it is
+# imported; what the user has set stays.
 if "GOMP_SPINCOUNT" not in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
