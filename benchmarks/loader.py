@@ -1,13 +1,13 @@
 """The loader: how much of the cores it keeps busy, what a worker costs, and what a large manifest costs.
 
-python benchmarks/loader.py [--rounds 9]
+python benchmarks/loader.py [--rounds 9] [--parts rate start]
 
-Clips per second of one process without workers, with as many workers as cores, and of as many processes side by side,
-which tells on a machine with neighbours what its cores give at that time. A clip is 32 frames, stride 2, of 340x256
-H.264 videos with B-frames, GOP 12; medians of interleaved rounds, ratios within each round. ``start``: opening a
-manifest of 10^4 and 10^6 rows, until the first batch, beyond imports and the start of the worker template; memory of
-the training process and of each worker beyond its imports, at the first batch and 200 batches later. About two minutes
-on two idle cores.
+``rate``: clips per second of one process without workers, with as many workers as cores, and of as many processes side
+by side, which tells on a machine with neighbours what its cores give at that time; and the processor's milliseconds a
+clip, of all processes of a loader together. A clip is 32 frames, stride 2, of 340x256 H.264 videos with B-frames, GOP
+12; medians of interleaved rounds, ratios within each round. ``start``: opening a manifest of 10^4 and 10^6 rows, until
+the first batch, beyond imports and the start of the worker template; memory of the training process and of each worker
+beyond its imports, at the first batch and 200 batches later. About two minutes on two idle cores.
 """
 
 import argparse
@@ -62,14 +62,26 @@ def make_manifest(root: Path, num_rows: int) -> Manifest:
     return write_manifest(root / str(num_rows), name="bench", licence="", source="", clips=table, **common)
 
 
-def clips_per_second(dataset: ClipDataset, num_workers: int, seed: int) -> float:
-    """Return the rate over ``NUM_BATCHES`` batches, the first aside."""
+def read_batches(dataset: ClipDataset, num_workers: int, seed: int) -> tuple[float, float]:
+    """Return clips per second over ``NUM_BATCHES`` batches, the first aside, and the processor's seconds a clip."""
     plan = Mixture({"bench": len(dataset)}, batch_size=BATCH_SIZE, num_steps=NUM_BATCHES + 1, seed=seed)
+    used = time.process_time()
     loader = batches({"bench": dataset}, plan, num_workers=num_workers, seed=seed, prefetch_bytes=2**26)
     next(loader)
-    began = time.perf_counter()
-    number = sum(len(batch.sample_ids) for _, (batch,) in loader)
-    return number / (time.perf_counter() - began)
+    began, number = time.perf_counter(), 0
+    workers = workers_of(template(("tubelet.data.handover",))._process.pid) if num_workers else []
+    in_workers = 0.0
+    for _, (batch,) in loader:
+        number += len(batch.sample_ids)
+        in_workers = sum(map(processor_seconds, workers))  # while they are there
+    rate = number / (time.perf_counter() - began)
+    return rate, (time.process_time() - used + in_workers) / (number + BATCH_SIZE)
+
+
+def processor_seconds(pid: int) -> float:
+    """Return what a process has used of the processor."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def alone(folder: Path) -> None:
@@ -77,7 +89,7 @@ def alone(folder: Path) -> None:
     torch.set_num_threads(1)
     dataset = ClipDataset(read_manifest(folder), "train", preprocess=CLIPS, augment=Augment())
     for line in sys.stdin:
-        print(clips_per_second(dataset, 0, int(line)), flush=True)
+        print(read_batches(dataset, 0, int(line))[0], flush=True)
 
 
 class SideBySide:
@@ -109,16 +121,21 @@ def throughput(folder: Path, cores: int, rounds: int) -> Iterator[dict[str, Any]
     dataset = ClipDataset(read_manifest(folder), "train", preprocess=CLIPS, augment=Augment())
     single, workers, together = "one process, no workers", f"{cores} workers", f"{cores} processes side by side"
     rates: dict[str, list[float]] = {single: [], workers: [], together: []}
+    used: dict[str, list[float]] = {single: [], workers: []}
     with closing(SideBySide(folder, cores)) as neighbours:
         for seed in range(rounds):
-            rates[single].append(clips_per_second(dataset, 0, seed))
-            rates[workers].append(clips_per_second(dataset, cores, seed))
+            for what, number in ((single, 0), (workers, cores)):
+                rate, seconds = read_batches(dataset, number, seed)
+                rates[what].append(rate)
+                used[what].append(seconds)
             rates[together].append(neighbours.rate(seed))
     for what, found in rates.items():
         row: dict[str, Any] = {"what": what, "clips_per_s": statistics.median(found)}
         for name, other, times in (("of_cores_x_single", single, cores), ("of_side_by_side", together, 1)):
             if what != single:
                 row[name] = statistics.median(a / (times * b) for a, b in zip(found, rates[other], strict=True))
+        if what in used:
+            row["processor_ms_a_clip"] = 1000 * statistics.median(used[what])
         yield row
 
 
@@ -157,9 +174,10 @@ def start_up(folder: Path, num_workers: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print and write ``results/loader.json``."""
+    """Measure, print and write ``results/loader_rate.json`` and ``results/loader_start.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--parts", nargs="*", choices=("rate", "start"), default=("rate", "start"))
     parser.add_argument("--start-up", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -171,19 +189,23 @@ def main() -> None:
         alone(options.alone)
         return
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (video,) = make_videos([], root, gop=12)
         for i in range(NUM_VIDEOS):
             shutil.copyfile(video, root / f"{i}.mp4")
         manifests = [make_manifest(root, num_rows) for num_rows in ROWS]
-        rows += throughput(manifests[0].root, cores, options.rounds)
-        for num_rows, manifest in zip(ROWS, manifests, strict=True):
-            command = [sys.executable, __file__, "--start-up", str(manifest.root)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            rows.append({"what": f"start, {num_rows:,} rows", **json.loads(done.stdout)})
-    write_result("loader", rows)
+        if "rate" in options.parts:
+            write_result("loader_rate", list(throughput(manifests[0].root, cores, options.rounds)))
+        if "start" in options.parts:
+            write_result("loader_start", [start_row(manifest) for manifest in manifests])
+
+
+def start_row(manifest: Manifest) -> dict[str, Any]:
+    """Return what a process of its own measures in ``start_up``."""
+    command = [sys.executable, __file__, "--start-up", str(manifest.root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {"what": f"start, {manifest.counts['clips']:,} rows", **json.loads(done.stdout)}
 
 
 if __name__ == "__main__":
