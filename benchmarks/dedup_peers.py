@@ -25,7 +25,7 @@ def hashers() -> dict[str, Hasher]:
 
         def pdq(frame: np.ndarray) -> np.ndarray | None:
             code, quality = vpdq.hash_frame(np.ascontiguousarray(frame).tobytes(), frame.shape[1], frame.shape[0])
-            return np.frombuffer(code, np.uint8) if quality >= 50 else None
+            return np.frombuffer(bytes.fromhex(code.decode()), np.uint8) if quality >= 50 else None  # comes as hex
 
         found["vPDQ (hvdaccelerators)"] = pdq
     except ImportError as error:
