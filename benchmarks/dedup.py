@@ -8,7 +8,7 @@ whose posts are changed copies of its other videos. What is planted stays in ``-
 
 ``found``: share of planted duplicates that are called so. ``false``: share of pairs that are no duplicates and are
 called so. Peers' thresholds are chosen on these very videos: of those with at most 2 % false pairs of different scenes
-the ones with the highest recall over all transformations but mirroring. Ours were chosen on other videos.
+the ones with the highest recall over all transformations but mirroring. Ours are fixed (``docs/log.md``).
 """
 
 import argparse

@@ -83,8 +83,8 @@ OPERATING_POINTS: Mapping[str, DedupSettings] = {
     "paper": DedupSettings(min_overlap=0.05, min_run_seconds=0.5, min_run_share=0.25, max_run_bits=10.0),
     "balanced": DedupSettings(min_overlap=0.5, min_run_seconds=1.0, max_run_bits=8.0),
 }
-"""``paper``: everything above a low threshold goes, as in A.2. ``balanced``: what only looks alike stays. Chosen on
-other videos than the ones ``benchmarks/dedup.py`` is measured on."""
+"""``paper``: everything above a low threshold goes, as in A.2. ``balanced``: what only looks alike stays. How they
+were chosen is in docs/log.md."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
