@@ -48,5 +48,5 @@ def test_a_mistake_is_said_once_and_ends_all_with_status_2(
     done = torchrun(*command, "--set", option, "--set", "device=cpu")
     (line,) = own_lines(done.stderr)
     assert said in line
-    assert done.stderr.count("exitcode  : 2") == 2
+    assert "exitcode  : 2" in done.stderr  # of one: torchrun may end the other before it has looked
     assert not (tmp_path / "run" / "state").exists()
