@@ -90,19 +90,7 @@ def join_posts(posts: str | Path, seeds: Hashtags | VerbNouns, settings: JoinSet
             needs_duration=settings.needs_duration,
             num_threads=num_threads,
         )
-        # In memory, but what does not fit is spilled: a third less time than a database file.
-        connection = duckdb.connect(
-            config={
-                "memory_limit": f"{settings.memory_gib * 1024:.0f}MiB",
-                "temp_directory": str(scratch / "spilled"),
-                "preserve_insertion_order": False,
-                # Nothing leaves the machine, and nothing comes from elsewhere.
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "threads": num_threads,
-            },
-        )
-        connection.execute("SET enable_progress_bar = false")  # it would draw over what the caller shows
+        connection = _database(scratch, settings.memory_gib, num_threads)
         try:
             hashtags = seeds
             if isinstance(hashtags, VerbNouns):
@@ -121,6 +109,23 @@ def join_posts(posts: str | Path, seeds: Hashtags | VerbNouns, settings: JoinSet
         rules=(*opened.rules, *rules, *found),
         sources=opened.sources,
     )
+
+
+def _database(scratch: Path, memory_gib: float, num_threads: int) -> duckdb.DuckDBPyConnection:
+    # In memory, but what does not fit is spilled: a third less time than a database file.
+    connection = duckdb.connect(
+        config={
+            "memory_limit": f"{memory_gib * 1024:.0f}MiB",
+            "temp_directory": str(scratch / "spilled"),
+            "preserve_insertion_order": False,
+            # Nothing leaves the machine, and nothing comes from elsewhere.
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "threads": num_threads,
+        },
+    )
+    connection.execute("SET enable_progress_bar = false")  # it would draw over what the caller shows
+    return connection
 
 
 def _pairs_in_posts(connection: duckdb.DuckDBPyConnection, found: Iterator[pa.Array], seeds: VerbNouns) -> Hashtags:

@@ -120,7 +120,23 @@ def build_recipe(
             labelled, config, targets, work, Engine(engine, num_workers, on_progress)
         )
     matches = choose_labels(labelled, min_videos=config.min_videos, seed=config.seed, all_labels=config.all_labels)
-    chosen = {
+    manifest = write_corpus(
+        out,
+        matches,
+        name=config.name,
+        media_root=config.media_root,
+        licence=config.licence,
+        val_share=config.val_share,
+        chosen=_chosen(config, targets),
+    )
+    write_shard(out / "quarantine.parquet", quarantine)
+    write_shard(out / "duplicates.parquet", duplicates)
+    return Corpus(manifest=manifest, matches=matches, duplicates=duplicates, quarantine=quarantine)
+
+
+def _chosen(config: CorpusConfig, targets: Sequence[Manifest]) -> dict[str, object]:
+    """Return what the report says of the config."""
+    return {
         "min_videos": config.min_videos,
         "seed": config.seed,
         "max_seconds": config.join.max_seconds,
@@ -130,18 +146,6 @@ def build_recipe(
         "within": config.within,
         "video_seconds": config.video_seconds,
     }
-    manifest = write_corpus(
-        out,
-        matches,
-        name=config.name,
-        media_root=config.media_root,
-        licence=config.licence,
-        val_share=config.val_share,
-        chosen=chosen,
-    )
-    write_shard(out / "quarantine.parquet", quarantine)
-    write_shard(out / "duplicates.parquet", duplicates)
-    return Corpus(manifest=manifest, matches=matches, duplicates=duplicates, quarantine=quarantine)
 
 
 def _labelled(config: CorpusConfig, work: Path, on_progress: Progress) -> Labelled:
