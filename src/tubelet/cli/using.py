@@ -19,6 +19,7 @@ def localise(
     every_seconds: float = 0.5,
     threshold: float = 0.3,
     csv_threshold: float = 0.05,
+    also: tuple[str, ...] = (),
     device: str | None = None,
 ) -> None:
     """Find every person in raw videos, follow them, and say what each does: annotated mp4, AVA csv and JSON.
@@ -32,8 +33,10 @@ def localise(
             transformers:FOLDER, torchvision:NAME, or boxes that are there already: csv:FILE.
         person_threshold: A person box at least this confident starts a tube; weaker ones may continue it.
         every_seconds: Time between the instants at which actions are scored.
-        threshold: Actions below this score are not drawn; the JSON holds all scores, smoothed along each person.
+        threshold: Actions below this score are not drawn, nor in captions or COCO; the JSON holds all scores,
+            smoothed along each person.
         csv_threshold: Scores below this are left out of the AVA csv.
+        also: Other formats to write: parquet, vtt, srt, coco.
         device: cpu, cuda; default: a GPU if there is one.
     """
     from tubelet import load
@@ -52,7 +55,7 @@ def localise(
         device=device,
     )
     for video in videos:
-        done = localise_video(localiser, video, out, threshold=threshold, csv_threshold=csv_threshold)
+        done = localise_video(localiser, video, out, threshold=threshold, csv_threshold=csv_threshold, also=also)
         for path in done.files.paths:
             print(path)
         if done.num_left_out:
