@@ -68,7 +68,8 @@ def corpus_labels(
         seed_labels: As of `tubelet corpus build own_posts`.
         nouns: As of `tubelet corpus build own_posts`.
         label: Show all hashtags of this label only.
-        out: Write every label and hashtag with its posts as csv; delete lines and give it to `tubelet corpus build own_posts`.
+        out: Write every label and hashtag with its posts as csv; delete lines and give it to
+            `tubelet corpus build own_posts`.
         top: How many labels to show.
         columns: What the columns of the posts are called.
         on_malformed: Count rows that cannot be read, or stop at the first.

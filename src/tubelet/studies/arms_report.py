@@ -112,9 +112,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float]
     return tuple((float(chunk[:, 0].mean()), float(chunk[:, 1].mean())) for chunk in chunks)
 
 
-def video_stills(
-    found: ResultFiles, label_space: LabelSpace, *, threshold: float, count: int = 3
-) -> tuple[Still, ...]:
+def video_stills(found: ResultFiles, label_space: LabelSpace, *, threshold: float, count: int = 3) -> tuple[Still, ...]:
     """Return pictures of the moments with most people, spread over the video."""
     chosen = busiest(read_detections(found.json).moments, count)
     labelling = Labelling(label_space=label_space, threshold=threshold)
