@@ -18,6 +18,7 @@ def load(
     people: "str | PersonDetector | ListedPeople" = "nanodet",
     person_threshold: float = 0.4,
     every_seconds: float = 0.5,
+    detect_every: int = 1,
     device: str | None = None,
 ) -> "Localiser":
     """Return what finds every person in a video, follows them and says what each does.
@@ -31,6 +32,8 @@ def load(
         people: Name of a person detector (``inference.detectors.open_people``), or one of your own.
         person_threshold: A person box at least this confident starts a tube; weaker ones may continue it.
         every_seconds: Time between the instants at which actions are scored.
+        detect_every: People are looked for at about every n-th frame of the model's clips, and at every scored instant;
+            between, their boxes move evenly. 1 follows best, more is faster.
         device: cpu, cuda; default: a GPU if there is one.
 
     Raises:
@@ -46,4 +49,12 @@ def load(
     link, place = link_from(person_threshold), pick_device(device)
     if isinstance(people, str):
         people = open_people(people, threshold=link.keep_score, device=place)
-    return Localiser(load_model(model), task=task, people=people, link=link, every_seconds=every_seconds, device=place)
+    return Localiser(
+        load_model(model),
+        task=task,
+        people=people,
+        link=link,
+        every_seconds=every_seconds,
+        detect_every=detect_every,
+        device=place,
+    )

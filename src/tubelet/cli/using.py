@@ -17,6 +17,7 @@ def localise(
     people: str = "nanodet",
     person_threshold: float = 0.4,
     every_seconds: float = 0.5,
+    detect_every: int = 1,
     threshold: float = 0.3,
     csv_threshold: float = 0.05,
     also: tuple[str, ...] = (),
@@ -33,6 +34,7 @@ def localise(
             transformers:FOLDER, torchvision:NAME, or boxes that are there already: csv:FILE.
         person_threshold: A person box at least this confident starts a tube; weaker ones may continue it.
         every_seconds: Time between the instants at which actions are scored.
+        detect_every: People are looked for at about every n-th frame of the model's clips; more is faster.
         threshold: Actions below this score are not drawn, nor in captions or COCO; the JSON holds all scores,
             smoothed along each person.
         csv_threshold: Scores below this are left out of the AVA csv.
@@ -52,6 +54,7 @@ def localise(
         people=people,
         person_threshold=person_threshold,
         every_seconds=every_seconds,
+        detect_every=detect_every,
         device=device,
     )
     for video in videos:
