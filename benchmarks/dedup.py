@@ -90,7 +90,7 @@ def peer_calls(planted: Planted, judge: Callable[[Calls], tuple[float, float]], 
         hashed = dict(zip(planted.kinds, pool.map(partial(_hash_kind, planted), planted.kinds), strict=True))
     found: dict[str, Calls] = {}
     for peer in hashed["target"][0]:
-        best = (-1.0, set(), "")
+        best: tuple[float, Calls, str] = (-1.0, set(), "")
         for bits in LIMITS[peer]:
             shares = {kind: _shares(some, hashed["target"], peer, bits) for kind, some in hashed.items()}
             for share in (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8):

@@ -19,11 +19,11 @@ import av
 import numpy as np
 import torch
 from machine import median_seconds, write_result
-from tubelet.inference.samples import real_video
 from videos import make_videos
 
 from tubelet.corpus.code_index import build_index
 from tubelet.corpus.fingerprint import TARGET_CROPS, FingerprintSettings, fingerprint_shard, frame_codes
+from tubelet.inference.real_video import real_video
 from tubelet.types import InputError
 
 SECONDS = 10.0

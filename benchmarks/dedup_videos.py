@@ -5,6 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from tubelet.video.write import VideoWriter
 SECONDS, LONG_SIDE = 6.0, 320
 HOST_SECONDS = 60.0
 """Length of the video that a target is hidden in."""
-Frames = np.ndarray
+Frames = np.ndarray[Any, np.dtype[Any]]
 """uint8 (T, H, W, 3)."""
 
 
@@ -62,7 +63,8 @@ def cropped(frames: Frames, share: float) -> Frames:
 
 def levels(frames: Frames, gain: float, offset: float) -> Frames:
     """Change contrast and brightness; what leaves 0..255 is clipped."""
-    return np.clip(gain * frames.astype(np.float32) + offset, 0, 255).astype(np.uint8)
+    changed: Frames = np.clip(gain * frames.astype(np.float32) + offset, 0, 255).astype(np.uint8)
+    return changed
 
 
 def drawn(frames: Frames, draw: Callable[[ImageDraw.ImageDraw, int, int], None]) -> Frames:

@@ -103,10 +103,10 @@ def test_clips_that_mix_stay_in_one_process(tmp_path: Path) -> None:
     augment = sets["classify"]._augment
     assert augment is not None
     sets["classify"]._augment = replace(augment, batch=BatchAugment(mixup=0.4))
-    plan = mixture({"classify": sets["classify"]}, batch_size=6)
+    plan = mixture({"classify": sets["classify"]}, batch_size=8)
     only = {"classify": sets["classify"]}
     shares = [next(batches(only, plan, seed=9, rank=rank, world_size=2))[1][0].slots for rank in (0, 1)]
-    assert shares == [(0, 1), (2, 3, 4, 5)]
+    assert shares == [(0, 1, 2, 3), (4, 5, 6, 7)]
 
 
 @pytest.mark.parametrize(("batch_size", "world_size"), [(8, 3), (2, 4)])

@@ -107,7 +107,9 @@ class Session:
     def is_to_score(self) -> bool:
         """Whether it is time to score on the way; at the end of the run it is in any case."""
         every = self.run.eval_every_steps
-        return bool(every) and 0 < self.step < self.num_steps and self.step % every == 0 and not self.is_scored
+        if not every or not 0 < self.step < self.num_steps:
+            return False
+        return self.step % every == 0 and not self.is_scored
 
     @property
     def scales_loss(self) -> bool:
