@@ -3,14 +3,14 @@ import heapq
 import numpy as np
 import pytest
 
-from tubelet.evals.matching import Rows, best_per_frame, by_frame, by_score, find_places, paired_iou
+from tubelet.evals.matching import ClassBoxes, best_per_frame, by_frame, by_score, find_places, paired_iou
 
 
-def rows_of(frame: np.ndarray, scores: np.ndarray, seed: int = 0) -> Rows:
+def rows_of(frame: np.ndarray, scores: np.ndarray, seed: int = 0) -> ClassBoxes:
     generator = np.random.default_rng(seed)
     column = generator.integers(0, 3, len(frame))
     boxes = np.round(generator.random((len(frame), 4)), 1)
-    return Rows(frame=frame, column=column, label_id=column + 1, boxes=boxes, scores=scores)
+    return ClassBoxes(frame=frame, column=column, label_id=column + 1, boxes=boxes, scores=scores)
 
 
 ODD = [0.0, -0.0, 1.0, -1.0, 1e300, -1e300, 1e-300, 0.1, np.nextafter(0.1, 1), np.nextafter(0.1, 0), 5e-324]

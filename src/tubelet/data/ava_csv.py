@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from tubelet.data.ava_rows import COLUMNS, LONGEST_SECONDS, NO_LABEL, Rows, line_of, read_rows, unreadable
+from tubelet.data.ava_rows import COLUMNS, LONGEST_SECONDS, NO_LABEL, CsvRows, line_of, read_rows, unreadable
 from tubelet.data.ava_table import AvaTable
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
@@ -103,7 +103,7 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds:.6f}".rstrip("0").rstrip(".")
 
 
-def _check_cells(path: Path, rows: Rows, *, detections: bool) -> None:
+def _check_cells(path: Path, rows: CsvRows, *, detections: bool) -> None:
     """Check what every row must have."""
     for column in range(1, 6):
         values = rows.seconds if column == 1 else rows.boxes[:, column - 2]
@@ -122,7 +122,7 @@ def _check_cells(path: Path, rows: Rows, *, detections: bool) -> None:
         _reject(path, rows, rows.labels == NO_LABEL, "action id is missing")
 
 
-def _check_boxes(path: Path, rows: Rows, rule: BoxRule, *, may_be_inverted: bool) -> None:
+def _check_boxes(path: Path, rows: CsvRows, rule: BoxRule, *, may_be_inverted: bool) -> None:
     if rule == "any":
         return
     slack = BOX_TOLERANCE if rule == "inside" else 1.0
@@ -133,7 +133,7 @@ def _check_boxes(path: Path, rows: Rows, rule: BoxRule, *, may_be_inverted: bool
         _reject(path, rows, inverted, "box {}, expected x1,y1,x2,y2 with x2 >= x1 and y2 >= y1", rows.boxes)
 
 
-def _reject(path: Path, rows: Rows, wrong: np.ndarray, what: str, values: np.ndarray | None = None) -> None:
+def _reject(path: Path, rows: CsvRows, wrong: np.ndarray, what: str, values: np.ndarray | None = None) -> None:
     """Raise for the first row that is wrong; ``{}`` in the text stands for its value."""
     if wrong.any():
         row = int(np.argmax(wrong))

@@ -39,7 +39,7 @@ class Layout:
 
 
 @dataclass(slots=True)
-class Rows:
+class CsvRows:
     """The box rows of a file, in its order; an empty number is nan."""
 
     video: np.ndarray
@@ -58,7 +58,7 @@ class Rows:
     """Places of those with empty cells among all rows of seven or eight columns; needed to find a row's line."""
 
 
-def read_rows(path: Path, *, scored: bool) -> Rows:
+def read_rows(path: Path, *, scored: bool) -> CsvRows:
     """Read the rows of a csv.
 
     Args:
@@ -118,7 +118,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
         raise unreadable(path, error) from None
 
 
-def line_of(path: Path, row: int, rows: Rows) -> tuple[int, str]:
+def line_of(path: Path, row: int, rows: CsvRows) -> tuple[int, str]:
     """Return the line number and the line of a row; the file is read again."""
     place = row
     for other in rows.without_box.tolist():
@@ -199,7 +199,7 @@ class _OddRows:
         return "error"
 
 
-def _read(stream: pa.NativeFile, layout: Layout, odd: _OddRows, *, scored: bool) -> Rows:
+def _read(stream: pa.NativeFile, layout: Layout, odd: _OddRows, *, scored: bool) -> CsvRows:
     """Read all blocks of a stream into columns."""
     types = {"c0": pa.dictionary(pa.int32(), pa.string()), **{f"c{i}": pa.float64() for i in range(1, 6)}}
     types |= {"c6": pa.int32(), "c7": pa.string() if layout.has_status else pa.float64() if scored else pa.int64()}
@@ -283,12 +283,12 @@ class _Columns:
         videos: np.ndarray = np.array(names, dtype=object)[column.indices.to_numpy()]
         return videos
 
-    def rows(self, keyframes: set[Keyframe]) -> Rows:
+    def rows(self, keyframes: set[Keyframe]) -> CsvRows:
         """Return everything added, with the keyframes of rows of two columns."""
         self._resize(self._size)
         places = np.concatenate([*self._without_box, np.empty(0, dtype=np.int64)])
         video, seconds, boxes, labels, last = self._all()
-        return Rows(
+        return CsvRows(
             video=video,
             seconds=seconds,
             boxes=boxes,

@@ -14,7 +14,7 @@ from tubelet.data.ava_table import AvaTable, Keyframe
 from tubelet.evals import matching
 from tubelet.evals.average_precision import all_point_ap
 from tubelet.evals.keyframe_numbers import number_frames
-from tubelet.evals.matching import Rows
+from tubelet.evals.matching import ClassBoxes
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -66,7 +66,7 @@ class Protocol:
 
     frames: str
     """Keyframes whose detections count: ``listed`` in the ground truth file, ``all``, or ``with_truth``."""
-    order: Callable[[Rows, np.ndarray | None], np.ndarray]
+    order: Callable[[ClassBoxes, np.ndarray | None], np.ndarray]
     """Which of the chosen detections may claim ground truth, in which order; rows it leaves out are not scored."""
     whole_seconds: bool
     """Cut times to whole seconds, so keyframes of one second fall together."""
@@ -154,13 +154,13 @@ def frame_map(
 class Matched:
     """Which detection found what."""
 
-    found: Rows
+    found: ClassBoxes
     """All detections."""
     order: np.ndarray
     """int64 (P,), rows of ``found`` that count, in the order in which they claimed ground truth."""
     claimed: np.ndarray
     """int64 (P,), the row of ``truth`` that each of them found, -1 = none: a false positive."""
-    truth: Rows
+    truth: ClassBoxes
     """All ground truth."""
     counted: np.ndarray
     """int64 (T,), rows of ``truth`` to be found."""
@@ -211,7 +211,7 @@ def _rules(protocol: str, iou: float, excluded: Keyframes | None) -> Protocol:
 
 def _select(
     ground_truth: AvaTable, detections: AvaTable, label_space: LabelSpace, rules: Protocol, excluded: Keyframes
-) -> tuple[Rows, np.ndarray, Rows, np.ndarray, np.ndarray, dict[str, int]]:
+) -> tuple[ClassBoxes, np.ndarray, ClassBoxes, np.ndarray, np.ndarray, dict[str, int]]:
     """Return detections, those that count in matching order, truth, its rows that count and can be found, counts."""
     truth = _rows(ground_truth, label_space, None)
     found = _rows(detections, label_space, _scores(detections))
@@ -243,7 +243,7 @@ def _select(
     return found, order, truth, counted, opened, counts
 
 
-def _in_matching_order(found: Rows, ignored: np.ndarray, rules: Protocol, counts: dict[str, int]) -> np.ndarray:
+def _in_matching_order(found: ClassBoxes, ignored: np.ndarray, rules: Protocol, counts: dict[str, int]) -> np.ndarray:
     """Return the detections that count, in matching order; ``counts`` gets those left out, ``ignored`` is by frame."""
     other, away = found.column < 0, ignored[found.frame]
     counts["detections_other_class"] = int(other.sum())
@@ -277,15 +277,17 @@ def _scores(table: AvaTable) -> np.ndarray:
     return scores
 
 
-def _rows(table: AvaTable, label_space: LabelSpace, scores: np.ndarray | None) -> Rows:
+def _rows(table: AvaTable, label_space: LabelSpace, scores: np.ndarray | None) -> ClassBoxes:
     """Return a table's rows, all of them and uncopied; their frames are not yet numbered."""
     column = _columns(table, label_space)
     boxes = np.asarray(table.boxes_norm, dtype=np.float64).reshape(-1, 4)
     label_ids = np.asarray(table.label_ids, dtype=np.int32)
-    return Rows(np.zeros_like(column), column, label_ids, boxes, np.ones(len(column)) if scores is None else scores)
+    return ClassBoxes(
+        np.zeros_like(column), column, label_ids, boxes, np.ones(len(column)) if scores is None else scores
+    )
 
 
-def _check_not_inverted(truth: Rows) -> None:
+def _check_not_inverted(truth: ClassBoxes) -> None:
     bad = np.flatnonzero((truth.boxes[:, :2] > truth.boxes[:, 2:]).any(axis=1))
     if len(bad):
         raise InputError(

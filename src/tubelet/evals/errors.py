@@ -21,7 +21,7 @@ import numpy as np
 
 from tubelet.evals import matching
 from tubelet.evals.ava import PROTOCOLS, Matched, lists_by_class
-from tubelet.evals.matching import Rows
+from tubelet.evals.matching import ClassBoxes
 from tubelet.labels import LabelSpace
 
 NEAR = 0.1
@@ -127,7 +127,7 @@ def _ranked_losses(hits: np.ndarray, num_truth: int) -> tuple[np.ndarray, np.nda
     return loss, envelope
 
 
-def _one_class(rows: Rows) -> Rows:
+def _one_class(rows: ClassBoxes) -> ClassBoxes:
     return replace(rows, column=np.zeros_like(rows.column))
 
 
@@ -219,7 +219,7 @@ def confusions(matched: Matched, losses: Losses, label_space: LabelSpace) -> tup
     return tuple(Confusion(true=true, predicted=predicted, loss=loss) for (true, predicted), loss in ranked)
 
 
-def _labels_of_people(truth: Rows) -> list[list[int]]:
+def _labels_of_people(truth: ClassBoxes) -> list[list[int]]:
     """Return for each row of the ground truth the columns of all rows of the same keyframe and box."""
     _, person = np.unique(np.column_stack([truth.frame, truth.boxes]), axis=0, return_inverse=True)
     labels: list[list[int]] = [[] for _ in range(int(person.max(initial=-1)) + 1)]

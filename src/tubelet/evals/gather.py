@@ -40,7 +40,7 @@ class ScoringTask(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rows:
+class ScoredSamples:
     """Scores, a row for each clip or box."""
 
     sample_ids: tuple[str, ...]
@@ -67,7 +67,7 @@ def score_views(
     salient: SalientClips | None = None,
     ranks: Ranks | None = None,
     on_batch: Callable[[], None] | None = None,
-) -> Rows:
+) -> ScoredSamples:
     """Return the rows of every sample, in order, with the scores of its views averaged.
 
     Args:
@@ -86,7 +86,7 @@ def score_views(
     place: dict[str, Any] = {} if ranks is None else {"rank": ranks.rank, "world_size": ranks.size}
     exclusive = dataset.kind == "classify" and not dataset.multi_label
     averaging = Averaging(views.average, exclusive=exclusive)
-    first: Rows | None = None
+    first: ScoredSamples | None = None
     training = model.training
     model.eval()
     try:
@@ -103,7 +103,7 @@ def score_views(
     return replace(first, scores=averaging.mean())
 
 
-def _check(rows: Rows, first: Rows, dataset: ClipDataset, task: str) -> None:
+def _check(rows: ScoredSamples, first: ScoredSamples, dataset: ClipDataset, task: str) -> None:
     """Raise where a view has not the samples of the first, or its scores are no numbers."""
     if len(set(rows.sample_ids)) != len(dataset) or rows.sample_ids != first.sample_ids:
         raise RuntimeError(f"{len(set(rows.sample_ids))} samples were scored, the data set has {len(dataset)}")
@@ -112,7 +112,7 @@ def _check(rows: Rows, first: Rows, dataset: ClipDataset, task: str) -> None:
         raise InputError(f"task {task}: the model's scores of sample {rows.sample_ids[bad[0]]} are not finite numbers")
 
 
-def in_order(parts: Sequence[Rows], dataset: ClipDataset) -> Rows:
+def in_order(parts: Sequence[ScoredSamples], dataset: ClipDataset) -> ScoredSamples:
     """Return the rows of all ``parts`` in the data set's order; a sample that several have is taken from the first."""
     place = {dataset.sample_id(index): index for index in range(len(dataset))}
     owner: dict[str, int] = {}
@@ -129,7 +129,7 @@ def in_order(parts: Sequence[Rows], dataset: ClipDataset) -> Rows:
     def together(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name)[keep] for part, keep in zip(parts, kept)])[order]
 
-    return Rows(
+    return ScoredSamples(
         sample_ids=tuple(ids[row] for row in order),
         scores=together("scores"),
         targets=together("targets"),
@@ -147,7 +147,7 @@ def _score(
     batches: Iterable[ClipBatch],
     device: torch.device,
     on_batch: Callable[[], None] | None,
-) -> Rows:
+) -> ScoredSamples:
     """Return the rows of all batches as they come."""
     ids: list[str] = []
     rows: list[tuple[np.ndarray, ...]] = []
@@ -167,7 +167,7 @@ def _score(
         if on_batch is not None:
             on_batch()
     scores, targets, boxes, confidences = (np.concatenate(columns) for columns in zip(*rows, strict=True))
-    return Rows(
+    return ScoredSamples(
         sample_ids=tuple(ids),
         scores=scores,
         targets=targets,

@@ -16,7 +16,7 @@ LARGEST_TABLE = 1 << 25
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class ClassBoxes:
     """Boxes with one class each, in the order of their file."""
 
     frame: np.ndarray
@@ -33,12 +33,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.frame)
 
-    def take(self, rows: np.ndarray) -> "Rows":
+    def take(self, rows: np.ndarray) -> "ClassBoxes":
         """Return copies of the rows selected by a mask, bool (R,), or by indices, int64 (any,)."""
-        return Rows(self.frame[rows], self.column[rows], self.label_id[rows], self.boxes[rows], self.scores[rows])
+        return ClassBoxes(self.frame[rows], self.column[rows], self.label_id[rows], self.boxes[rows], self.scores[rows])
 
 
-def by_score(rows: Rows, chosen: np.ndarray | None = None) -> np.ndarray:
+def by_score(rows: ClassBoxes, chosen: np.ndarray | None = None) -> np.ndarray:
     """Return row indices, int64, sorted by frame, then falling score; ties keep file order.
 
     Args:
@@ -70,7 +70,7 @@ def by_score(rows: Rows, chosen: np.ndarray | None = None) -> np.ndarray:
     return order if chosen is None else chosen[order]
 
 
-def by_frame(rows: Rows, chosen: np.ndarray | None = None) -> np.ndarray:
+def by_frame(rows: ClassBoxes, chosen: np.ndarray | None = None) -> np.ndarray:
     """Return row indices, int64, sorted by frame; inside a frame file order. Arguments as for ``by_score``."""
     if chosen is None:
         return np.argsort(rows.frame, kind="stable")
@@ -78,7 +78,7 @@ def by_frame(rows: Rows, chosen: np.ndarray | None = None) -> np.ndarray:
     return by
 
 
-def best_per_frame(rows: Rows, capacity: int, chosen: np.ndarray | None = None) -> np.ndarray:
+def best_per_frame(rows: ClassBoxes, capacity: int, chosen: np.ndarray | None = None) -> np.ndarray:
     """Return row indices by frame, at most ``capacity`` each, as AVA's official reader would order and cut them.
 
     That reader pushes every row of a keyframe, over all classes, on a min-heap of
@@ -106,7 +106,7 @@ def best_per_frame(rows: Rows, capacity: int, chosen: np.ndarray | None = None) 
     return order[keep]
 
 
-def _choose_at_cut(rows: Rows, order: np.ndarray, same_as_next: np.ndarray, place: int, capacity: int) -> None:
+def _choose_at_cut(rows: ClassBoxes, order: np.ndarray, same_as_next: np.ndarray, place: int, capacity: int) -> None:
     """Put the rows that the heap keeps first among those that tie at the cut of one frame, in place.
 
     With s the score at the cut, the heap holds only rows of s and above once ``capacity`` of them have come. No row of
@@ -145,7 +145,7 @@ def _frames_with_tied_class(frame: np.ndarray, column: np.ndarray, same_as_next:
     return tied_frames
 
 
-def heap_order(rows: Rows, indices: np.ndarray, capacity: int | None) -> np.ndarray:
+def heap_order(rows: ClassBoxes, indices: np.ndarray, capacity: int | None) -> np.ndarray:
     """Return the indices a heap of ``capacity`` keeps of one frame's rows, by falling score, ties in heap order."""
     y1x1y2x2 = rows.boxes[indices][:, [1, 0, 3, 2]].tolist()
     labels, scores = rows.label_id[indices].tolist(), rows.scores[indices].tolist()
@@ -161,7 +161,7 @@ def heap_order(rows: Rows, indices: np.ndarray, capacity: int | None) -> np.ndar
     return np.array([row_of[id(entry)] for entry in sorted(heap, key=lambda entry: -entry[0])], dtype=np.int64)
 
 
-def match(detections: Rows, order: np.ndarray, truth: Rows, *, iou: float, heap_ties: bool) -> np.ndarray:
+def match(detections: ClassBoxes, order: np.ndarray, truth: ClassBoxes, *, iou: float, heap_ties: bool) -> np.ndarray:
     """Return which ground truth each detection claims: those that claim one are the true positives.
 
     A detection looks only at the ground truth box of its frame and class with the largest IoU; the first detection to
@@ -190,7 +190,9 @@ def match(detections: Rows, order: np.ndarray, truth: Rows, *, iou: float, heap_
     return claimed
 
 
-def best_truth(detections: Rows, order: np.ndarray, truth: Rows, iou: float) -> tuple[np.ndarray, np.ndarray]:
+def best_truth(
+    detections: ClassBoxes, order: np.ndarray, truth: ClassBoxes, iou: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the best box of each detection (-1 = none reaches ``iou``) and the frames where two are equally good.
 
     Arguments as for ``match``; boxes of one column are compared.
@@ -249,7 +251,7 @@ def _largest(overlap: np.ndarray, starts: np.ndarray, counts: np.ndarray, iou: f
     return np.where(reaches, at_largest[is_first], -1), owner[~is_first & reaches[owner]]
 
 
-def _reorder_by_heap(truth: Rows, frames: np.ndarray) -> np.ndarray:
+def _reorder_by_heap(truth: ClassBoxes, frames: np.ndarray) -> np.ndarray:
     """Return indices of all truth rows, those of ``frames`` in the official reader's heap order."""
     order = by_frame(truth, None)
     sorted_frames = truth.frame[order]

@@ -21,7 +21,7 @@ from tubelet.models.precision import pick_device
 from tubelet.train.evaluate import origin
 from tubelet.train.features import FeatureType, FrozenBackbone, extract_features, open_backbone
 from tubelet.train.folder import sole_writer
-from tubelet.train.probe_training import ProbeSearch, rows_of, train_probe
+from tubelet.train.probe_training import ProbeSearch, labelled_features, train_probe
 from tubelet.types import Crops, InputError
 
 STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
@@ -94,8 +94,8 @@ def run_probe(
         num_workers=num_workers,
     )
     with sole_writer(out):
-        trained_on = rows_of(extract(train, Views(num_views=train_views, average=average)), train, place)
-        reported = rows_of(extract(test, views), test, place)
+        trained_on = labelled_features(extract(train, Views(num_views=train_views, average=average)), train, place)
+        reported = labelled_features(extract(test, views), test, place)
         search = ProbeSearch(
             features=trained_on.features.folder.name,
             seed=seed,

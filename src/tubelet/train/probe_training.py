@@ -80,7 +80,7 @@ class ProbeSearch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class LabelledFeatures:
     """Features with what their examples are."""
 
     features: FeatureSet
@@ -121,12 +121,12 @@ class Rows:
         return hot.numpy().astype(np.float32)
 
 
-def rows_of(features: FeatureSet, dataset: ClipDataset, device: torch.device) -> Rows:
+def labelled_features(features: FeatureSet, dataset: ClipDataset, device: torch.device) -> LabelledFeatures:
     """Return a data set's features with its targets."""
     hot = torch.zeros((len(dataset), len(dataset.label_space)), dtype=torch.uint8)
     for index in range(len(dataset)):
         hot[index] = dataset.targets(index)[0]
-    return Rows(
+    return LabelledFeatures(
         features=features,
         targets=hot if dataset.multi_label else hot.argmax(dim=1),
         num_classes=len(dataset.label_space),
@@ -136,7 +136,7 @@ def rows_of(features: FeatureSet, dataset: ClipDataset, device: torch.device) ->
 
 
 def train_probe(
-    search: ProbeSearch, rows: Rows, dataset: ClipDataset, out: Path, views: Views
+    search: ProbeSearch, rows: LabelledFeatures, dataset: ClipDataset, out: Path, views: Views
 ) -> tuple[ProbeSearch, Linear]:
     """Try every strength on held-out videos, train the best on all; what ``out`` has of this is not done again.
 
@@ -185,7 +185,7 @@ def _continued(search: ProbeSearch, out: Path) -> ProbeSearch:
 
 
 def _searched(
-    search: ProbeSearch, rows: Rows, dataset: ClipDataset, out: Path, views: Views
+    search: ProbeSearch, rows: LabelledFeatures, dataset: ClipDataset, out: Path, views: Views
 ) -> tuple[ProbeSearch, Tensor | None]:
     """Try the strengths that are left; return the search and where the best one's solver ended, if it was tried now."""
     videos = [dataset.video(index) for index in range(len(dataset))]
