@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from machine import median_seconds, write_result
 
-from tubelet.data.ava_csv import ava_rows, read_ava_csv
+from tubelet.data.ava_csv import csv_lines, read_ava_csv
 from tubelet.data.ava_table import AvaTable
 from tubelet.data.sources.ava_lists import read_label_map, write_label_map
 from tubelet.evals.ava import PROTOCOLS, frame_map, match_detections
@@ -189,8 +189,8 @@ def write_files(folder: Path, num_keyframes: int, boxes_per_keyframe: int | None
         for start in range(0, num_keyframes, KEYFRAMES_AT_ONCE):
             number = min(KEYFRAMES_AT_ONCE, num_keyframes - start)
             given, scored = ava_like(number, start, boxes_per_keyframe=boxes_per_keyframe, prefix=f"part{start}-")
-            truth_file.writelines(f"{line}\n" for line in ava_rows(given))
-            found_file.writelines(f"{line}\n" for line in ava_rows(scored))
+            truth_file.writelines(f"{line}\n" for line in csv_lines(given))
+            found_file.writelines(f"{line}\n" for line in csv_lines(scored))
     write_label_map(labels, SPACE)
     return truth, found, labels
 

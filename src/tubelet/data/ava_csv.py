@@ -6,7 +6,6 @@ frame.
 """
 
 import gzip
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ import numpy as np
 from tubelet.data.ava_rows import COLUMNS, LONGEST_SECONDS, NO_LABEL, CsvRows, line_of, read_rows, unreadable
 from tubelet.data.ava_table import AvaTable
 from tubelet.labels import LabelSpace
+from tubelet.records import whole_file
 from tubelet.types import InputError
 
 BOX_TOLERANCE = 1e-6
@@ -75,12 +75,13 @@ def write_ava_csv(path: str | Path, table: AvaTable, *, box_decimals: int = 3, s
         box_decimals: Digits of the boxes; AVA publishes 3.
         score_decimals: Digits of the scores.
     """
-    lines = ava_rows(table, box_decimals=box_decimals, score_decimals=score_decimals)
+    lines = csv_lines(table, box_decimals=box_decimals, score_decimals=score_decimals)
     lines += [f"{video},{format_seconds(ticks / 1_000_000)}" for video, ticks in sorted(table.keyframes)]
-    write_text(Path(path), "".join(line + "\n" for line in lines))
+    with whole_file(Path(path)) as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
-def ava_rows(table: AvaTable, *, box_decimals: int = 3, score_decimals: int = 4) -> list[str]:
+def csv_lines(table: AvaTable, *, box_decimals: int = 3, score_decimals: int = 4) -> list[str]:
     """Return the csv's row of each box, without the line's end; arguments as for ``write_ava_csv``."""
     box = ",".join([f"%.{box_decimals}f"] * 4)
     columns: list[Iterable[object]] = [table.video.tolist(), map(format_seconds, table.pts_seconds.tolist())]
@@ -153,11 +154,3 @@ def read_bytes(path: Path) -> bytes:
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except (OSError, EOFError) as error:
         raise unreadable(path, error) from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file by renaming a complete one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tubelet.data.ava_csv import ava_rows
+from tubelet.data.ava_csv import csv_lines
 from tubelet.data.ava_table import AvaTable
 from tubelet.labels import LabelSpace
 from tubelet.records import to_json, whole_file
@@ -102,7 +102,7 @@ def ava_writer(
                 label_ids=ids[columns],
                 scores=moment.scores[rows, columns],
             )
-            file.writelines(f"{line}\n" for line in ava_rows(table))
+            file.writelines(f"{line}\n" for line in csv_lines(table))
             return int(moment.scores.size) - len(rows)
 
         yield write

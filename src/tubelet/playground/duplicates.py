@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tubelet.data.ava_csv import write_text
 from tubelet.playground.jobs import Job, truth_path
+from tubelet.records import whole_file
 from tubelet.video.container import probe
 from tubelet.video.decode import iter_frames
 from tubelet.video.write import VideoWriter
@@ -38,5 +38,6 @@ def copy_video(job: Job, target: Job, root: Path) -> dict[str, Any]:
         "video": job.video, "split": job.split, "width": width, "height": height, "fps": meta.fps,
         "num_frames": len(frames), "crf": crf, "place": None, "keyframes": [], "label": "", "post": job.post,
     }  # fmt: skip
-    write_text(truth_path(root, job), json.dumps(truth, sort_keys=True) + "\n")
+    with whole_file(truth_path(root, job)) as file:
+        file.write(json.dumps(truth, sort_keys=True) + "\n")
     return truth

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from tubelet.data.ava_csv import write_text
 from tubelet.playground import annotate, render
 from tubelet.playground.scenes import Shot, Staged, stage_clip, stage_localise
 from tubelet.playground.sets import SIDES, Choice
 from tubelet.playground.world import WORLDS, draw_place, world_of
+from tubelet.records import whole_file
 from tubelet.video.write import VideoWriter
 
 _LOCALISE_SIZES = ((320, 240), (320, 240), (320, 240), (320, 180), (288, 216))
@@ -91,7 +91,8 @@ def make_video(job: Job, root: Path) -> dict[str, Any]:
         truth |= {"verb": job.choice[1]}
     if job.post is not None:
         truth |= {"post": job.post}
-    write_text(truth_path(root, job), json.dumps(truth, sort_keys=True) + "\n")
+    with whole_file(truth_path(root, job)) as file:
+        file.write(json.dumps(truth, sort_keys=True) + "\n")
     return truth
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tubelet.data.ava_csv import format_seconds, write_ava_csv, write_text
+from tubelet.data.ava_csv import format_seconds, write_ava_csv
 from tubelet.data.ava_table import AvaTable, keyframe_of
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
@@ -18,6 +18,7 @@ from tubelet.labels import LabelSpace
 from tubelet.playground import posts
 from tubelet.playground.actions import LOCALISE_GROUPS, LOCALISE_NAMES, VERBS
 from tubelet.playground.sets import CLIP_SETS, KITCHEN_VERBS
+from tubelet.records import whole_file
 
 Truth = dict[str, Any]
 
@@ -176,7 +177,8 @@ def write_ava_files(folder: Path, space: LabelSpace, truths: Sequence[Truth]) ->
             keyframes=frozenset(empty),
         )
         write_ava_csv(folder / f"ava_{split}.csv", table)
-        write_text(folder / f"ava_{split}_excluded_timestamps.csv", "".join(excluded))
+        with whole_file(folder / f"ava_{split}_excluded_timestamps.csv") as file:
+            file.writelines(excluded)
 
 
 def write_posts(root: Path, truths: Sequence[Truth]) -> None:
@@ -204,4 +206,5 @@ def write_posts(root: Path, truths: Sequence[Truth]) -> None:
         "nouns": list(nouns),
     }
     for name, lines in lists.items():
-        write_text(root / f"seed_{name}.txt", "".join(f"{line}\n" for line in lines))
+        with whole_file(root / f"seed_{name}.txt") as file:
+            file.writelines(f"{line}\n" for line in lines)

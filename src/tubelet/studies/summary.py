@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 
-from tubelet.data.ava_csv import write_text
 from tubelet.data.info import training_counts
 from tubelet.data.manifest import read_manifest
 from tubelet.evals.breakdown import BUCKETS
 from tubelet.evals.figures import per_class_bars
 from tubelet.playground.sets import held_out_classes
 from tubelet.recipes.playground import LOCALISE_SET, manifest_of
-from tubelet.records import from_json, read_json, to_json, write_json
+from tubelet.records import from_json, read_json, to_json, whole_file, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm
 from tubelet.studies.chance import HELD_OUT, Chance, held_out_ap
 from tubelet.studies.cofinetuning import CHANCE_FILE, PLAN_FILE
@@ -170,9 +169,11 @@ def summarise(out: Path) -> Summary:
     chance = from_json(Chance, read_json(out / CHANCE_FILE), where=str(out / CHANCE_FILE))
     summary = summarise_results(tested, chance, search, failed)
     write_json(out / SUMMARY_FILE, to_json(summary) | {"at_edge": summary.at_edge})
-    write_text(out / TABLE_FILE, summary.table())
+    with whole_file(out / TABLE_FILE) as file:
+        file.write(summary.table())
     manifest = read_manifest(manifest_of(Path(read_json(out / PLAN_FILE)["playground"]), LOCALISE_SET))
-    write_text(out / FIGURE_FILE, per_class_figure(tested, training_counts(manifest).tolist()))
+    with whole_file(out / FIGURE_FILE) as file:
+        file.write(per_class_figure(tested, training_counts(manifest).tolist()))
     return summary
 
 

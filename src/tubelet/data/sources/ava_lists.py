@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tubelet.data.ava_csv import write_text
 from tubelet.data.ava_rows import parse_keyframe
 from tubelet.data.ava_table import Keyframe
 from tubelet.data.sources.annotation_files import packaged_label_space, plain_lines, read_text
 from tubelet.labels import LabelSpace, buckets_by_count
+from tubelet.records import whole_file
 from tubelet.types import InputError
 
 GROUPS = {
@@ -130,4 +130,5 @@ def write_label_map(path: str | Path, space: LabelSpace) -> None:
         quoted = name.replace("\\", "\\\\").replace('"', '\\"')
         kind = f"  label_type: {published.get(space.groups[i], space.groups[i])}\n" if space.groups else ""
         blocks.append(f'item {{\n  name: "{quoted}"\n  id: {label_id}\n{kind}}}\n')
-    write_text(Path(path), "".join(blocks))
+    with whole_file(Path(path)) as file:
+        file.writelines(blocks)
