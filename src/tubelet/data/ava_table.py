@@ -42,7 +42,7 @@ def microseconds(pts_seconds: np.ndarray) -> np.ndarray:
     return ticks
 
 
-def keyframe_numbers(video: np.ndarray, ticks: np.ndarray) -> np.ndarray:
+def instant_numbers(video: np.ndarray, ticks: np.ndarray) -> np.ndarray:
     """Return a number for each instant (microseconds below 12 days) of a numbered video, in order of video and time."""
     numbers: np.ndarray = video.astype(np.int64) * (1 << 40) + ticks
     return numbers

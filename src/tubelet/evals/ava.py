@@ -13,7 +13,7 @@ import numpy as np
 from tubelet.data.ava_table import AvaTable, Keyframe
 from tubelet.evals import matching
 from tubelet.evals.average_precision import all_point_ap
-from tubelet.evals.keyframe_numbers import number_frames
+from tubelet.evals.keyframe_numbers import number_keyframes
 from tubelet.evals.matching import ClassBoxes
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
@@ -215,7 +215,7 @@ def _select(
     """Return detections, those that count in matching order, truth, its rows that count and can be found, counts."""
     truth = _rows(ground_truth, label_space, None)
     found = _rows(detections, label_space, _scores(detections))
-    truth_frame, found_frame, listed, shut = number_frames(
+    truth_frame, found_frame, listed, shut = number_keyframes(
         ground_truth,
         detections,
         truth.column >= 0,

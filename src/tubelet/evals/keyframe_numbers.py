@@ -6,10 +6,10 @@ from collections.abc import Collection
 import numpy as np
 import pyarrow as pa
 
-from tubelet.data.ava_table import AvaTable, Keyframe
+from tubelet.data.ava_table import AvaTable, Keyframe, microseconds
 
 
-def number_frames(
+def number_keyframes(
     ground_truth: AvaTable,
     detections: AvaTable,
     truth_inside: np.ndarray,
@@ -74,7 +74,7 @@ def _run_starts(table: AvaTable) -> np.ndarray:
 
 def _ticks(seconds: np.ndarray, whole_seconds: bool) -> np.ndarray:
     """Return times as whole numbers: seconds, or microseconds as the official evaluation keys them."""
-    return (np.trunc(seconds) if whole_seconds else np.rint(seconds * 1e6)).astype(np.int64)
+    return np.trunc(seconds).astype(np.int64) if whole_seconds else microseconds(seconds)
 
 
 def _as_columns(keyframes: Collection[Keyframe], whole_seconds: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import match_detections
 from tubelet.evals.average_precision import all_point_ap
-from tubelet.evals.keyframe_numbers import number_frames
+from tubelet.evals.keyframe_numbers import number_keyframes
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -76,7 +76,7 @@ def person_ap(
     Raises:
         InputError: No annotated box, or a box with several scores: then they are of actions, not of the detector.
     """
-    truth_frame, box_frame, _, _ = number_frames(
+    truth_frame, box_frame, _, _ = number_keyframes(
         ground_truth,
         boxes,
         np.ones(len(ground_truth), dtype=bool),

@@ -189,7 +189,7 @@ def ground_truth_table(manifest: Manifest, split: str) -> AvaTable:
     rows = [(box, published[k] if k is not None else -1) for box in boxes for k in (box["labels"] or [None])]
     return AvaTable(
         video=np.array([names[clips[box["clip_id"]]] for box, _ in rows], dtype=object),
-        pts_seconds=np.array([_microseconds(box["pts_seconds"]) for box, _ in rows], dtype=np.float64),
+        pts_seconds=np.array([_rounded_seconds(box["pts_seconds"]) for box, _ in rows], dtype=np.float64),
         boxes_norm=np.array([[box[c] for c in ("x1", "y1", "x2", "y2")] for box, _ in rows]).reshape(-1, 4),
         label_ids=np.array([label for _, label in rows], dtype=np.int32),
         person_ids=np.array([box["person_id"] for box, _ in rows], dtype=np.int64),
@@ -218,14 +218,14 @@ def detections_table(
     names = _video_names(_clip_videos(manifest, split))
     return AvaTable(
         video=np.repeat(np.array([names[video] for video, _ in parts], dtype=object), len(ids)),
-        pts_seconds=np.repeat(np.array([_microseconds(float(pts)) for _, pts in parts]), len(ids)),
+        pts_seconds=np.repeat(np.array([_rounded_seconds(float(pts)) for _, pts in parts]), len(ids)),
         boxes_norm=np.repeat(boxes_norm.astype(np.float64), len(ids), axis=0),
         label_ids=np.tile(ids, len(parts)),
         scores=scores.astype(np.float64).reshape(-1),
     )
 
 
-def _microseconds(seconds: float) -> float:
+def _rounded_seconds(seconds: float) -> float:
     """Round as sample ids do, so that both sides of an evaluation name a keyframe alike."""
     return float(f"{seconds:.6f}")
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tubelet.data.ava_csv import read_ava_csv
-from tubelet.data.ava_table import AvaTable, Keyframe, keyframe_numbers, microseconds
+from tubelet.data.ava_table import AvaTable, Keyframe, instant_numbers, microseconds
 from tubelet.data.manifest import BOXES_SCHEMA, KEYFRAMES_SCHEMA, Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava_lists import (
@@ -320,9 +320,9 @@ def _is_excluded(table: pa.Table, excluded: set[Keyframe]) -> np.ndarray:
     videos = pa.array(sorted({video for video, _ in excluded}), pa.string())
     number = {video: k for k, video in enumerate(videos.to_pylist())}
     keys = [(number[video], ticks) for video, ticks in excluded]
-    barred = keyframe_numbers(*np.array(keys, dtype=np.int64).T)
+    barred = instant_numbers(*np.array(keys, dtype=np.int64).T)
     video = pc.fill_null(pc.index_in(table.column("clip_id"), value_set=videos), -1).to_numpy().astype(np.int64)
-    found = keyframe_numbers(video, microseconds(table.column("pts_seconds").to_numpy()))
+    found = instant_numbers(video, microseconds(table.column("pts_seconds").to_numpy()))
     return np.asarray(np.isin(found, barred) & (video >= 0))
 
 

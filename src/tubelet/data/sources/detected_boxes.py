@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tubelet.data.ava_csv import read_ava_csv
-from tubelet.data.ava_table import AvaTable, keyframe_numbers, microseconds
+from tubelet.data.ava_table import AvaTable, instant_numbers, microseconds
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.manifest_writer import replace_detected
 from tubelet.data.sources.annotation_files import id_columns
@@ -173,7 +173,7 @@ def _keyframes(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     ids = manifest.clips.column("clip_id").combine_chunks()
     clip = pc.index_in(table.column("clip_id"), value_set=ids).to_numpy().astype(np.int64)
     time = table.column("pts_seconds").to_numpy()
-    number, first = np.unique(keyframe_numbers(clip, microseconds(time)), return_index=True)
+    number, first = np.unique(instant_numbers(clip, microseconds(time)), return_index=True)
     return number, time[first]
 
 
@@ -184,7 +184,7 @@ def _snapped(
     number, seconds = keyframes
     if len(number) == 0:
         return time, np.zeros(len(time), dtype=bool)
-    wanted = keyframe_numbers(clip, microseconds(np.clip(time, -1e4, 1e5)))
+    wanted = instant_numbers(clip, microseconds(np.clip(time, -1e4, 1e5)))
     index = nearest(number, wanted)
     met = np.abs(number[index] - wanted) <= SNAP
     return np.where(met, seconds[index], time), met
