@@ -3,14 +3,14 @@ import heapq
 import numpy as np
 import pytest
 
-from tubelet.evals.matching import ClassBoxes, best_per_frame, by_frame, by_score, find_places, paired_iou
+from tubelet.evals.matching import ClassBoxes, best_per_keyframe, by_keyframe, by_score, find_places, paired_iou
 
 
-def rows_of(frame: np.ndarray, scores: np.ndarray, seed: int = 0) -> ClassBoxes:
+def rows_of(keyframe: np.ndarray, scores: np.ndarray, seed: int = 0) -> ClassBoxes:
     generator = np.random.default_rng(seed)
-    column = generator.integers(0, 3, len(frame))
-    boxes = np.round(generator.random((len(frame), 4)), 1)
-    return ClassBoxes(frame=frame, column=column, label_id=column + 1, boxes=boxes, scores=scores)
+    column = generator.integers(0, 3, len(keyframe))
+    boxes = np.round(generator.random((len(keyframe), 4)), 1)
+    return ClassBoxes(keyframe=keyframe, column=column, label_id=column + 1, boxes=boxes, scores=scores)
 
 
 ODD = [0.0, -0.0, 1.0, -1.0, 1e300, -1e300, 1e-300, 0.1, np.nextafter(0.1, 1), np.nextafter(0.1, 0), 5e-324]
@@ -20,8 +20,8 @@ ODD = [0.0, -0.0, 1.0, -1.0, 1e300, -1e300, 1e-300, 0.1, np.nextafter(0.1, 1), n
 def test_fast_sort_is_the_stable_sort_by_frame_and_falling_score(decimals: int) -> None:
     generator = np.random.default_rng(decimals)
     scores = np.concatenate([np.round(generator.normal(size=500), decimals), generator.choice(ODD, 300)])
-    frame = generator.integers(0, 9, len(scores))
-    np.testing.assert_array_equal(by_score(rows_of(frame, scores)), np.lexsort((-scores, frame)))
+    keyframe = generator.integers(0, 9, len(scores))
+    np.testing.assert_array_equal(by_score(rows_of(keyframe, scores)), np.lexsort((-scores, keyframe)))
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 17])
@@ -31,10 +31,10 @@ def test_rows_kept_are_those_of_a_real_heap(decimals: int, capacity: int, seed: 
     generator = np.random.default_rng([decimals, seed])
     rows = rows_of(generator.integers(0, 6, 500), np.round(generator.random(500), decimals), seed)
     rows.boxes[:] = rows.boxes[generator.integers(0, 3, 500)]  # whole rows come twice
-    ours = best_per_frame(rows, capacity)
-    for frame in range(6):
+    ours = best_per_keyframe(rows, capacity)
+    for keyframe in range(6):
         heap: list[tuple[float, ...]] = []
-        for i in np.flatnonzero(rows.frame == frame):
+        for i in np.flatnonzero(rows.keyframe == keyframe):
             x1, y1, x2, y2 = rows.boxes[i].tolist()
             entry = (float(rows.scores[i]), int(rows.label_id[i]), y1, x1, y2, x2)
             if len(heap) < capacity:
@@ -42,7 +42,7 @@ def test_rows_kept_are_those_of_a_real_heap(decimals: int, capacity: int, seed: 
             elif entry[0] > heap[0][0]:
                 heapq.heapreplace(heap, entry)
         expected = sorted(heap, key=lambda entry: -entry[0])
-        mine = ours[rows.frame[ours] == frame]
+        mine = ours[rows.keyframe[ours] == keyframe]
         for label in (1, 2, 3):  # within a class the order matters; between classes only which rows are kept
             wanted = [entry for entry in expected if entry[1] == label]
             got = [i for i in mine if rows.label_id[i] == label]
@@ -63,14 +63,14 @@ def test_rows_chosen_at_the_cut_are_those_of_a_real_heap() -> None:
                 heapq.heappush(heap, entry)
             elif entry[0] > heap[0][0]:
                 heapq.heapreplace(heap, entry)
-        assert sorted(entries[i] for i in best_per_frame(rows, capacity)) == sorted(heap)
+        assert sorted(entries[i] for i in best_per_keyframe(rows, capacity)) == sorted(heap)
 
 
 def test_only_chosen_rows_are_ordered() -> None:
     generator = np.random.default_rng(0)
     rows = rows_of(generator.integers(0, 6, 200), np.round(generator.random(200), 1))
     chosen = np.flatnonzero(generator.random(200) < 0.6)
-    for order in (by_score, by_frame, lambda rows, chosen=None: best_per_frame(rows, 7, chosen)):
+    for order in (by_score, by_keyframe, lambda rows, chosen=None: best_per_keyframe(rows, 7, chosen)):
         np.testing.assert_array_equal(order(rows, chosen), chosen[order(rows.take(chosen))])
 
 

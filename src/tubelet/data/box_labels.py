@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 PAIRS_AT_ONCE = 2_000_000
 
 
-def label_detected(table: pa.Table, frame: np.ndarray, *, min_iou: float) -> pa.Table:
+def label_detected(table: pa.Table, keyframe: np.ndarray, *, min_iou: float) -> pa.Table:
     """Give each detected box without a label the labels of the annotated box it overlaps most.
 
     A detected box that comes with labels (PySlowFast publishes such files) keeps them. Paper A trains on detected
@@ -15,7 +15,7 @@ def label_detected(table: pa.Table, frame: np.ndarray, *, min_iou: float) -> pa.
 
     Args:
         table: Rows as in ``manifest.BOXES_SCHEMA``; annotated rows must still be there.
-        frame: int64 (R,), the same number for boxes of the same keyframe.
+        keyframe: int64 (R,), the same number for boxes of the same keyframe.
         min_iou: In (0, 1]; below it the labels stay empty.
 
     Returns:
@@ -28,9 +28,9 @@ def label_detected(table: pa.Table, frame: np.ndarray, *, min_iou: float) -> pa.
     if len(bare) == 0 or len(annotated) == 0:
         return table
     boxes = np.stack([table.column(c).to_numpy() for c in ("x1", "y1", "x2", "y2")], axis=1)
-    annotated = annotated[np.argsort(frame[annotated], kind="stable")]
-    first = np.searchsorted(frame[annotated], frame[bare], side="left")
-    last = np.searchsorted(frame[annotated], frame[bare], side="right")
+    annotated = annotated[np.argsort(keyframe[annotated], kind="stable")]
+    first = np.searchsorted(keyframe[annotated], keyframe[bare], side="left")
+    last = np.searchsorted(keyframe[annotated], keyframe[bare], side="right")
     source = np.arange(table.num_rows)
     ends = np.cumsum(last - first)
     begin = 0

@@ -153,19 +153,19 @@ def keyframe_examples(
     table = tables.boxes
     assert table is not None
     table = _of_clips(table, clips)
-    frame, num_frames = _frames(table)
-    num_all = num_frames + _num_new(_of_clips(tables.keyframes, clips), table)
+    keyframe, num_keyframes = _numbered_keyframes(table)
+    num_all = num_keyframes + _num_new(_of_clips(tables.keyframes, clips), table)
     if "detected" in origins:
-        table = label_detected(table, frame, min_iou=label_iou)
+        table = label_detected(table, keyframe, min_iou=label_iou)
     wanted = pc.is_in(table.column("origin"), value_set=pa.array(list(origins)))
     detected = pc.equal(table.column("origin"), "detected")
     sure = pc.or_(pc.invert(detected), pc.greater_equal(table.column("score"), score_threshold))
     chosen = pc.and_(wanted, sure).to_numpy()
     rows = np.flatnonzero(chosen)
-    rows = rows[np.argsort(frame[rows], kind="stable")]
+    rows = rows[np.argsort(keyframe[rows], kind="stable")]
     table = table.take(pa.array(rows)).combine_chunks()
-    frame = frame[rows]
-    first = np.flatnonzero(np.append(True, frame[1:] != frame[:-1])) if len(frame) else np.zeros(0, dtype=np.int64)
+    keyframe = keyframe[rows]
+    first = np.flatnonzero(np.diff(keyframe, prepend=-1))  # sorted numbers >= 0
     offsets, values = _labels(table)
     boxes = np.stack([table.column(c).to_numpy() for c in ("x1", "y1", "x2", "y2")], axis=1).astype(np.float32)
     examples = Examples(
@@ -176,7 +176,7 @@ def keyframe_examples(
         end_seconds=clips.end_seconds,
         clip=table.column("clip").to_numpy().astype(np.int64)[first],
         pts_seconds=table.column("pts_seconds").to_numpy()[first],
-        row_offsets=np.append(first, len(frame)),
+        row_offsets=np.append(first, len(keyframe)),
         label_offsets=offsets,
         label_values=values,
         boxes_norm=boxes,
@@ -192,7 +192,7 @@ def _of_clips(table: pa.Table, clips: Examples) -> pa.Table:
     return table.drop_columns(["clip_id"]).append_column("clip", clip).filter(pc.is_valid(clip))
 
 
-def _frames(table: pa.Table) -> tuple[np.ndarray, int]:
+def _numbered_keyframes(table: pa.Table) -> tuple[np.ndarray, int]:
     """Return each row's keyframe, numbered by (clip, time), and the number of keyframes."""
     clip, time = table.column("clip").to_numpy(), table.column("pts_seconds").to_numpy()
     if len(clip) == 0:
@@ -200,9 +200,9 @@ def _frames(table: pa.Table) -> tuple[np.ndarray, int]:
     order = np.lexsort((time, clip))
     begins = np.ones(len(clip), dtype=bool)
     begins[1:] = (clip[order][1:] != clip[order][:-1]) | (time[order][1:] != time[order][:-1])
-    frame = np.empty(len(clip), dtype=np.int64)
-    frame[order] = np.cumsum(begins) - 1
-    return frame, int(begins.sum())
+    keyframe = np.empty(len(clip), dtype=np.int64)
+    keyframe[order] = np.cumsum(begins) - 1
+    return keyframe, int(begins.sum())
 
 
 def _num_new(keyframes: pa.Table, boxes: pa.Table) -> int:

@@ -64,7 +64,7 @@ class AvaResult:
 class Protocol:
     """What the public evaluations do differently."""
 
-    frames: str
+    keyframes: str
     """Keyframes whose detections count: ``listed`` in the ground truth file, ``all``, or ``with_truth``."""
     order: Callable[[ClassBoxes, np.ndarray | None], np.ndarray]
     """Which of the chosen detections may claim ground truth, in which order; rows it leaves out are not scored."""
@@ -88,19 +88,19 @@ PROTOCOLS = {
     # ActivityNet's Evaluation/get_ava_performance.py since 2020: best 50 rows per keyframe over all classes; keyframes
     # are those of the ground truth file, rows with two columns and rows of other classes included.
     "official": Protocol(
-        frames="listed",
-        order=lambda rows, chosen: matching.best_per_frame(rows, 50, chosen),
+        keyframes="listed",
+        order=lambda rows, chosen: matching.best_per_keyframe(rows, 50, chosen),
         whole_seconds=False,
         takes_excluded=False,
         heap_ties=True,
     ),
     # The 2018 rules as PySlowFast keeps them: no cap, and no sort before matching, so the result depends on row order.
     "slowfast": Protocol(
-        frames="all", order=matching.by_frame, whole_seconds=True, takes_excluded=True, order_decides=True
+        keyframes="all", order=matching.by_keyframe, whole_seconds=True, takes_excluded=True, order_decides=True
     ),
     # mmaction2: keyframes without ground truth and classes without detections are left out of the number.
     "mmaction": Protocol(
-        frames="with_truth",
+        keyframes="with_truth",
         order=matching.by_score,
         whole_seconds=True,
         takes_excluded=True,
@@ -110,7 +110,7 @@ PROTOCOLS = {
     ),
     # MultiSports' evaluate_multisports.py: every detection on every frame. (The ACT detector's is in ``tubes``.)
     "multisports": Protocol(
-        frames="all", order=matching.by_score, whole_seconds=False, takes_excluded=True, drop_degenerate=False
+        keyframes="all", order=matching.by_score, whole_seconds=False, takes_excluded=True, drop_degenerate=False
     ),
 }
 
@@ -215,37 +215,37 @@ def _select(
     """Return detections, those that count in matching order, truth, its rows that count and can be found, counts."""
     truth = _rows(ground_truth, label_space, None)
     found = _rows(detections, label_space, _scores(detections))
-    truth_frame, found_frame, listed, shut = number_keyframes(
+    truth_keyframe, found_keyframe, listed, shut = number_keyframes(
         ground_truth,
         detections,
         truth.column >= 0,
         found.column >= 0,
         excluded,
         whole_seconds=rules.whole_seconds,
-        truth_leads=rules.frames == "with_truth",
+        truth_leads=rules.keyframes == "with_truth",
     )
-    truth, found = replace(truth, frame=truth_frame), replace(found, frame=found_frame)
+    truth, found = replace(truth, keyframe=truth_keyframe), replace(found, keyframe=found_keyframe)
     counts = {"ground_truth_rows": len(truth), "detection_rows": len(found)}
     inside = np.flatnonzero(truth.column >= 0)
     _check_not_inverted(truth.take(inside))
     counts["ground_truth_other_class"] = len(truth) - len(inside)
-    opened = inside[~np.isin(truth.frame[inside], shut)] if len(shut) else inside
+    opened = inside[~np.isin(truth.keyframe[inside], shut)] if len(shut) else inside
     # mmaction2 counts ground truth before it leaves the excluded keyframes out.
-    counted = inside if rules.frames == "with_truth" else opened
+    counted = inside if rules.keyframes == "with_truth" else opened
     counts["ground_truth_excluded_keyframe"] = len(inside) - len(opened)
-    ignored = np.full(1 + max(found_frame.max(initial=-1), listed.max(initial=-1), shut.max(initial=-1)), True)
-    if rules.frames == "all":
+    ignored = np.full(1 + max(found_keyframe.max(initial=-1), listed.max(initial=-1), shut.max(initial=-1)), True)
+    if rules.keyframes == "all":
         ignored[:] = False
         ignored[shut] = True
     else:
-        ignored[listed if rules.frames == "listed" else truth.frame[opened]] = False
+        ignored[listed if rules.keyframes == "listed" else truth.keyframe[opened]] = False
     order = _in_matching_order(found, ignored, rules, counts)
     return found, order, truth, counted, opened, counts
 
 
 def _in_matching_order(found: ClassBoxes, ignored: np.ndarray, rules: Protocol, counts: dict[str, int]) -> np.ndarray:
-    """Return the detections that count, in matching order; ``counts`` gets those left out, ``ignored`` is by frame."""
-    other, away = found.column < 0, ignored[found.frame]
+    """Return the detections that count, in matching order; ``counts`` gets the others, ``ignored`` is by keyframe."""
+    other, away = found.column < 0, ignored[found.keyframe]
     counts["detections_other_class"] = int(other.sum())
     counts["detections_ignored_keyframe"] = int((away & ~other).sum())
     chosen = np.flatnonzero(~(other | away)) if other.any() or away.any() else None
@@ -278,7 +278,7 @@ def _scores(table: AvaTable) -> np.ndarray:
 
 
 def _rows(table: AvaTable, label_space: LabelSpace, scores: np.ndarray | None) -> ClassBoxes:
-    """Return a table's rows, all of them and uncopied; their frames are not yet numbered."""
+    """Return a table's rows, all of them and uncopied; their keyframes are not yet numbered."""
     column = _columns(table, label_space)
     boxes = np.asarray(table.boxes_norm, dtype=np.float64).reshape(-1, 4)
     label_ids = np.asarray(table.label_ids, dtype=np.int32)

@@ -160,8 +160,8 @@ def _kinds_of_missed(matched: Matched, found: np.ndarray, iou: float) -> np.ndar
     truth = matched.truth
     rows = matched.counted[missed]
     # Every box of their keyframes once, whatever its class and whether it counts.
-    here = np.flatnonzero(np.isin(matched.found.frame, truth.frame[rows]))
-    keys = np.column_stack([matched.found.frame[here], matched.found.boxes[here]])
+    here = np.flatnonzero(np.isin(matched.found.keyframe, truth.keyframe[rows]))
+    keys = np.column_stack([matched.found.keyframe[here], matched.found.boxes[here]])
     boxes = matched.found.take(here[np.unique(keys, axis=0, return_index=True)[1]])
     near, _ = matching.best_truth(_one_class(truth), rows, _one_class(boxes), NEAR)
     reached, _ = matching.best_truth(_one_class(truth), rows, _one_class(boxes), iou)
@@ -221,7 +221,7 @@ def confusions(matched: Matched, losses: Losses, label_space: LabelSpace) -> tup
 
 def _labels_of_people(truth: ClassBoxes) -> list[list[int]]:
     """Return for each row of the ground truth the columns of all rows of the same keyframe and box."""
-    _, person = np.unique(np.column_stack([truth.frame, truth.boxes]), axis=0, return_inverse=True)
+    _, person = np.unique(np.column_stack([truth.keyframe, truth.boxes]), axis=0, return_inverse=True)
     labels: list[list[int]] = [[] for _ in range(int(person.max(initial=-1)) + 1)]
     for each, column in zip(person.reshape(-1).tolist(), truth.column.tolist(), strict=True):
         if column >= 0 and column not in labels[each]:

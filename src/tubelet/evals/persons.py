@@ -76,7 +76,7 @@ def person_ap(
     Raises:
         InputError: No annotated box, or a box with several scores: then they are of actions, not of the detector.
     """
-    truth_frame, box_frame, _, _ = number_keyframes(
+    truth_keyframe, box_keyframe, _, _ = number_keyframes(
         ground_truth,
         boxes,
         np.ones(len(ground_truth), dtype=bool),
@@ -85,11 +85,11 @@ def person_ap(
         whole_seconds=False,
         truth_leads=False,
     )
-    people = _as_persons(ground_truth, _first_of_each(ground_truth, truth_frame))
+    people = _as_persons(ground_truth, _first_of_each(ground_truth, truth_keyframe))
     if len(people) == 0:
         raise InputError("person AP over no people: the ground truth has no box")
-    chosen = _first_of_each(boxes, box_frame)
-    if boxes.scores is not None and len(chosen) != len(_first_of_each(boxes, box_frame, boxes.scores)):
+    chosen = _first_of_each(boxes, box_keyframe)
+    if boxes.scores is not None and len(chosen) != len(_first_of_each(boxes, box_keyframe, boxes.scores)):
         raise InputError("a detected box has several scores: expected the detector's confidence, not those of actions")
     matched = match_detections(people, _as_persons(boxes, chosen), PERSON, iou=iou)
     scores, hits = matched.found.scores[matched.order], matched.claimed >= 0
@@ -111,9 +111,9 @@ def _at(threshold: float, scores: np.ndarray, hits: np.ndarray, num_people: int)
     return AtThreshold(threshold=threshold, num_boxes=num_boxes, recall=num_hits / num_people, precision=precision)
 
 
-def _first_of_each(table: AvaTable, frame: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
+def _first_of_each(table: AvaTable, keyframe: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
     """Return the first row of each box (and score), int64, in file order."""
-    keys = np.column_stack([frame, table.boxes_norm, *([] if scores is None else [scores])])
+    keys = np.column_stack([keyframe, table.boxes_norm, *([] if scores is None else [scores])])
     _, first = np.unique(keys, axis=0, return_index=True)
     return np.sort(first)
 

@@ -55,15 +55,15 @@ def by_box_size(matched: Matched, *, protocol: str) -> tuple[Slice, ...]:
 
 def by_people(matched: Matched, *, protocol: str) -> tuple[Slice, ...]:
     """Return the keyframes with 1, 2, 3 to 4, and more annotated people."""
-    boxes = np.unique(np.column_stack([matched.truth.frame, matched.truth.boxes]), axis=0)
-    size = 1 + max(matched.truth.frame.max(initial=0), matched.found.frame.max(initial=0))
+    boxes = np.unique(np.column_stack([matched.truth.keyframe, matched.truth.boxes]), axis=0)
+    size = 1 + max(matched.truth.keyframe.max(initial=0), matched.found.keyframe.max(initial=0))
     people = np.bincount(boxes[:, 0].astype(np.int64), minlength=size)
     slices = []
     for least, most in PEOPLE:
         name = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
         here = (people >= least) & (people <= (most or np.inf))
-        kept = here[matched.found.frame[matched.order]]
-        slices.append(_slice(matched, name, here[matched.truth.frame], kept, protocol))
+        kept = here[matched.found.keyframe[matched.order]]
+        slices.append(_slice(matched, name, here[matched.truth.keyframe], kept, protocol))
     return tuple(slices)
 
 

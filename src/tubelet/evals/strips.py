@@ -65,7 +65,7 @@ def worst_false_positives(run: Examined, column: int, count: int) -> tuple[Examp
         person = int(losses.person_of_detection[place])
         if person >= 0:
             truth = matched.truth
-            same = (truth.frame == truth.frame[person]) & (truth.boxes == truth.boxes[person]).all(axis=1)
+            same = (truth.keyframe == truth.keyframe[person]) & (truth.boxes == truth.boxes[person]).all(axis=1)
             text += ": does " + (", ".join(names[k] for k in truth.column[same] if k >= 0) or "nothing of the list")
         examples.append(_example(found.video[row], found.pts_seconds[row], found.boxes_norm[row], text, is_true=False))
     return tuple(examples)
