@@ -50,7 +50,7 @@ def make_sample(
     example: Examples,
     make: MakeSample,
     shape: tuple[int, ...],
-    slot: int,
+    place: int,
     fd: int,
 ) -> dict[str, Any]:
     """Make one sample and write its frames into shared memory; runs in a worker.
@@ -61,7 +61,7 @@ def make_sample(
         example: The row.
         make: From both to the sample.
         shape: (3, T, S, S), of every sample in the batch.
-        slot: Place in the batch.
+        place: The sample's in the batch, from 0.
         fd: Of the batch's memory.
 
     Returns:
@@ -69,24 +69,24 @@ def make_sample(
     """
     sample = make(datasets[task].holding(example), 0)
     num_bytes = int(np.prod(shape))
-    offset = slot * num_bytes
+    offset = place * num_bytes
     page = offset - offset % mmap.ALLOCATIONGRANULARITY
     memory = mmap.mmap(fd, offset - page + num_bytes, offset=page)
-    place = torch.frombuffer(memory, dtype=torch.uint8, offset=offset - page, count=num_bytes)
-    place_sample(sample, place.view(shape))
+    room = torch.frombuffer(memory, dtype=torch.uint8, offset=offset - page, count=num_bytes)
+    place_sample(sample, room.view(shape))
     rest = {field.name: getattr(sample, field.name) for field in fields(sample) if field.name != "frames"}
     return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in rest.items()}
 
 
-def place_sample(sample: ClipSample, place: Tensor) -> None:
-    """Copy frames (T, 3, S, S) to their place in a batch, (3, T, S, S)."""
+def place_sample(sample: ClipSample, room: Tensor) -> None:
+    """Copy frames (T, 3, S, S) into their room in a batch, (3, T, S, S)."""
     frames = sample.frames.transpose(0, 1)
-    if frames.shape != place.shape:  # copy_ would stretch a single frame over all
-        raise ValueError(f"sample {sample.sample_id} is {tuple(frames.shape)}, its batch takes {tuple(place.shape)}")
-    place.copy_(frames)
+    if frames.shape != room.shape:  # copy_ would stretch a single frame over all
+        raise ValueError(f"sample {sample.sample_id} is {tuple(frames.shape)}, its batch takes {tuple(room.shape)}")
+    room.copy_(frames)
 
 
-def rebuilt(rest: Mapping[str, Any], place: Tensor) -> ClipSample:
-    """Return the sample that ``make_sample`` took apart; its frames stay where they are."""
+def rebuilt(rest: Mapping[str, Any], room: Tensor) -> ClipSample:
+    """Return the sample that ``make_sample`` took apart; its frames stay in their room in the batch."""
     values: dict[str, Any] = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in rest.items()}
-    return ClipSample(frames=place.transpose(0, 1), **values)
+    return ClipSample(frames=room.transpose(0, 1), **values)
