@@ -14,9 +14,9 @@ import torch
 from tubelet.types import Clip, VideoError
 from tubelet.video.container import probe
 from tubelet.video.convert import FrameSize
-from tubelet.video.decode import HOLE_SECONDS, WantedTimes, iter_frames, wanted_times
+from tubelet.video.decode import WantedTimes, iter_frames, wanted_times
 from tubelet.video.media import Media
-from tubelet.video.sampling import nearest
+from tubelet.video.sampling import nearest, num_clamped
 
 VERSION = 4
 
@@ -46,16 +46,14 @@ class FrameCache:
         frames, header = self._entry(Media.of(path))
         wanted = wanted_times(pts_seconds, header["fps"])
         times = np.asarray(header["pts_seconds"], dtype=np.float64)
-        slack = header["frame_seconds"] + 1e-6
         if header["broken"] is not None and wanted.max() > times[-1]:
             raise VideoError(path, header["broken"], float(wanted.max()))
         index = nearest(times, wanted)
-        outside = (wanted < times[0] - slack) | (wanted > times[-1] + slack)
-        outside |= np.abs(times[index] - wanted) > max(slack, HOLE_SECONDS)
+        clamped = num_clamped(wanted, times[index], times[0], times[-1], frame_seconds=header["frame_seconds"])
         return Clip(
             frames=torch.from_numpy(frames[index]).permute(0, 3, 1, 2),
             pts_seconds=times[index],
-            num_clamped=int(outside.sum()),
+            num_clamped=clamped,
         )
 
     def _entry(self, media: Media) -> tuple[np.ndarray, dict[str, Any]]:

@@ -18,10 +18,8 @@ from tubelet.video.convert import Crop, FrameBatch, FrameSize
 from tubelet.video.media import Media
 from tubelet.video.pictures import Pictures, open_pictures, resize_picture
 from tubelet.video.plan import Group, Picked, plan, read_planned
-from tubelet.video.sampling import nearest
+from tubelet.video.sampling import nearest, num_clamped
 
-HOLE_SECONDS = 10.0
-"""Videos of still pictures show one for seconds; longer, and the times are damaged or parts of the video are gone."""
 WantedTimes = Sequence[float] | Callable[[float], Sequence[float]]
 """Times in seconds, or a function from the file's frame rate to them: a stride in frames of the file itself."""
 
@@ -41,7 +39,7 @@ def read_frames(
     """Read the frames nearest to the wanted times; of two equally near the earlier.
 
     A time further than one frame interval outside the video is answered by its first or last frame and counted; so is
-    one in a hole of its times, ``HOLE_SECONDS`` or more from the nearest frame.
+    one in a hole of its times, ``sampling.HOLE_SECONDS`` or more from the nearest frame.
 
     Args:
         media: A video file, a folder or tar of frames, a picture, a shard's member or a URI.
@@ -149,17 +147,16 @@ def _read(media: Media, clips: Sequence[WantedTimes], size: FrameSize, lossy: bo
             wanted = [wanted_times(clip, fps) for clip in clips]
             times, inverse = np.unique(np.concatenate(wanted), return_inverse=True)
             answer = _pick(video, times, size)
-    slack = 1 / fps + 1e-6
     ends = np.cumsum([len(clip) for clip in wanted])[:-1]
     results = []
     for clip, rows in zip(wanted, np.split(inverse, ends), strict=True):
         places = answer.places[rows]
         whole = len(places) == len(answer.frames) and np.array_equal(places, np.arange(len(places)))
         frames = answer.frames if whole else answer.frames[places]
-        outside = (clip < answer.first - slack) | (clip > answer.last + slack)
-        outside |= np.abs(answer.times[rows] - clip) > max(slack, HOLE_SECONDS)
+        times = answer.times[rows]
+        clamped = num_clamped(clip, times, answer.first, answer.last, frame_seconds=1 / fps)
         seen = torch.from_numpy(frames).permute(0, 3, 1, 2)
-        results.append(Clip(frames=seen, pts_seconds=answer.times[rows], num_clamped=int(outside.sum())))
+        results.append(Clip(frames=seen, pts_seconds=times, num_clamped=clamped))
     return results
 
 

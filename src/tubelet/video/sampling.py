@@ -3,6 +3,9 @@
 import numpy as np
 import torch
 
+HOLE_SECONDS = 10.0
+"""Videos of still pictures show one for seconds; longer, and the times are damaged or parts of the video are gone."""
+
 
 def keyframe_times(
     center_seconds: float, *, num_frames: int, frame_stride: int, fps: float, whole_frames: bool = False
@@ -86,6 +89,22 @@ def nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     after = np.clip(np.searchsorted(times, wanted), 0, len(times) - 1)
     before = np.maximum(after - 1, 0)
     return np.where(wanted - times[before] <= times[after] - wanted, before, after)
+
+
+def num_clamped(wanted: np.ndarray, shown: np.ndarray, first: float, last: float, *, frame_seconds: float) -> int:
+    """Return how many wanted times are answered by a frame that only stands in: outside the video, or in a hole of it.
+
+    Args:
+        wanted: float64 (T,).
+        shown: float64 (T,), the times of the frames that answer them.
+        first: Time of the video's first frame.
+        last: Time of its last frame.
+        frame_seconds: From one frame to the next; a time no further outside is still inside.
+    """
+    slack = frame_seconds + 1e-6
+    outside = (wanted < first - slack) | (wanted > last + slack)
+    outside |= np.abs(shown - wanted) > max(slack, HOLE_SECONDS)
+    return int(outside.sum())
 
 
 def _step(num_frames: int, frame_stride: int, fps: float) -> float:

@@ -13,9 +13,9 @@ import torch
 from tubelet.types import Clip, InputError, VideoError, first_line
 from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video
 from tubelet.video.convert import Crop, FrameSize, resize_rgb
-from tubelet.video.decode import HOLE_SECONDS, WantedTimes, wanted_times
+from tubelet.video.decode import WantedTimes, wanted_times
 from tubelet.video.media import Media
-from tubelet.video.sampling import nearest
+from tubelet.video.sampling import nearest, num_clamped
 
 
 def read_frames(
@@ -67,11 +67,9 @@ def read_frames(
             ) from error
     if len(frames) != len(chosen):  # it has answered with fewer frames than asked, and without an error
         raise VideoError(media, f"torchcodec returned {len(frames)} of {len(chosen)} frames", float(wanted.max()))
-    slack = 1 / fps + 1e-6
-    outside = (wanted < shown[0] - slack) | (wanted > shown[-1] + slack)
     times = np.asarray([shown[i] for i in chosen])
-    outside |= np.abs(times - wanted) > max(slack, HOLE_SECONDS)
-    return Clip(frames=_resized(frames, size), pts_seconds=times, num_clamped=int(outside.sum()))
+    clamped = num_clamped(wanted, times, shown[0], shown[-1], frame_seconds=1 / fps)
+    return Clip(frames=_resized(frames, size), pts_seconds=times, num_clamped=clamped)
 
 
 def _decoder() -> type:
