@@ -68,8 +68,7 @@ def to_canvas(
     canvas[:, :, y0:y1, x0:x1] = scaled[:, :, y0 - place.top : y1 - place.top, x0 - place.left : x1 - place.left]
     if boxes is None:
         return canvas, None
-    factor = boxes.new_tensor([place.width / width, place.height / height]).repeat(2)
-    return canvas, boxes * factor + boxes.new_tensor([place.left, place.top]).repeat(2)
+    return canvas, canvas_boxes(boxes, place, frame_hw=(height, width))
 
 
 def crop_offsets(height: int, width: int, crops: Crops) -> list[tuple[float, float]]:
@@ -194,10 +193,17 @@ def normalise(video: Tensor, preprocess: Preprocess, dtype: torch.dtype = torch.
     return scaled.to(dtype)
 
 
-def canvas_boxes(boxes_norm: Tensor, place: Placement) -> Tensor:
-    """Return boxes in pixels of the canvas for boxes (N, 4) in 0..1 of a frame that lies at ``place``."""
-    factor = boxes_norm.new_tensor([place.width, place.height]).repeat(2)
-    return boxes_norm * factor + boxes_norm.new_tensor([place.left, place.top]).repeat(2)
+def canvas_boxes(boxes: Tensor, place: Placement, *, frame_hw: tuple[int, int] = (1, 1)) -> Tensor:
+    """Return boxes (N, 4) of a frame that lies at ``place`` in pixels of the canvas.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        place: Where the frame lies.
+        frame_hw: Height and width of the frame as the boxes count: its pixels; (1, 1) of boxes in 0..1.
+    """
+    height, width = frame_hw
+    factor = boxes.new_tensor([place.width / width, place.height / height]).repeat(2)
+    return boxes * factor + boxes.new_tensor([place.left, place.top]).repeat(2)
 
 
 def shown_boxes(boxes: Tensor, canvas_hw: tuple[int, int]) -> tuple[Tensor, int]:
