@@ -259,7 +259,7 @@ class Warm:
 
 def fork_runs() -> None:
     """Fork off a process for each command that comes, say its number, and how it ended."""
-    import tubelet.train.pieces
+    import tubelet.train.checkpoint_shards
     import tubelet.train.stages  # noqa: F401  # imported in time
     from tubelet.cli import main
 

@@ -1,9 +1,9 @@
 """Classification losses on logits: one number for each example (clip or person box), computed in float32 or float64.
 
-Who divides is the training loop, because a step's examples may lie on several ranks and in several micro-batches. The
-sigmoid loss adds up the K classes of an example, as the public code base of ViViT does (Scenic): it is then of the size
-of the softmax loss, and one learning rate serves tasks of both kinds. (``F.binary_cross_entropy_with_logits`` also
-divides by K; a task's loss weight of 1 / K gives that.)
+Who divides is the training loop, because a step's examples may lie on several ranks and in several pieces. The sigmoid
+loss adds up the K classes of an example, as the public code base of ViViT does (Scenic): it is then of the size of the
+softmax loss, and one learning rate serves tasks of both kinds. (``F.binary_cross_entropy_with_logits`` also divides by
+K; a task's loss weight of 1 / K gives that.)
 """
 
 import torch

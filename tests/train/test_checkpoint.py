@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tubelet.train import checkpoint as checkpoint_module
-from tubelet.train import pieces
+from tubelet.train import checkpoint_shards
 from tubelet.train.checkpoint import (
     CheckpointError,
     CheckpointWriter,
@@ -21,8 +21,8 @@ from tubelet.train.checkpoint import (
     load_checkpoint,
     run_tensors,
 )
+from tubelet.train.checkpoint_shards import CheckpointShards
 from tubelet.train.optim import OptimConfig, build_optimizer
-from tubelet.train.pieces import Pieces
 from tubelet.types import InputError
 
 Trained = tuple[nn.Module, torch.optim.Optimizer]
@@ -31,7 +31,7 @@ Trained = tuple[nn.Module, torch.optim.Optimizer]
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
     """A model and its optimizer, whose checkpoint is two files."""
-    monkeypatch.setattr(pieces, "FILE_BYTES", 20_000)
+    monkeypatch.setattr(checkpoint_shards, "FILE_BYTES", 20_000)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64))
     optimizer = build_optimizer(model, OptimConfig(learning_rate=0.1))
@@ -211,13 +211,13 @@ def test_the_run_goes_on_while_a_copy_is_written(
     tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Steps after the save change nothing in it, and the next save waits for it."""
-    may_write, write = threading.Event(), Pieces.write
+    may_write, write = threading.Event(), CheckpointShards.write
 
-    def slow(self: Pieces) -> list[str]:
+    def slow(self: CheckpointShards) -> list[str]:
         assert may_write.wait(timeout=30)
         return write(self)
 
-    monkeypatch.setattr(Pieces, "write", slow)
+    monkeypatch.setattr(CheckpointShards, "write", slow)
     before = {name: tensor.clone() for name, tensor in run_tensors(*trained).items()}
     with CheckpointWriter(tmp_path) as writer:
         writer.save(run_tensors(*trained), step=5, state={})
@@ -272,7 +272,8 @@ def test_a_failed_write_is_said_and_leaves_the_previous_one(
 def test_what_ended_the_run_is_not_hidden_by_a_failed_write(
     tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Pieces, "write", lambda self: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr(CheckpointShards, "write", lambda self: (_ for _ in ()).throw(full))
     with pytest.raises(FloatingPointError):
         ends_badly(tmp_path, trained)
     assert "step 5 could not be written (OSError: [Errno 28] No space left on device); there is none" in caplog.text

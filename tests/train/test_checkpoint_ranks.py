@@ -12,9 +12,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from tubelet.train.checkpoint import CheckpointError, CheckpointWriter, latest_checkpoint, load_checkpoint, run_tensors
+from tubelet.train.checkpoint_shards import CheckpointShards
 from tubelet.train.distributed import World, joined
 from tubelet.train.optim import OptimConfig, build_optimizer
-from tubelet.train.pieces import Pieces
 from tubelet.types import InputError
 
 NUM_RANKS = 4
@@ -85,7 +85,7 @@ def exchange(world: World, place: Path) -> None:
         writer.save({f"model/{n}": torch.full((100,), float(n)) for n in range(8)}, step=1, state={})
     # What fails on one fails on all, which stays as it was.
     if rank == 2:
-        Pieces.write = lambda self: fail()  # type: ignore[method-assign]
+        CheckpointShards.write = lambda self: fail()  # type: ignore[method-assign]
     writer = CheckpointWriter(place / "by_four", process_group=beside)
     writer.save(run_tensors(model, optimizer), step=9, state={})
     try:

@@ -1,6 +1,6 @@
 """Checkpoints that survive a kill at any moment and are written while the training goes on.
 
-A checkpoint is the folder ``state/step-00000120``: the tensors in pieces (``pieces.py``), ``state.json``, and the
+A checkpoint is the folder ``state/step-00000120``: tensors in shards (``checkpoint_shards.py``), ``state.json``, and the
 checksums of all of these. It is written under another name, synced, and published by one rename; which one is newest is
 found by looking, never by a pointer. Checksums are verified before anything is read: a flipped byte in the middle of a
 tensor file loads silently otherwise. What a step does is a function of (seed, step), so the step is all the state there
@@ -33,7 +33,7 @@ from tubelet.types import InputError
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-    from tubelet.train.pieces import Pieces
+    from tubelet.train.checkpoint_shards import CheckpointShards
 
 T = TypeVar("T")
 
@@ -125,7 +125,7 @@ class CheckpointWriter:
             CheckpointError: The one before could not be written.
             InputError: ``best_metric`` is not among the scores.
         """
-        from tubelet.train.pieces import Pieces
+        from tubelet.train.checkpoint_shards import CheckpointShards
 
         self.wait()
         if metrics and self._best_metric not in (None, *metrics):
@@ -136,9 +136,9 @@ class CheckpointWriter:
         if self._is_main:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, exist_ok=True)
-        pieces = Pieces(tensors, partial, process_group=self._group)
+        shards = CheckpointShards(tensors, partial, process_group=self._group)
         content = {"step": step, "state": dict(state), "metrics": dict(metrics or {})}
-        self._thread = threading.Thread(target=self._write, args=(pieces, partial, content), daemon=True)
+        self._thread = threading.Thread(target=self._write, args=(shards, partial, content), daemon=True)
         self._thread.start()
         self._last = time.monotonic()
 
@@ -160,10 +160,10 @@ class CheckpointWriter:
         if error is not None:
             raise error
 
-    def _write(self, pieces: "Pieces", partial: Path, content: dict[str, Any]) -> None:
+    def _write(self, shards: "CheckpointShards", partial: Path, content: dict[str, Any]) -> None:
         """What runs beside the training: no collective here may be one that the training uses."""
         try:
-            sums = self._on_every_rank(lambda: {name: _checksum(partial / name) for name in pieces.write()})
+            sums = self._on_every_rank(lambda: {name: _checksum(partial / name) for name in shards.write()})
             checksums = {name: checksum for each in sums for name, checksum in each.items()}
             self._on_every_rank(lambda: self._publish(partial, content, checksums) if self._is_main else None)
         except BaseException as error:
@@ -188,7 +188,7 @@ class CheckpointWriter:
 
     def _on_every_rank(self, work: Callable[[], T]) -> list[T]:
         """Return every rank's result; what goes wrong on one is raised on all."""
-        from tubelet.train.pieces import gathered
+        from tubelet.train.checkpoint_shards import gathered
 
         result, problem, cause = None, "", None
         try:
@@ -233,7 +233,7 @@ def latest_checkpoint(out: Path, *, process_group: "ProcessGroup | None" = None)
     """
     if process_group is None:
         return _look(out)
-    from tubelet.train.pieces import gathered
+    from tubelet.train.checkpoint_shards import gathered
 
     found: Checkpoint | InputError | None = None
     if process_group.rank() == 0:
@@ -259,9 +259,9 @@ def load_checkpoint(
     Raises:
         InputError: The tensors are not those of this model.
     """
-    from tubelet.train.pieces import piece_shapes, read_pieces
+    from tubelet.train.checkpoint_shards import read_shards, shard_shapes
 
-    found = piece_shapes(checkpoint.folder)
+    found = shard_shapes(checkpoint.folder)
     weights = run_tensors(model, optimizer, averaged=averaged)
     weights = {name: tensor for name, tensor in weights.items() if not name.startswith(OPTIMIZER)}
     extra = sorted(name for name in found if name not in weights and not name.startswith(OPTIMIZER))
@@ -272,24 +272,24 @@ def load_checkpoint(
     for name in (name for name in found if name.startswith(OPTIMIZER)):
         shape, dtype = found[name]
         like = parameters.get(name.removeprefix(OPTIMIZER).rpartition("/")[0])
-        # Momentum lies as its weight does, in pieces where that is in pieces; a counter is whole everywhere.
+        # Momentum lies as its weight does, in shards where that is in shards; a counter is whole everywhere.
         if like is not None and like.shape == shape:
             states[name] = torch.empty_like(like, dtype=dtype)
         else:
             states[name] = torch.empty(shape, dtype=dtype)
-    read_pieces(checkpoint.folder, weights | states)
+    read_shards(checkpoint.folder, weights | states)
     load_optimizer_tensors(optimizer, model, {n.removeprefix(OPTIMIZER): tensor for n, tensor in states.items()})
 
 
 def publish_weights(folder: Path, target: Path, *, step: int) -> None:
     """Make ``target`` the weights of a checkpoint, whole and at once: the averaged ones where there are any."""
-    from tubelet.train.pieces import piece_shapes, read_pieces
+    from tubelet.train.checkpoint_shards import read_shards, shard_shapes
 
-    found = piece_shapes(folder)
+    found = shard_shapes(folder)
     names = [name.removeprefix(WEIGHTS) for name in found if name.startswith(WEIGHTS)]
     sources = {name: AVERAGED + name if AVERAGED + name in found else WEIGHTS + name for name in names}
     tensors = {source: torch.empty(found[source][0], dtype=found[source][1]) for source in sources.values()}
-    read_pieces(folder, tensors)
+    read_shards(folder, tensors)
     save_tensors(target, {name: tensors[source] for name, source in sources.items()}, metadata={"step": str(step)})
 
 

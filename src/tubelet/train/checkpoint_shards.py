@@ -24,7 +24,7 @@ FILE_BYTES = 32 * 2**20
 """The writer makes a file in memory first and holds Python's lock meanwhile, so the training stands still that long."""
 
 
-class Pieces(DefaultSavePlanner):
+class CheckpointShards(DefaultSavePlanner):
     """Copies of what this rank writes, taken when it is made; every rank makes one at the same time.
 
     Args:
@@ -61,13 +61,13 @@ class Pieces(DefaultSavePlanner):
         return sorted({result.storage_data.relative_path for result in results})
 
 
-def read_pieces(folder: Path, targets: Mapping[str, Tensor]) -> None:
+def read_shards(folder: Path, targets: Mapping[str, Tensor]) -> None:
     """Fill ``targets`` in place; of a ``DTensor`` only what this rank holds is read.
 
     Raises:
         InputError: A tensor is not there or has another shape; nothing is changed then.
     """
-    found = piece_shapes(folder)
+    found = shard_shapes(folder)
     missing = sorted(set(targets) - set(found))
     shapes = [
         f"{name} {tuple(found[name][0])} for {tuple(target.shape)}"
@@ -85,7 +85,7 @@ def read_pieces(folder: Path, targets: Mapping[str, Tensor]) -> None:
     reader.read_data(planner.finish_plan(plan), planner).wait()
 
 
-def piece_shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
+def shard_shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
     """Return the whole shape and the type of every tensor."""
     metadata = HuggingFaceStorageReader(str(folder)).read_metadata()
     return {
