@@ -18,12 +18,11 @@ from tubelet.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.saved import HeadMeta, probabilities
 from tubelet.records import check_choices
-from tubelet.types import ClipBatch, Crops, InputError, Preprocess
+from tubelet.types import BoxChoice, ClipBatch, Crops, InputError, Preprocess
 from tubelet.video.augmentations import augment_batch
 from tubelet.video.cache import FrameCache
 from tubelet.video.transforms import normalise
 
-BoxOrigin = Literal["annotated", "detected", "both"]
 LabelChoice = Literal["all", "one", "one_each_pass"]
 
 
@@ -44,14 +43,14 @@ class TaskConfig:
     assigning one of the associated hashtags to each video"); ``one_each_pass``: drawn anew whenever it is seen."""
     augment: Augment = field(default_factory=Augment)
     """What training changes at random."""
-    boxes: BoxOrigin = "annotated"
+    boxes: BoxChoice = "annotated"
     """Person boxes to train on (paper A, A.1: detected boxes for AVA, annotated ones for AVA-Kinetics)."""
     box_score_threshold: float = 0.0
     """Detected boxes below this confidence are not trained on (paper A, A.1: 0.8 for AVA)."""
     label_iou: float = 0.9
     """A detected box without labels of its own takes those of the annotated box it overlaps most, from this IoU on;
     below it its target is all zero (0.9: PySlowFast, mmaction2; paper A does not say)."""
-    eval_boxes: BoxOrigin = "annotated"
+    eval_boxes: BoxChoice = "annotated"
     """Person boxes to score the model on."""
     eval_box_score_threshold: float = 0.0
     """Detected boxes below this confidence are not scored (paper A, A.1: 0.2 for AVA-Kinetics, not given for AVA)."""

@@ -100,6 +100,8 @@ class Clip:
         _check_shape("Clip.pts_seconds", self.pts_seconds, (self.frames.shape[0],))
 
 
+BoxChoice = Literal["annotated", "detected", "both"]
+"""Which person boxes of a data set are used, by their origin."""
 Crops = Literal["centre", "three", "whole"]
 """What scoring shows of a frame that is larger than the canvas: its centre, three squares along its longer side whose
 scores are averaged, or all of it. A letterboxed frame is always shown whole."""

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from tubelet.types import Crops, Fit, InputError
+from tubelet.types import BoxChoice, Crops, Fit, InputError
 
 if TYPE_CHECKING:
     from tubelet.evals.run import TaskResult
@@ -19,7 +19,7 @@ def evaluate(
     *,
     split: str | None = None,
     task: tuple[str, ...] = (),
-    boxes: Literal["annotated", "detected", "both"] | None = None,
+    boxes: BoxChoice | None = None,
     box_threshold: float | None = None,
     num_views: int | None = None,
     crops: Crops | None = None,

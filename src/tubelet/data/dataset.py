@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from tubelet.data.class_turns import ClassSampling, ClassTurns, class_turns
 from tubelet.data.examples import Examples, clip_examples, keyframe_examples
 from tubelet.data.manifest import Manifest, validate_manifest
 from tubelet.labels import mirror_columns, one_of
-from tubelet.types import Clip, ClipSample, Crops, InputError, Preprocess
+from tubelet.types import BoxChoice, Clip, ClipSample, Crops, InputError, Preprocess
 from tubelet.video.augmentations import BatchAugment
 from tubelet.video.cache import FrameCache
 from tubelet.video.decode import WantedTimes, read_frames
@@ -32,7 +32,6 @@ from tubelet.video.transforms import (
     to_canvas,
 )
 
-BOX_CHOICES = ("annotated", "detected", "both")
 MAX_DRAWS = 8
 
 
@@ -90,14 +89,14 @@ class ClipDataset:
         *,
         preprocess: Preprocess,
         augment: Augment | None,
-        boxes: str = "annotated",
+        boxes: BoxChoice = "annotated",
         box_score_threshold: float = 0.0,
         label_iou: float = 0.9,
         one_label_seed: int | None = None,
         cache: FrameCache | None = None,
     ) -> None:
-        if boxes not in BOX_CHOICES:
-            raise InputError(f"boxes={boxes!r} is not one of {', '.join(BOX_CHOICES)}")
+        if boxes not in get_args(BoxChoice):
+            raise InputError(f"boxes={boxes!r} is not one of {', '.join(get_args(BoxChoice))}")
         if not 0 < label_iou <= 1:
             raise InputError(f"label_iou must be in (0, 1], got {label_iou}")
         tables = manifest.read_tables(detected=boxes != "annotated")

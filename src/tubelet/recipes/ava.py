@@ -14,12 +14,12 @@ from pathlib import Path
 from tubelet.data.dataset import Augment
 from tubelet.data.manifest import read_manifest
 from tubelet.models.vivit import vivit_config
-from tubelet.tasks import BoxOrigin, TaskConfig, task_config
+from tubelet.tasks import TaskConfig, task_config
 from tubelet.train.config import RunConfig
 from tubelet.train.optim import OptimConfig
 from tubelet.train.stages import PREVIOUS
 from tubelet.train.start import absolute_start
-from tubelet.types import InputError, Preprocess
+from tubelet.types import BoxChoice, InputError, Preprocess
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +47,8 @@ def cofinetune_ava(
     *,
     vivit: str = "base",
     size: int = 224,
-    boxes: BoxOrigin = "detected",
-    eval_boxes: BoxOrigin = "detected",
+    boxes: BoxChoice = "detected",
+    eval_boxes: BoxChoice = "detected",
     num_epochs: float = 15.0,
     init_from: str | None = None,
     seed: int = 0,
@@ -97,8 +97,8 @@ def transfer_ava(
     *,
     vivit: str = "base",
     size: int = 224,
-    boxes: BoxOrigin = "detected",
-    eval_boxes: BoxOrigin = "detected",
+    boxes: BoxChoice = "detected",
+    eval_boxes: BoxChoice = "detected",
     num_epochs: float = 20.0,
     init_from: str | None = None,
     seed: int = 0,
@@ -136,7 +136,7 @@ def transfer_ava(
     return tuple(replace(run, name=f"transfer_{run.tasks[0].name}") for run in stages)
 
 
-def _task(folder: Path, *, boxes: BoxOrigin, eval_boxes: BoxOrigin, ours: NotInPaper) -> TaskConfig:
+def _task(folder: Path, *, boxes: BoxChoice, eval_boxes: BoxChoice, ours: NotInPaper) -> TaskConfig:
     augment = Augment(scale_range=(0.65, 1.1), box_jitter=0.15, flip=ours.flip)
     if read_manifest(folder).kind != "localise":
         return task_config(folder, augment=augment, label_smoothing=0.1)

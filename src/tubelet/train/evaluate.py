@@ -17,11 +17,11 @@ from tubelet.models.download import sha256_of
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import pick_device
 from tubelet.models.saved import MODEL_FILE, load_model, read_meta
-from tubelet.tasks import BoxOrigin, Task, build_task
+from tubelet.tasks import Task, build_task
 from tubelet.train.config import RunConfig
 from tubelet.train.distributed import World
 from tubelet.train.folder import data_hash
-from tubelet.types import Crops, Fit, InputError
+from tubelet.types import BoxChoice, Crops, Fit, InputError
 from tubelet.video.cache import FrameCache
 
 
@@ -79,7 +79,7 @@ def evaluate_run(
     *,
     split: str | None = None,
     tasks: tuple[str, ...] | None = None,
-    boxes: BoxOrigin | None = None,
+    boxes: BoxChoice | None = None,
     box_score_threshold: float | None = None,
     num_views: int | None = None,
     crops: Crops | None = None,
