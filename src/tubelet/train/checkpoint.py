@@ -1,6 +1,6 @@
 """Checkpoints that survive a kill at any moment and are written while the training goes on.
 
-A checkpoint is the folder ``state/step-00000120``: tensors in shards (``checkpoint_shards.py``), ``state.json``, and the
+A checkpoint is the folder ``state/step-00000120``: tensors in shards (``checkpoint_shards.py``), ``state.json`` and the
 checksums of all of these. It is written under another name, synced, and published by one rename; which one is newest is
 found by looking, never by a pointer. Checksums are verified before anything is read: a flipped byte in the middle of a
 tensor file loads silently otherwise. What a step does is a function of (seed, step), so the step is all the state there
