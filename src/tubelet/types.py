@@ -100,6 +100,10 @@ class Clip:
         _check_shape("Clip.pts_seconds", self.pts_seconds, (self.frames.shape[0],))
 
 
+AvaProtocol = Literal["official", "slowfast", "mmaction"]
+"""Whose rules of AVA's frame mAP; ``evals.ava.PROTOCOLS`` says how they differ."""
+FrameProtocol = Literal[AvaProtocol, "multisports"]
+"""Whose rules of frame mAP."""
 BoxChoice = Literal["annotated", "detected", "both"]
 """Which person boxes of a data set are used, by their origin."""
 Crops = Literal["centre", "three", "whole"]

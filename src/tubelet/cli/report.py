@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from tubelet.types import InputError
+from tubelet.types import FrameProtocol, InputError
 
 if TYPE_CHECKING:
     from tubelet.evals.examined import Examined
@@ -23,7 +23,7 @@ def report(
     out: Path = Path("report.html"),
     split: str | None = None,
     task: tuple[str, ...] = (),
-    protocol: Literal["official", "slowfast", "mmaction", "multisports"] = "official",
+    protocol: FrameProtocol = "official",
     iou: float = 0.5,
     pictures: tuple[str, ...] = (),
     num_pictures: int = 20,

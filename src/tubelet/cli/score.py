@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from tubelet.types import InputError
+from tubelet.types import FrameProtocol, InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def score(
     predictions: Positional[Path],
     *,
-    protocol: Literal["official", "slowfast", "mmaction", "multisports"] = "official",
+    protocol: FrameProtocol = "official",
     iou: float = 0.5,
     tubes: bool = False,
     confusions: int = 10,

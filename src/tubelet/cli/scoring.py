@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tubelet.types import InputError
+from tubelet.types import AvaProtocol, InputError
 
 if TYPE_CHECKING:
     from tubelet.data.ava_table import AvaTable
@@ -19,7 +19,7 @@ def ava_eval(
     detections: tuple[Path, ...],
     labels: str | None = None,
     excluded: Path | None = None,
-    protocol: Literal["official", "slowfast", "mmaction"] = "official",
+    protocol: AvaProtocol = "official",
     iou: float = 0.5,
     json: Path | None = None,
     groups: tuple[str, ...] = (),

@@ -1,10 +1,10 @@
 """Frame mAP on AVA-like data, by the protocol named with every number.
 
-Three evaluations are in circulation and give different numbers for the same detections; see ``PROTOCOLS``. Agreement
-with each is exact for a given order of rows (equal scores are ranked by that order) and numpy version.
+Several evaluations are in circulation and give different numbers for the same detections: ``PROTOCOLS`` has them.
+Agreement with each is exact for a given order of rows (equal scores are ranked by that order) and numpy version.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,7 +84,7 @@ class Protocol:
     """Leave a class without any detection out of the mean, instead of counting 0."""
 
 
-PROTOCOLS = {
+PROTOCOLS: Mapping[str, Protocol] = {
     # ActivityNet's Evaluation/get_ava_performance.py since 2020: best 50 rows per keyframe over all classes; keyframes
     # are those of the ground truth file, rows with two columns and rows of other classes included.
     "official": Protocol(
@@ -131,7 +131,7 @@ def frame_map(
         detections: Scored boxes, one row per box and class, in any order of scores.
         label_space: The classes evaluated; rows of other ids are left out and counted.
         iou: Smallest overlap of a true positive, in (0, 1].
-        protocol: A key of ``PROTOCOLS``.
+        protocol: A key of ``PROTOCOLS`` (``types.FrameProtocol``).
         excluded: Keyframes left out, for the protocols that know them.
 
     Raises:
@@ -148,6 +148,24 @@ def frame_map(
         )
     mean = float(np.mean(values))
     return AvaResult(protocol=protocol, iou=iou, mean_ap=mean, per_class=per_class, counts=matched.counts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selected:
+    """What takes part in a protocol's matching."""
+
+    found: ClassBoxes
+    """All detections."""
+    order: np.ndarray
+    """int64 (P,), rows of ``found`` that count, in matching order."""
+    truth: ClassBoxes
+    """All ground truth."""
+    counted: np.ndarray
+    """int64 (T,), rows of ``truth`` to be found."""
+    reachable: np.ndarray
+    """int64, rows of ``truth`` that a detection may claim."""
+    counts: dict[str, int]
+    """As in ``AvaResult``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,19 +199,20 @@ def match_detections(
 ) -> Matched:
     """Return what ``frame_map`` ranks; arguments and errors as there."""
     rules = _rules(protocol, iou, excluded)
-    found, order, truth, counted, opened, counts = _select(ground_truth, detections, label_space, rules, excluded or ())
-    reachable = truth.take(opened)
+    chosen = _select(ground_truth, detections, label_space, rules, excluded or ())
+    rows = chosen.reachable
+    truth = chosen.truth.take(rows)
     if rules.single_precision:
-        reachable = replace(reachable, boxes=reachable.boxes.astype(np.float32))
-    claimed = matching.match(found, order, reachable, iou=iou, heap_ties=rules.heap_ties)
+        truth = replace(truth, boxes=truth.boxes.astype(np.float32))
+    claimed = matching.match(chosen.found, chosen.order, truth, iou=iou, heap_ties=rules.heap_ties)
     return Matched(
-        found=found,
-        order=order,
-        claimed=np.where(claimed >= 0, opened[claimed], -1) if len(opened) else claimed.astype(np.int64),
-        truth=truth,
-        counted=counted,
-        num_truth=np.bincount(truth.column[counted], minlength=len(label_space)),
-        counts=counts,
+        found=chosen.found,
+        order=chosen.order,
+        claimed=np.where(claimed >= 0, rows[claimed], -1) if len(rows) else claimed.astype(np.int64),
+        truth=chosen.truth,
+        counted=chosen.counted,
+        num_truth=np.bincount(chosen.truth.column[chosen.counted], minlength=len(label_space)),
+        counts=chosen.counts,
     )
 
 
@@ -211,8 +230,8 @@ def _rules(protocol: str, iou: float, excluded: Keyframes | None) -> Protocol:
 
 def _select(
     ground_truth: AvaTable, detections: AvaTable, label_space: LabelSpace, rules: Protocol, excluded: Keyframes
-) -> tuple[ClassBoxes, np.ndarray, ClassBoxes, np.ndarray, np.ndarray, dict[str, int]]:
-    """Return detections, those that count in matching order, truth, its rows that count and can be found, counts."""
+) -> Selected:
+    """Number the keyframes, and leave out what the rules leave out."""
     truth = _rows(ground_truth, label_space, None)
     found = _rows(detections, label_space, _scores(detections))
     truth_keyframe, found_keyframe, listed, shut = number_keyframes(
@@ -240,7 +259,7 @@ def _select(
     else:
         ignored[listed if rules.keyframes == "listed" else truth.keyframe[opened]] = False
     order = _in_matching_order(found, ignored, rules, counts)
-    return found, order, truth, counted, opened, counts
+    return Selected(found=found, order=order, truth=truth, counted=counted, reachable=opened, counts=counts)
 
 
 def _in_matching_order(found: ClassBoxes, ignored: np.ndarray, rules: Protocol, counts: dict[str, int]) -> np.ndarray:
