@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from tubelet.cli.evaluate import check_writable, numbers_of, print_numbers
+from tubelet.cli.evaluate_run import check_writable, numbers_of, print_numbers
 from tubelet.cli.progress import drawn
 from tubelet.cli.training import RunOptions, SweepOptions, chosen_runs, recipes
 from tubelet.types import Crops, InputError

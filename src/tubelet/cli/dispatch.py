@@ -13,7 +13,19 @@ from typing import Any
 
 import tyro
 
-from tubelet.cli import building, choosing, corpus, data, evaluate, report, score, scoring, training, using, weights
+from tubelet.cli import (
+    building,
+    choosing,
+    corpus,
+    data,
+    evaluate_run,
+    report,
+    score_files,
+    score_predictions,
+    training,
+    using,
+    weights,
+)
 from tubelet.types import InputError, OtherRankError, did_you_mean
 
 SECONDS_TO_SPEAK = 5.0
@@ -48,13 +60,13 @@ COMMANDS: Mapping[str, Any] = {
     "train": training.train,
     "sweep": choosing.sweep,
     "study": {"cofinetuning": training.study_cofinetuning},
-    "evaluate": evaluate.evaluate,
+    "evaluate": evaluate_run.evaluate,
     "probe": choosing.probe,
-    "score": score.score,
+    "score": score_predictions.score,
     "report": report.report,
-    "epic-eval": score.epic_eval,
-    "ava-eval": scoring.ava_eval,
-    "tube-eval": scoring.tube_eval,
+    "epic-eval": score_predictions.epic_eval,
+    "ava-eval": score_files.ava_eval,
+    "tube-eval": score_files.tube_eval,
     "localise": using.localise,
     "classify": using.classify,
     "recipes": training.recipes,

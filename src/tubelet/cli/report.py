@@ -48,7 +48,7 @@ def report(
         seed: Of the draws.
         device: For scoring: cpu, cuda; default: a GPU if there is one.
     """
-    from tubelet.cli.evaluate import check_writable
+    from tubelet.cli.evaluate_run import check_writable
     from tubelet.evals.examined import examine
     from tubelet.evals.page import write_page
     from tubelet.evals.report import report_html, summary

@@ -1,4 +1,4 @@
-"""Commands that score stored predictions again; no model is needed."""
+"""Commands that score what ``tubelet evaluate --predictions`` stored; no model is needed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

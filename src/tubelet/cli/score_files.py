@@ -1,4 +1,4 @@
-"""Commands that score files of predictions; no model is needed."""
+"""Commands that score files in AVA's format, whoever wrote them; no model is needed."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
