@@ -4,31 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tubelet.corpus.hashtags import expand_label, verb_noun_hashtags, word_forms
+from tubelet.corpus.hashtags import expand_label, word_forms
 from tubelet.corpus.tags import normalise_tag, tags_from_text
 from tubelet.types import InputError
-
-
-def test_the_list_of_paper_b_is_reproduced() -> None:
-    assert set(verb_noun_hashtags("burning", "candle")) == {
-        "burncandle",
-        "candlesburning",
-        "candleburning",
-        "burncandles",
-        "burningcandle",
-        "burningcandles",
-        "candlesburn",
-        "candleburn",
-    }
-    # From the canonical forms too, and from the plural.
-    assert verb_noun_hashtags("burn", "candles") == verb_noun_hashtags("burning", "candle")
-
-
-def test_verbs_and_nouns_of_several_words() -> None:
-    tags = verb_noun_hashtags("taking off", "rain boot")
-    assert {"takeoffrainboots", "takingoffrainboot", "rainbootstakeoff", "rainboottakingoff"} <= set(tags)
-    with pytest.raises(InputError, match="has no word"):
-        verb_noun_hashtags("burning", "!")
 
 
 def test_the_example_of_paper_b() -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tubelet.corpus.hashtags import VerbNouns, expand_label, expand_labels, verb_noun_hashtags
+from tubelet.corpus.hashtags import VerbNouns, expand_label, expand_labels, noun_forms, verb_forms
 from tubelet.corpus.match import count_hashtags, match_posts
 from tubelet.corpus.overlap import draw_spread, overlap, read_words_of_labels, spread, spread_line
 from tubelet.corpus.seeds import (
@@ -55,10 +55,18 @@ def test_verbs_are_those_of_kinetics_and_verbnet() -> None:
 
 def test_pairs_of_verbs_and_nouns_are_found_in_both_orders() -> None:
     pairs = verb_noun_pairs(["burning", "hold"], ["candle", "hold"])
-    for tag in verb_noun_hashtags("burning", "candle"):
+    in_paper = "burncandle burncandles burningcandle burningcandles candleburn candlesburn candleburning candlesburning"
+    for tag in in_paper.split():  # paper B, A.1
         assert pairs.pairs(tag) == [("burn", "candle")]
     assert pairs.pairs("holdhold") == [("hold", "hold")]
     assert pairs.pairs("burningcandlesticks") == pairs.pairs("candle") == pairs.pairs("") == []
+
+
+def test_verbs_and_nouns_of_several_words() -> None:
+    assert verb_forms("taking off") == {"takingoff", "takeoff"}
+    assert noun_forms("rain boot") == {"rainboot", "rainboots"}
+    with pytest.raises(InputError, match="has no word"):
+        noun_forms("!")
 
 
 def test_a_tag_that_reads_two_ways_keeps_both() -> None:

@@ -127,16 +127,6 @@ def hashtags_of(label_space: LabelSpace, tags: Sequence[Iterable[str]], *, num_o
     return Hashtags(label_space=label_space, table=table, num_orders_left_out=num_orders_left_out)
 
 
-def verb_noun_hashtags(verb: str, noun: str) -> list[str]:
-    """Return the hashtags of a verb and a noun, both in canonical and inflected form, in both orders (paper B, A.1).
-
-    ("burning", "candle") gives burncandle, burncandles, burningcandle, burningcandles, candleburn, candlesburn,
-    candleburning, candlesburning. Of several words the first of the verb and the last of the noun are inflected.
-    """
-    pairs = product(verb_forms(verb), noun_forms(noun))
-    return sorted({spelling for v, n in pairs for spelling in (v + n, n + v)})
-
-
 def verb_forms(verb: str) -> frozenset[str]:
     """Return a verb as it is given, its infinitive and -ing form: "burning" gives burning, burn. Words are joined."""
     words = _plain_words(verb)
