@@ -157,7 +157,7 @@ def test_what_a_user_gets_wrong_is_one_line(stored: Path, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="given twice"):
         run(["report", str(stored / "ours"), str(stored / "ours"), "--out", str(tmp_path / "r.html")])
     with pytest.raises(InputError, match="no class 'stnad'"):
-        run(["report", str(stored / "ours"), "--pictures", "stnad", "--out", str(tmp_path / "r.html")])
+        run(["report", str(stored / "ours"), "--pictures", "stamd", "--out", str(tmp_path / "r.html")])
     assert not (tmp_path / "r.html").exists()
 
 
