@@ -156,7 +156,7 @@ def test_what_a_user_gets_wrong_is_one_line(stored: Path, tmp_path: Path) -> Non
         run(["report", str(stored / "ours"), "--task", "walk", "--out", str(tmp_path / "r.html")])
     with pytest.raises(InputError, match="given twice"):
         run(["report", str(stored / "ours"), str(stored / "ours"), "--out", str(tmp_path / "r.html")])
-    with pytest.raises(InputError, match="no class 'stnad'"):
+    with pytest.raises(InputError, match="no class 'stamd'"):
         run(["report", str(stored / "ours"), "--pictures", "stamd", "--out", str(tmp_path / "r.html")])
     assert not (tmp_path / "r.html").exists()
 
