@@ -195,12 +195,12 @@ def decode_cells(cells: Tensor, input_hw: tuple[int, int], person: int) -> tuple
 
 def _open(path: Path, device: torch.device | None) -> Any:
     """Return an onnxruntime session; its package has no types."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a detector's onnx")
     try:
         onnxruntime: Any = import_module("onnxruntime")
     except ModuleNotFoundError:
         raise InputError(f"{path}: an ONNX detector needs onnxruntime; pip install onnxruntime") from None
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a detector's onnx")
     on_gpu = device is not None and device.type == "cuda"
     providers = [*(["CUDAExecutionProvider"] if on_gpu else []), "CPUExecutionProvider"]
     try:
