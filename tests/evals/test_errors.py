@@ -2,25 +2,14 @@ import numpy as np
 import pytest
 from ava_cases import SPACE as CASE_SPACE
 from ava_cases import as_table, make_case
+from two_classes import SPACE, table
 
-from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import PROTOCOLS, frame_map, match_detections
 from tubelet.evals.errors import NAMES, attribute, by_error, confusions
 from tubelet.labels import LabelSpace
 
-SPACE = LabelSpace(name="two", names=("stand", "hug"), ids=(12, 64))
 LEFT, RIGHT, FAR = (0.1, 0.1, 0.3, 0.5), (0.5, 0.1, 0.7, 0.5), (0.8, 0.8, 0.9, 0.9)
 LEFT_SHIFTED, RIGHT_OFF = (0.1, 0.1, 0.32, 0.5), (0.6, 0.1, 0.8, 0.5)  # IoU 0.91 and 1/3
-
-
-def table(rows: list[tuple[float, tuple[float, ...], int]], scores: list[float] | None = None) -> AvaTable:
-    return AvaTable(
-        video=np.array(["v"] * len(rows), dtype=object),
-        pts_seconds=np.array([row[0] for row in rows], dtype=np.float64),
-        boxes_norm=np.array([row[1] for row in rows], dtype=np.float64),
-        label_ids=np.array([row[2] for row in rows], dtype=np.int32),
-        scores=None if scores is None else np.array(scores),
-    )
 
 
 TRUTH = table([(1.0, LEFT, 12), (1.0, RIGHT, 64), (2.0, RIGHT, 12), (3.0, LEFT, 12)])

@@ -1,24 +1,12 @@
 import numpy as np
 import pytest
+from two_classes import SPACE, table
 
-from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import match_detections
 from tubelet.evals.slices import by_box_size, by_confidence, by_people
-from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
-SPACE = LabelSpace(name="two", names=("stand", "hug"), ids=(12, 64))
 SMALL, MIDDLE, LARGE = (0.0, 0.0, 0.2, 0.2), (0.2, 0.2, 0.7, 0.6), (0.1, 0.1, 0.9, 0.9)
-
-
-def table(rows: list[tuple[float, tuple[float, ...], int]], scores: list[float] | None = None) -> AvaTable:
-    return AvaTable(
-        video=np.array(["v"] * len(rows), dtype=object),
-        pts_seconds=np.array([row[0] for row in rows], dtype=np.float64),
-        boxes_norm=np.array([row[1] for row in rows], dtype=np.float64),
-        label_ids=np.array([row[2] for row in rows], dtype=np.int32),
-        scores=None if scores is None else np.array(scores),
-    )
 
 
 # Keyframe 1: one person; 2: two people, one of them hugging; 3: one.
