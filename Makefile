@@ -22,15 +22,15 @@ $(VENV)/python-ready:
 $(VENV)/installed: $(VENV)/python-ready pyproject.toml constraints.txt
 	@echo "installing Tubelet into $(VENV) (once; about 2 GB with PyTorch)"
 	@$(PIP) install --constraint constraints.txt torch
-	@$(PIP) install --constraint constraints.txt --editable '.[demo]'
+	@$(PIP) install --constraint constraints.txt --editable '.[demo,web]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	@$(PIP) install --constraint constraints.txt --editable '.[demo,dev]'
+	@$(PIP) install --constraint constraints.txt --editable '.[demo,web,dev]'
 	@touch $@
 
 $(VENV)/installed-parity: $(VENV)/installed-dev
-	@$(PIP) install --constraint constraints.txt --editable '.[demo,dev,parity,ray]'
+	@$(PIP) install --constraint constraints.txt --editable '.[demo,web,dev,parity,ray]'
 	@touch $@
 
 venv: $(VENV)/python-ready ## only make the environment, to install another build of torch first

@@ -22,6 +22,7 @@ from tubelet.cli import (
     report,
     score_files,
     score_predictions,
+    serve,
     training,
     using,
     weights,
@@ -69,6 +70,7 @@ COMMANDS: Mapping[str, Any] = {
     "tube-eval": score_files.tube_eval,
     "localise": using.localise,
     "classify": using.classify,
+    "serve": serve.serve,
     "recipes": training.recipes,
     "info": using.info,
 }

@@ -13,6 +13,9 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from tubelet.types import InputError
 from tubelet.video.sound import Sound
 
+TICKS_PER_SECOND = 90_000
+"""Of frames with times of their own; MPEG's clock, which the usual rates divide."""
+
 
 class VideoWriter:
     """Write RGB frames to an mp4; use as a context manager.
@@ -30,6 +33,7 @@ class VideoWriter:
         gop: Frames from one key frame to the next; ``None`` = x264's default (250).
         num_threads: Encoder threads; many small files are better spread over processes.
         sound: Written beside the pictures, to the end of the last one.
+        timed: Each frame is written with its own time, and ``fps`` is only what is usual; otherwise at a constant rate.
 
     Raises:
         InputError: Odd or non-positive size or rate, or no frame written.
@@ -47,6 +51,7 @@ class VideoWriter:
         gop: int | None = None,
         num_threads: int = 1,
         sound: Sound | None = None,
+        timed: bool = False,
     ) -> None:
         self.path = Path(path)
         if width <= 0 or height <= 0 or width % 2 or height % 2:
@@ -56,6 +61,7 @@ class VideoWriter:
         self._shape = (height, width, 3)
         self._rate = _as_rate(fps)
         self._num_frames = 0
+        self._timed, self._first_pts, self._last_pts = timed, 0, -1
         self._reformatter = VideoReformatter()  # keeps one swscale context for all frames
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
@@ -66,6 +72,9 @@ class VideoWriter:
         self._stream = self._container.add_stream("libx264", rate=self._rate, options=options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.thread_count = num_threads
+        self._time_base = Fraction(1, TICKS_PER_SECOND) if timed else 1 / self._rate
+        if timed:
+            self._stream.codec_context.time_base = self._time_base
         # Tagged, so that players do not guess another matrix for large frames.
         self._stream.codec_context.colorspace = int(Colorspace.ITU601)
         self._stream.codec_context.color_range = 1
@@ -76,18 +85,37 @@ class VideoWriter:
     def __enter__(self) -> Self:
         return self
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append one frame, uint8 (H, W, 3) RGB."""
+    def write(self, frame: np.ndarray, pts_seconds: float | None = None) -> None:
+        """Append one frame, uint8 (H, W, 3) RGB.
+
+        Args:
+            frame: The pixels.
+            pts_seconds: Its time, where frames are timed: later than the last one's.
+        """
         if frame.shape != self._shape or frame.dtype != np.uint8:
             raise ValueError(f"frame is {frame.dtype} {frame.shape}, expected uint8 {self._shape}")
+        if (pts_seconds is not None) != self._timed:
+            raise ValueError(f"pts_seconds is {pts_seconds}, expected {'a time' if self._timed else 'none'}")
         rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         picture = self._reformatter.reformat(rgb, format="yuv420p", dst_colorspace=Colorspace.ITU601)
-        picture.pts = self._num_frames
-        picture.time_base = 1 / self._rate
+        pts = self._num_frames if pts_seconds is None else round(pts_seconds * TICKS_PER_SECOND)
+        if self._num_frames == 0:
+            self._first_pts = pts
+        pts = max(pts, self._last_pts + 1)  # two frames of one tick: an encoder takes ascending times only
+        picture.pts, picture.time_base, self._last_pts = pts, self._time_base, pts
         self._container.mux(self._stream.encode(picture))
         self._num_frames += 1
         if self._sound is not None:  # Now, not at the end: the file would be held in memory until then.
-            self._container.mux(list(self._sound.until(float(self._num_frames / self._rate))))
+            self._mux_sound(self._sound)
+
+    def _mux_sound(self, sound: Sound) -> None:
+        """Write the sound of the pictures so far; its time 0 is the first of them."""
+        first = self._first_pts * self._time_base
+        for packet in sound.until(float(self._last_pts * self._time_base - first + 1 / self._rate)):
+            if first and packet.pts is not None and packet.time_base:
+                packet.pts += round(first / packet.time_base)
+                packet.dts = packet.pts
+            self._container.mux(packet)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,0 +1,92 @@
+"""Commands that open a page in the browser."""
+
+from pathlib import Path
+
+from tubelet.types import InputError
+
+NEEDS = 'tubelet {command} needs the extra "web": pip install "tubelet[web]"'
+
+
+def serve(
+    *,
+    model: Path,
+    out: Path = Path("out/serve"),
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    token: str | None = None,
+    examples: Path | None = None,
+    task: str | None = None,
+    people: str = "nanodet",
+    person_threshold: float = 0.4,
+    every_seconds: float = 0.5,
+    detect_every: int = 1,
+    threshold: float = 0.3,
+    device: str | None = None,
+    max_mib: int = 1024,
+    max_minutes: float = 30.0,
+    max_megapixels: float = 8.3,
+    num_parallel: int = 1,
+    keep_hours: float = 24.0,
+    job_minutes: float = 120.0,
+    job_gib: float = 6.0,
+) -> None:
+    """Serve a page: drop a video, watch it being looked at, see who does what, where and when.
+
+    Args:
+        model: Run folder of a model with a localisation head.
+        out: Private folder of uploads, results and the queue; a later server with the same folder goes on with it.
+        host: Address to listen on; one that others can reach wants a token.
+        port: 0 = any that is free.
+        token: At least 16 characters; default: none on this machine, otherwise a random one, which is printed.
+        examples: Folder of videos (mp4, webm) to try; default: three that ship.
+        task: Which localisation head; default: the first.
+        people: Person detector, as of tubelet localise.
+        person_threshold: A person box at least this confident starts a tube.
+        every_seconds: Time between the instants at which actions are scored.
+        detect_every: People are looked for at about every n-th frame of the model's clips.
+        threshold: Where the page's filter begins; actions below are not in captions and COCO.
+        device: cpu, cuda; default: a GPU if there is one.
+        max_mib: Of an upload.
+        max_minutes: Of a video.
+        max_megapixels: Of a frame.
+        num_parallel: Videos at work at the same time.
+        keep_hours: A video and its results are removed after so long.
+        job_minutes: Work on a video is ended after so long.
+        job_gib: Memory that work on a video may take.
+    """
+    try:
+        from tubelet.web.limits import GIB, MIB, Limits
+        from tubelet.web.order import Choices
+        from tubelet.web.serve import Address, serve_page
+    except ModuleNotFoundError as error:
+        raise InputError(NEEDS.format(command="serve")) from error
+    from tubelet.models.saved import read_meta
+
+    if examples is not None and not examples.is_dir():
+        raise InputError(f"{examples}: expected a folder of example videos")
+    read_meta(model)  # a mistake is told now, not to every visitor
+    serve_page(
+        address=Address.choose(host, port, token),
+        folder=out,
+        choices=Choices(
+            model=str(model.resolve()),
+            task=task,
+            people=people,
+            person_threshold=person_threshold,
+            every_seconds=every_seconds,
+            detect_every=detect_every,
+            threshold=threshold,
+            device=device,
+        ),
+        model=model.name,
+        limits=Limits(
+            max_bytes=max_mib * MIB,
+            max_seconds=60 * max_minutes,
+            max_pixels=round(1e6 * max_megapixels),
+            num_parallel=num_parallel,
+            keep_seconds=3600 * keep_hours,
+            job_seconds=60 * job_minutes,
+            job_bytes=round(job_gib * GIB),
+        ),
+        examples=examples,
+    )

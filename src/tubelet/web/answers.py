@@ -1,0 +1,147 @@
+"""What the server's interface says: the shapes of its JSON, which OpenAPI describes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tubelet.web.jobs import Job, State
+from tubelet.web.limits import Limits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Download:
+    """A result file."""
+
+    format: str
+    name: str
+    """What the browser is told to call it."""
+    num_bytes: int
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoFacts:
+    """A finished video."""
+
+    url: str
+    """What to play; ranges of bytes can be asked for."""
+    media_type: str
+    duration_seconds: float
+    width: int
+    height: int
+    fps: float
+    num_people: int
+    num_moments: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobAnswer:
+    """A video that was sent, and how far it is."""
+
+    id: str
+    name: str
+    state: State
+    stage: str
+    """Of a running job: ``preparing`` or ``looking``."""
+    share: float
+    """Of the work done, 0..1."""
+    seconds_left: float | None
+    """Of a running job, as far as it can be told."""
+    before: int | None
+    """Videos before a queued one."""
+    created: float
+    """Seconds since 1970."""
+    kept_until: float
+    """When it and its results are removed."""
+    note: str
+    error: str
+    is_mine: bool
+    """Whether this visitor sent it, and may cancel and remove it."""
+    video: VideoFacts | None = None
+    detections_url: str | None = None
+    """The detections JSON (``tubelet.detections/1``), which the page reads."""
+    downloads: tuple[Download, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """A video that can be tried without one's own."""
+
+    name: str
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerInfo:
+    """What the server does, and what it takes."""
+
+    model: str
+    max_bytes: int
+    max_seconds: float
+    keep_seconds: float
+    threshold: float
+    """Where the page's filter begins."""
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """Why something was not done."""
+
+    detail: str
+
+
+def job_answer(job: Job, *, visitor: str, before: int | None, limits: Limits, now: float) -> JobAnswer:
+    """Return what is told of a job.
+
+    Args:
+        job: The job.
+        visitor: Who asks.
+        before: Videos before it in the queue.
+        limits: Of the server.
+        now: Seconds since 1970.
+    """
+    left = None
+    if job.state == "running" and job.started is not None and job.share > 0.02:
+        left = (now - job.started) * (1 - job.share) / job.share
+    base = f"/api/jobs/{job.id}"
+    video: VideoFacts | None = None
+    downloads: tuple[Download, ...] = ()
+    if job.state == "done":
+        facts = {name: job.outcome[name] for name in VideoFacts.__dataclass_fields__ if name != "url"}
+        video = VideoFacts(url=f"{base}/video", **facts)
+        downloads = tuple(
+            Download(
+                format=file["format"],
+                name=Path(file["path"]).name,
+                num_bytes=file["num_bytes"],
+                url=f"{base}/files/{file['format']}",
+            )
+            for file in job.outcome["files"]
+        )
+    return JobAnswer(
+        id=job.id,
+        name=job.name,
+        state=job.state,
+        stage=job.stage,
+        share=job.share,
+        seconds_left=left,
+        before=before,
+        created=job.created,
+        kept_until=job.created + limits.keep_seconds,
+        note=job.note,
+        error=job.error,
+        is_mine=job.visitor == visitor,
+        video=video,
+        detections_url=f"{base}/files/json" if video else None,
+        downloads=downloads,
+    )
+
+
+def example_answers(paths: Sequence[Path]) -> tuple[Example, ...]:
+    """Return the examples, called as their files are."""
+    return tuple(
+        Example(name=p.name, title=p.stem.replace("_", " ").replace("-", " "), url=f"/api/examples/{p.name}")
+        for p in paths
+    )
