@@ -37,6 +37,8 @@ def arguments(name: str, playground: Path) -> list[str]:
     if name in ("cofinetune_ava", "transfer_ava"):
         sets = [str(manifests / "kinetics"), str(manifests / "localise")]
         return ["--manifests", *sets, "--boxes", "annotated", "--eval-boxes", "annotated", "--vivit", "nano"]
+    if name == "paper_a":
+        return ["--row", "2-cofinetune", "--data", str(manifests), "--mini"]
     if name == "finetune":
         return ["--manifests", str(manifests / "localise"), "--init-from", str(playground / "run")]
     return ["--playground", str(playground), "--size", "tiny"]

@@ -232,7 +232,41 @@ def _run(
     num_epochs: float | None = None,
 ) -> RunConfig:
     scale = scale_of(size)
-    num_epochs = scale.num_epochs if num_epochs is None else num_epochs
+    return run_at_scale(
+        name,
+        tuple(playground_task(playground, task) for task in tasks),
+        scale,
+        learning_rate=learning_rate,
+        num_epochs=scale.num_epochs if num_epochs is None else num_epochs,
+        init_from=None if init_from is None else str(init_from.resolve()),
+        seed=seed,
+        cache_dir=playground.resolve() / "cache",
+    )
+
+
+def run_at_scale(
+    name: str,
+    tasks: tuple[TaskConfig, ...],
+    scale: PlaygroundScale,
+    *,
+    num_epochs: float,
+    learning_rate: float | None = None,
+    init_from: str | None,
+    seed: int,
+    cache_dir: Path,
+) -> RunConfig:
+    """Return a run of a small ViViT.
+
+    Args:
+        name: Of the run.
+        tasks: What it is trained on.
+        scale: How large.
+        num_epochs: Passes over the summed sets; a sixth of them is warm-up (paper A: 2.5 of 15).
+        learning_rate: Peak; None = the scale's.
+        init_from: As in ``RunConfig``.
+        seed: As in ``RunConfig``.
+        cache_dir: Where decoded frames are kept.
+    """
     return RunConfig(
         name=name,
         backbone=vivit_config(
@@ -242,17 +276,17 @@ def _run(
             patch=scale.patch,
             stochastic_depth=scale.stochastic_depth,
         ),
-        tasks=tuple(playground_task(playground, task) for task in tasks),
+        tasks=tasks,
         preprocess=preprocess_of(scale),
         optim=OptimConfig(
             learning_rate=scale.learning_rate if learning_rate is None else learning_rate,
             optimizer="muon",
             weight_decay=scale.weight_decay,
-            warmup_epochs=num_epochs / 6,  # paper A: 2.5 epochs of 15
+            warmup_epochs=num_epochs / 6,
         ),
         batch_size=scale.batch_size,
         num_epochs=num_epochs,
         seed=seed,
-        init_from=None if init_from is None else str(init_from.resolve()),
-        cache_dir=str(playground.resolve() / "cache"),
+        init_from=init_from,
+        cache_dir=str(cache_dir),
     )

@@ -1,0 +1,135 @@
+"""Paper A's tables 1 to 8, every row as a run.
+
+    tubelet train paper_a --row 2-cofinetune --data manifests --out out/a2
+    tubelet train paper_a --row 2-cofinetune --data out/playground/manifests --mini --out out/a2-mini
+
+``--data`` holds the manifests, in folders of the names that the rows use (``recipes/rows_a.py`` has the rows, and where
+the paper contradicts itself): kinetics400, kinetics600, kinetics700, moments_in_time, something_v2, ava, ava_kinetics.
+Hardware: as published, TPUs of unknown number for batches of 128 clips of 32 frames.
+Duration: not measured by us. Estimated from multiply-adds alone, at 40 % of an H100's 989 TFLOP/s in bfloat16: a clip
+of ViViT-Base at 224 takes 0.37 TMAC forward, so 2.2 TFLOP to train on (Large: 1.14 and 6.8); the 19 million clips of
+Table 2's co-finetuning are 29 GPU-hours, and five times as many at 512. ``--dry-run`` estimates a row here.
+Expected: each row's own number, ``RowA.paper``, mAP@0.5 on AVA v2.2 and single-view top-1 from ImageNet-21K weights.
+``--mini`` is the row on the playground with a ViViT of an eighth of the width, for 2 CPU cores: minutes.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from tubelet.recipes.ava import A1, OUR_CHOICES, NotInPaper, cofinetune_ava
+from tubelet.recipes.playground import PAPER_AUGMENT, PlaygroundScale, run_at_scale
+from tubelet.recipes.rows_a import AVA_KINETICS, K400, K700, TARGETS, RowA, find_row_a
+from tubelet.tasks import task_config
+from tubelet.train.config import RunConfig
+from tubelet.train.stages import PREVIOUS
+from tubelet.train.start import absolute_start
+from tubelet.types import BoxChoice, InputError
+
+KineticsSet = Literal["kinetics400", "kinetics600", "kinetics700"]
+
+IMAGENET21K = {"base": "hf_in21k_vit_b", "large": "hf_in21k_vit_l"}
+"""Published weights of the image models that the paper starts from."""
+
+MINI_SETS = {
+    "kinetics400": ("kinetics",),
+    "kinetics600": ("kinetics",),
+    "kinetics700": ("kinetics",),
+    "moments_in_time": ("moments",),
+    "something_v2": ("direction",),
+    "ava": ("localise",),
+    "ava_kinetics": ("localise", "single_keyframe"),
+}
+"""A published set to what stands for it on the playground; AVA-Kinetics is two sets there, each with its head."""
+MINI = PlaygroundScale(size=96, patch=12, batch_size=16, pretrain_epochs=20.0, num_epochs=10.0)
+"""Everything but the resolutions of Table 8."""
+MINI_VIVIT = {"base": "nano", "large": "micro"}
+MINI_PATCH = 6
+MINI_SIZES = {224: 42, 352: 66, 416: 78, 512: 96}
+"""Table 8: 3/16 of the paper's sides, cut into tubelets of 6 pixels, so that each side has half as many."""
+
+
+def paper_a(
+    *,
+    row: str,
+    data: Path,
+    mini: bool = False,
+    kinetics: KineticsSet | None = None,
+    eval_boxes: BoxChoice = "detected",
+    init_from: str | None = None,
+    seed: int = 0,
+    not_in_paper: NotInPaper = OUR_CHOICES,
+) -> tuple[RunConfig, ...]:
+    """Train a row of paper A's tables 1 to 8, such as 2-cofinetune; a transfer is several stages.
+
+    Args:
+        row: Name in ``ROWS_A``.
+        data: Folder of the manifests.
+        mini: The row in miniature; ``data`` is then the folder of a playground's manifests.
+        kinetics: In the place of the row's own Kinetics set.
+        eval_boxes: Person boxes that are scored; a mini has the playground's annotated ones.
+        init_from: Start of the first stage; default: published ImageNet-21K weights, in a mini random ones.
+        seed: Decides weights, order and augmentation.
+        not_in_paper: Values the paper does not give.
+    """
+    found = find_row_a(row)
+    swap = dict.fromkeys((K400, K700), kinetics) if kinetics else {}
+    stages = tuple(tuple(swap.get(name, name) for name in stage) for stage in found.stages)
+    start = absolute_start(init_from)
+    if mini:
+        runs = tuple(_mini(found, sets, data, seed) for sets in stages)
+    else:
+        _check_manifests(data, [name for stage in stages for name in stage])
+        if start is None and found.start == "wts":
+            raise InputError(f"row {row} starts from weights that are not public; give your own with --init-from")
+        start = start or IMAGENET21K[found.vivit]
+        runs = tuple(_full(found, sets, data, eval_boxes, seed, not_in_paper) for sets in stages)
+    named = (replace(run, name=f"{row}-{number}") for number, run in enumerate(runs, start=1))
+    return tuple(replace(run, init_from=PREVIOUS if n else start) for n, run in enumerate(named))
+
+
+def _full(
+    row: RowA, sets: tuple[str, ...], data: Path, eval_boxes: BoxChoice, seed: int, ours: NotInPaper
+) -> RunConfig:
+    if len(sets) > 1:
+        num_epochs = A1.cofinetune_epochs
+    else:
+        num_epochs = A1.baseline_epochs if sets[0] in TARGETS else ours.upstream_epochs
+    run = cofinetune_ava(
+        [data / name for name in sets],
+        vivit=row.vivit,
+        size=row.size,
+        boxes="annotated" if AVA_KINETICS in sets else "detected",
+        eval_boxes=eval_boxes,
+        num_epochs=num_epochs,
+        seed=seed,
+        not_in_paper=ours,
+    )
+    return replace(run, mixture=row.mixture)
+
+
+def _mini(row: RowA, sets: tuple[str, ...], manifests: Path, seed: int) -> RunConfig:
+    names = tuple(dict.fromkeys(mini for name in sets for mini in MINI_SETS[name]))
+    _check_manifests(manifests, names)
+    scale = replace(MINI, vivit=MINI_VIVIT[row.vivit])
+    if row.name.startswith("8-"):
+        scale = replace(scale, size=MINI_SIZES[row.size], patch=MINI_PATCH)
+    run = run_at_scale(
+        row.name,
+        tuple(
+            task_config(manifests / name, augment=PAPER_AUGMENT, label_smoothing=A1.label_smoothing) for name in names
+        ),
+        scale,
+        num_epochs=scale.num_epochs,  # of every stage: all arms see as many clips
+        init_from=None,
+        seed=seed,
+        cache_dir=manifests.resolve().parent / "cache",
+    )
+    return replace(run, mixture=row.mixture)
+
+
+def _check_manifests(data: Path, names: tuple[str, ...] | list[str]) -> None:
+    """Raise with all the manifests that a row needs and ``data`` lacks."""
+    missing = [name for name in dict.fromkeys(names) if not (data / name / "manifest.json").exists()]
+    if missing:
+        raise InputError(f"{data}: has no manifest {', '.join(missing)}, which this row needs; tubelet data import")

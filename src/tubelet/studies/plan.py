@@ -1,0 +1,119 @@
+"""What a study is: arms, the paper's numbers, and claims about the difference between arms."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PaperTable:
+    """The paper's numbers, transcribed whole."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """One way to train that a study compares: a recipe's row."""
+
+    name: str
+    """As the study's tables call it."""
+    recipe: Literal["paper_a", "paper_b"]
+    row: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Term:
+    """A score of an arm, times a number."""
+
+    arm: str
+    quantity: str
+    weight: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A sum of scores that is above 0, or level with it; points are per cent."""
+
+    text: str
+    terms: tuple[Term, ...]
+    level_within: float | None = None
+    """None = above 0; else between minus this and this, in points."""
+
+    def difference(self, scores: Mapping[str, Mapping[str, float]]) -> float | None:
+        """Return the sum in points for one seed; None where a score is missing.
+
+        Args:
+            scores: Arm to quantity to score in [0, 1].
+        """
+        total = 0.0
+        for term in self.terms:
+            score = scores.get(term.arm, {}).get(term.quantity)
+            if score is None:
+                return None
+            total += 100 * term.weight * score
+        return total
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """A table or figure as runs and a comparison."""
+
+    name: str
+    """``<paper>-table-<n>`` or ``<paper>-figure-<n>``."""
+    title: str
+    paper: PaperTable | None
+    """None = our own question."""
+    arms: tuple[Arm, ...]
+    claims: tuple[Claim, ...]
+    quantities: tuple[str, ...]
+    """Columns of the result, ``<set> <metric>``."""
+    notes: str = ""
+    """How the miniature differs from the paper, beyond size."""
+
+
+def beats(better: str, worse: str, quantity: str, text: str = "") -> Claim:
+    """Claim that one arm's score is above another's."""
+    terms = (Term(arm=better, quantity=quantity, weight=1.0), Term(arm=worse, quantity=quantity, weight=-1.0))
+    return Claim(text=text or f"{better} beats {worse} in {quantity}", terms=terms)
+
+
+def level(one: str, other: str, quantity: str, *, within: float, text: str = "") -> Claim:
+    """Claim that two arms' scores differ by less than ``within`` points."""
+    claim = beats(one, other, quantity, text or f"{one} and {other} are level in {quantity}, within {within:g} points")
+    return Claim(text=claim.text, terms=claim.terms, level_within=within)
+
+
+def gains_more(better: str, worse: str, quantity: str, than: str, text: str = "") -> Claim:
+    """Claim that one arm's lead over another is larger in one quantity than in a second."""
+    more, less = beats(better, worse, quantity).terms, beats(worse, better, than).terms
+    return Claim(text=text or f"{better} gains more over {worse} in {quantity} than in {than}", terms=more + less)
+
+
+def grows(arms: Sequence[tuple[str, float]], quantity: str, text: str = "") -> Claim:
+    """Claim that a score grows with the logarithm of a size: points per tenfold, by least squares, are above 0.
+
+    Args:
+        arms: (name, size) of each.
+        quantity: The score.
+        text: Of the claim.
+    """
+    logs = [math.log10(size) for _, size in arms]
+    middle = fmean(logs)
+    total = sum((value - middle) ** 2 for value in logs)
+    terms = tuple(
+        Term(arm=name, quantity=quantity, weight=(value - middle) / total)
+        for (name, _), value in zip(arms, logs, strict=True)
+    )
+    return Claim(text=text or f"{quantity} grows with each tenfold, {arms[0][0]} to {arms[-1][0]}", terms=terms)
+
+
+def saturates(first: str, middle: str, last: str, quantity: str, text: str = "") -> Claim:
+    """Claim that the second step gains less than the first did."""
+    terms = beats(middle, first, quantity).terms + beats(middle, last, quantity).terms
+    return Claim(
+        text=text or f"{quantity} saturates: {middle} to {last} gains less than {first} to {middle}", terms=terms
+    )

@@ -1,0 +1,187 @@
+"""The runs of a study, shared by what they are: a run that two arms or two studies have is trained once.
+
+A run's key is a hash of everything that decides its weights: its options, the content of its manifests and the key of
+the run it starts from; where files lie is no part of it. ``OUT/runs/KEY`` is its run folder, ``scores.json`` in it what
+it reached on the test split, ``failed.json`` that its loss stopped being a finite number.
+"""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tubelet.evals.breakdown import by_group
+from tubelet.models.download import sha256_of
+from tubelet.models.saved import MODEL_FILE
+from tubelet.records import from_json, read_json, write_json
+from tubelet.studies.jobs import FAILED_FILE, run_jobs
+from tubelet.train.config import RunConfig, deciding_options
+from tubelet.train.evaluate import evaluate_run
+from tubelet.train.fit import fit
+from tubelet.train.folder import task_data_hash
+from tubelet.train.nonfinite import NonFiniteLossError
+from tubelet.train.stages import PREVIOUS
+
+SCORES_FILE = "scores.json"
+TEST_SPLITS = {"kitchen": "test_unseen", "kitchen_verb": "test_unseen", "kitchen_noun": "test_unseen", "posts": "val"}
+"""Sets whose test split has another name than ``test``; posts have none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunScores:
+    """What one run reached."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    """``<set> <metric>`` in [0, 1]: ``localise mAP``, ``localise tail``, ``kinetics top1``."""
+    per_class: dict[str, float] = field(default_factory=dict)
+    """Class of the localisation set to AP."""
+    clips_seen: int = 0
+    seconds: float = 0.0
+    """Wall-clock time of training and scoring; of the last attempt only."""
+    hardware: str = ""
+    reason: str = ""
+    """Why there are no scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """A run with its place."""
+
+    key: str
+    run: RunConfig
+    """As it will be trained, ``init_from`` being a folder where it is another run of the study."""
+    folder: Path
+    after: str | None
+    """Key of the run it starts from."""
+
+    def result(self) -> RunScores | None:
+        """Return what is known of it, if it is finished one way or the other."""
+        for name in (SCORES_FILE, FAILED_FILE):
+            path = self.folder / name
+            if path.exists():
+                return from_json(RunScores, read_json(path), where=str(path))
+        return None
+
+
+def plan_stages(stages: Sequence[RunConfig], out: Path) -> tuple[PlannedRun, ...]:
+    """Return the runs of an arm, each in the folder of its key, decoded frames in ``OUT/cache``."""
+    planned: list[PlannedRun] = []
+    for stage in stages:
+        after = planned[-1] if stage.init_from == PREVIOUS else None
+        run = replace(stage, cache_dir=None if stage.cache_dir is None else str(out.resolve() / "cache"), num_workers=0)
+        if after is not None:
+            run = replace(run, init_from=str(after.folder.resolve()))
+        key = run_key(run, after.key if after else None)
+        folder = out / "runs" / key
+        planned.append(PlannedRun(key=key, run=run, folder=folder, after=after.key if after else None))
+    return tuple(planned)
+
+
+def run_key(run: RunConfig, after: str | None) -> str:
+    """Return the hash that names a run.
+
+    Args:
+        run: With manifests that are there.
+        after: Key of the run it starts from; None = what ``init_from`` says: a folder counts by its weights' bytes.
+    """
+    options = deciding_options(run.to_json())
+    start = run.init_from
+    if after is None and start is not None and (weights := Path(start) / MODEL_FILE).exists():
+        start = sha256_of(weights)
+    options |= {"name": "", "cache_dir": run.cache_dir is not None, "init_from": after or start}
+    for task, config in zip(options["tasks"], run.tasks, strict=True):
+        task["manifest"] = task_data_hash(config)
+    text = json.dumps(options, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainAndScore:
+    """Trains and scores a planned run; a value that can be sent to another process."""
+
+    progress: bool
+
+    def __call__(self, planned: PlannedRun) -> RunScores:
+        """Return the scores, or why there are none: a run that diverges would do so again, so that is its result."""
+        began = time.monotonic()
+        try:
+            fit(planned.run, planned.folder, progress=self.progress)
+        except NonFiniteLossError as error:
+            failed = RunScores(reason=str(error))
+            write_json(planned.folder / FAILED_FILE, failed)
+            return failed
+        found = measure(planned.folder, planned.run)
+        found = replace(found, seconds=time.monotonic() - began, hardware=hardware())
+        write_json(planned.folder / SCORES_FILE, found)
+        return found
+
+
+def measure(folder: Path, run: RunConfig) -> RunScores:
+    """Score a finished run on the test split of each of its sets."""
+    scores: dict[str, float] = {}
+    per_class: dict[str, float] = {}
+    clips = 0
+    for task in run.tasks:
+        split = TEST_SPLITS.get(task.name, "test")
+        result = evaluate_run(folder, split=split, tasks=(task.name,), num_workers=0)[task.name]
+        for name, value in result.metrics.items():
+            scores[f"{task.name} {name.rsplit('/', 1)[1].removeprefix('mAP_')}"] = value
+        if result.ava is not None:
+            groups = by_group(result.ava, result.label_space) if result.label_space.groups else {}
+            scores |= {f"{task.name} {name}": value for name, value in groups.items() if value is not None}
+            per_class |= {c.name: c.ap for c in result.ava.per_class if c.ap is not None and not math.isnan(c.ap)}
+    clips = int(read_json(folder / "meta.json")["step"]) * run.batch_size
+    return RunScores(scores=scores, per_class=per_class, clips_seen=clips)
+
+
+def hardware() -> str:
+    """Return processor and cores in a line."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def do_runs(
+    arms: Sequence[Sequence[PlannedRun]],
+    *,
+    deadline: float = math.inf,
+    num_parallel: int = 1,
+    progress: bool = True,
+    note: Callable[[PlannedRun, RunScores], None] = lambda planned, found: None,
+) -> bool:
+    """Do the unfinished runs of arms, each once, none started after the deadline; return whether all are finished.
+
+    What starts from a failed run is left out: it can have no result.
+
+    Args:
+        arms: Each a run after another.
+        deadline: Of ``time.monotonic``.
+        num_parallel: Runs at the same time.
+        progress: Whether runs show a live line.
+        note: Called after each.
+    """
+    failed: set[str] = set()
+    for depth in range(max(map(len, arms), default=0)):
+        waiting = {arm[depth].key: arm[depth] for arm in arms if len(arm) > depth}
+        failed |= {key for key, planned in waiting.items() if planned.after in failed}
+        jobs = [planned for key, planned in waiting.items() if key not in failed]
+        if not run_jobs(
+            jobs,
+            TrainAndScore(progress=progress),
+            finished=lambda planned: planned.result() is not None,
+            note=note,
+            num_parallel=num_parallel,
+            deadline=deadline,
+            quiet=TrainAndScore(progress=False),
+        ):
+            return False
+        failed |= {planned.key for planned in jobs if (found := planned.result()) is not None and found.reason}
+    return True

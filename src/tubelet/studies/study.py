@@ -1,0 +1,159 @@
+"""Do a study's next unfinished runs, and collect what its arms have reached."""
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from tubelet.recipes.paper_a import paper_a
+from tubelet.records import from_json, read_json, write_json
+from tubelet.studies.plan import Arm, Study
+from tubelet.studies.runs import PlannedRun, RunScores, do_runs, plan_stages
+from tubelet.train.config import RunConfig
+from tubelet.types import InputError
+
+Scale = Literal["mini"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyResult:
+    """What the finished runs of a study have reached: everything its page is made of."""
+
+    study: str
+    scale: str
+    commit: str
+    hardware: str
+    start: str
+    """Where the weights of the first stages come from."""
+    seeds: tuple[int, ...]
+    """Asked for; an arm may have fewer that are finished."""
+    scores: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """Seed to arm to quantity to score in [0, 1]."""
+    per_class: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """The same of the localisation set's classes."""
+    clips_seen: dict[str, int] = field(default_factory=dict)
+    """Arm to clips trained on in all its runs."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Arm to wall-clock time of all its runs, of the last seed."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """``<arm>, seed <n>`` to why there is no result."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether every arm has a result, or a failure, for every seed."""
+        arms = {arm for scores in self.scores.values() for arm in scores}
+        return bool(arms) and all(
+            arm in self.scores.get(str(seed), {}) or f"{arm}, seed {seed}" in self.failed
+            for seed in self.seeds
+            for arm in arms
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlace:
+    """Where a study's data and runs are."""
+
+    playground: Path
+    out: Path
+    """Of all studies, so that they share runs."""
+    start: Path | None
+    """Run folder whose weights begin every first stage; None = random ones."""
+
+    def plan(self, study: Study, seed: int) -> dict[str, tuple[PlannedRun, ...]]:
+        """Return the runs of each arm."""
+        return {arm.name: plan_stages(self._stages(arm, seed), self.out) for arm in study.arms}
+
+    def _stages(self, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
+        start = None if self.start is None else str(self.start)
+        return paper_a(row=arm.row, data=self.playground / "manifests", mini=True, init_from=start, seed=seed)
+
+
+def run_study(
+    study: Study,
+    place: StudyPlace,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    budget_minutes: float | None = None,
+    num_parallel: int = 1,
+    progress: bool = True,
+    note: Callable[[PlannedRun, RunScores], None] = lambda planned, found: None,
+) -> StudyResult:
+    """Do the next unfinished runs, all arms of a seed before the next seed; return what is there then.
+
+    Args:
+        study: What is compared.
+        place: Where.
+        seeds: More may be added later.
+        budget_minutes: No run is started after this time; None = until all are finished.
+        num_parallel: Runs at the same time.
+        progress: Whether runs show a live line.
+        note: Called after each run.
+    """
+    deadline = float("inf") if budget_minutes is None else time.monotonic() + 60 * budget_minutes
+    for seed in seeds:
+        arms = tuple(place.plan(study, seed).values())
+        if not do_runs(arms, deadline=deadline, num_parallel=num_parallel, progress=progress, note=note):
+            break
+    result = collect(study, place, seeds)
+    write_json(result_file(study.name, place.out), result)
+    return result
+
+
+def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResult:
+    """Return what the finished runs have reached."""
+    result = StudyResult(
+        study=study.name,
+        scale="mini",
+        commit=commit(),
+        hardware="",
+        start="random weights" if place.start is None else place.start.name,
+        seeds=tuple(seeds),
+    )
+    machines: set[str] = set()
+    for seed in seeds:
+        for arm, stages in place.plan(study, seed).items():
+            found = [planned.result() for planned in stages]
+            reasons = [each.reason for each in found if each is not None and each.reason]
+            if reasons:
+                result.failed[f"{arm}, seed {seed}"] = reasons[0]
+            done = [each for each in found if each is not None]
+            if reasons or len(done) < len(found):
+                continue
+            # A set that an earlier stage was trained on keeps that stage's score, as in the papers' tables.
+            result.scores.setdefault(str(seed), {})[arm] = _merged([each.scores for each in done])
+            result.per_class.setdefault(str(seed), {})[arm] = _merged([each.per_class for each in done])
+            result.clips_seen[arm] = sum(each.clips_seen for each in done)
+            result.seconds[arm] = sum(each.seconds for each in done)
+            machines |= {each.hardware for each in done}
+    return StudyResult(
+        **{name: getattr(result, name) for name in StudyResult.__slots__ if name != "hardware"},
+        hardware="; ".join(sorted(machines)),
+    )
+
+
+def _merged(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def result_file(study: str, out: Path) -> Path:
+    """Return where a study's result is written."""
+    return out / "results" / f"{study}.json"
+
+
+def read_result(path: Path) -> StudyResult:
+    """Read a study's result."""
+    if not path.exists():
+        raise InputError(f"{path}: no result; tubelet study run makes it")
+    return from_json(StudyResult, read_json(path), where=str(path))
+
+
+def commit() -> str:
+    """Return the commit that this code is of, or its version where it is not in a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return f"tubelet {version('tubelet')}"
