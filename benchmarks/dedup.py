@@ -178,7 +178,7 @@ def nothing_to_see(planted: Planted) -> list[dict[str, Any]]:
     theirs = _codes(planted, ["target"], TARGET_CROPS, 1)[0]
     rows = []
     for what, targets in (("all targets", theirs), ("each other", own)):
-        row: dict[str, Any] = {"what": f"false: black, still, noise, words, fades against {what}"}
+        row: dict[str, Any] = {"what": f"false: black, noise, walls, still, words, fades against {what}"}
         row["number"] = sum(not _one_picture(a, b) for a in names for b in targets.column("video").to_pylist())
         for name, settings in OPERATING_POINTS.items():
             pairs = find_duplicates(plain, index_targets([targets], settings), settings).to_pylist()

@@ -43,8 +43,8 @@ def hashers() -> dict[str, Hasher]:
 
 
 LIMITS: Mapping[str, tuple[int, ...]] = {
-    "vPDQ (hvdaccelerators)": (31, 24, 40, 50, 60),
-    "pHash (imagehash)": (10, 6, 8, 12, 14, 16),
+    "vPDQ (hvdaccelerators)": (31, 24, 40, 50, 60, 70, 80, 90, 100),
+    "pHash (imagehash)": (10, 6, 8, 12, 14, 16, 18, 20),
 }
 """Bits in which hashes of frames that match may differ: what is customary, and what else is tried."""
 

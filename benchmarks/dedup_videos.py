@@ -172,13 +172,17 @@ def plant(original: Original, hosts: Sequence[Original], folder: Path) -> None:
 
 
 def write_nothing_to_see(folder: Path) -> list[Path]:
-    """Write videos that are black, grey with noise, still, or a few words on black; each of its own."""
+    """Write videos that are black, grey with noise, a wall, still, or a few words on black; each of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     made = {"black": np.zeros((100, 180, 240, 3), dtype=np.uint8)}
     made["black-noise"] = rng.integers(0, 6, (100, 180, 240, 3)).astype(np.uint8)
     made["grey-noise"] = rng.integers(124, 132, (100, 180, 240, 3)).astype(np.uint8)
     made["white"] = np.full((100, 180, 240, 3), 235, dtype=np.uint8)
+    across = np.hypot(*np.meshgrid(np.linspace(-1, 1, 180), np.linspace(-1, 1, 240), indexing="ij"))
+    for number, (light, falls) in enumerate(((220, 60), (120, 30), (60, 20))):
+        wall = (light - falls * across[..., None]).repeat(3, axis=2)
+        made[f"wall-{number}"] = np.repeat(wall.astype(np.uint8)[None], 100, axis=0)
     for number in range(6):
         coarse = torch.from_numpy(rng.random((1, 3, 9, 12), dtype=np.float32))
         picture = (interpolate(coarse, size=(180, 240), mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0) * 255).numpy()

@@ -64,6 +64,10 @@ def test_flat_frames_are_known() -> None:
     black = np.zeros((2, 112, 112), dtype=np.uint8)
     fog = np.random.default_rng(0).integers(118, 124, (2, 112, 112)).astype(np.uint8)
     assert frame_codes(np.concatenate([black, fog])).is_flat.all()
+    y, x = np.mgrid[-1:1:112j, -1:1:112j]
+    wall = np.stack([peak - falls * np.hypot(x, y) for peak, falls in ((220, 60), (90, 40))]).astype(np.uint8)
+    assert frame_codes(wall).contrast.min() > 0.9  # a lamp on a wall: much contrast, and the same code everywhere
+    assert frame_codes(np.concatenate([wall, 255 - wall])).is_flat.all()
     assert not frame_codes(textured(0, 3)).is_flat.any()
 
 

@@ -9,7 +9,7 @@ How to call it, for one shard of the work at a time::
 
 ``target_codes`` come from the same function with ``FingerprintSettings(crops=TARGET_CROPS)``; ``settings`` is one of
 ``OPERATING_POINTS``. Shards of sources are independent of each other, and so are shards of targets: ``find_duplicates``
-with each, and the tables put together, is the whole.
+with each, and the tables put together, is the whole (``shards.pairs_jobs``).
 
 Codes near each other come from an index of the targets, exactly; the share of a source's frames that have one is A.2's
 overlap. For every pair with enough of them the longest run of frames in step is looked for as well, which tells a
@@ -81,7 +81,7 @@ class DedupSettings:
 
 OPERATING_POINTS: Mapping[str, DedupSettings] = {
     "paper": DedupSettings(min_overlap=0.05, min_run_seconds=0.5, min_run_share=0.25, max_run_bits=10.0),
-    "balanced": DedupSettings(min_overlap=0.5, min_run_seconds=1.0, max_run_bits=8.0),
+    "balanced": DedupSettings(min_overlap=0.5, min_run_seconds=1.0, max_run_bits=9.5),
 }
 """``paper``: everything above a low threshold goes, as in A.2. ``balanced``: what only looks alike stays. How they
 were chosen is in docs/log.md."""

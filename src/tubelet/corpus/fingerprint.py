@@ -20,7 +20,7 @@ from tubelet.types import InputError, VideoError, first_line
 from tubelet.video.luma import iter_luma
 from tubelet.video.media import resolve_media
 
-VERSION = 1
+VERSION = 2
 """Of the codes; those of different versions are not compared."""
 NOTHING = 0
 """Code of a flat frame, which may match nothing; also of one with no cell brighter than around it."""
@@ -29,8 +29,11 @@ BLOCK = 256
 
 GRID = 8
 """Inner cells along a side; a row of them is a byte of the code."""
-FLAT_BELOW = 1.0
-"""Grey levels: a frame whose cells differ from their neighbours by less, in the median, has a code of noise."""
+FLAT_BELOW = 0.3
+"""Grey levels: a frame whose cells differ from their neighbours by less, in the median, has a code of noise. Black,
+white, grey and noise have up to 0.1, a lawn seen from above 0.9."""
+FEW_BITS = 8
+"""A code with fewer ones, or fewer zeros, tells no more than where light falls: 8,600 frames of 55 videos have 15."""
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
@@ -47,8 +50,10 @@ class FrameCodes:
 
     @property
     def is_flat(self) -> NDArray[np.bool_]:
-        """Where a frame (black, fog, one colour) has nothing that a code could hold: it may match nothing."""
-        return self.contrast < FLAT_BELOW
+        """Where a frame (black, fog, an empty wall) has nothing that a code could hold: it may match nothing."""
+        ones = np.bitwise_count(self.codes)
+        flat: NDArray[np.bool_] = (self.contrast < FLAT_BELOW) | (np.minimum(ones, 64 - ones) < FEW_BITS)
+        return flat
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
