@@ -102,6 +102,25 @@ def test_a_target_with_the_same_name_is_another_video(media: Path, tmp_path: Pat
     assert [(row["source"], row["target"]) for row in found] == [("0.mp4", "kinetics: 0.mp4")]
 
 
+def test_targets_too_many_for_one_index_are_searched_group_by_group(media: Path, tmp_path: Path) -> None:
+    ours = jobs_of(media, [f"{k}.mp4" for k in range(4)], tmp_path / "codes", shard=2)
+    theirs = [("t: ", job) for job in jobs_of(media, ["3.mp4", "1.mp4", "2.mp4"], tmp_path / "targets", shard=1)]
+    run_jobs([*ours, *(job for _, job in theirs)], engine="local", num_workers=1)
+    found = {}
+    for index_codes, num_groups in ((1, 3), (12, 3), (24, 2), (36, 1)):  # 12 frames a video
+        folder = tmp_path / f"pairs-{index_codes}"
+        jobs = pairs_jobs(ours, theirs, folder, OPERATING_POINTS["paper"], index_codes=index_codes)
+        assert len(jobs) == num_groups * len(ours)
+        assert [job.sources for job in jobs] == [job.out for job in ours] * num_groups
+        run_jobs(jobs, engine="local", num_workers=1)
+        rows = [row for job in jobs for row in pq.read_table(job.out).to_pylist()]
+        found[index_codes] = sorted(rows, key=lambda row: (row["source"], row["target"]))
+    assert [(row["source"], row["target"]) for row in found[36] if row["overlap"] == 1] == [
+        (f"{k}.mp4", f"t: {k}.mp4") for k in (1, 2, 3)
+    ]
+    assert found[1] == found[12] == found[24] == found[36]
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

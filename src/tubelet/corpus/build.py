@@ -2,12 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tubelet.corpus.hashtags import Hashtags, VerbNouns
 from tubelet.corpus.join import JoinSettings
@@ -99,7 +101,7 @@ def write_corpus(
         val_share: Share of the videos in split ``val``.
         chosen: Further settings, for the report.
     """
-    splits = _splits(matches.videos.column("video").to_pylist(), val_share)
+    splits = _splits(matches.videos.column("video"), val_share)
     posts = ", ".join(file for file, _ in matches.report.sources[:3])
     manifest = write_manifest(
         out,
@@ -134,28 +136,31 @@ def is_present(media_root: Path, video: str) -> bool:
         return False
 
 
-def _splits(videos: Sequence[str], val_share: float) -> list[str]:
+def _splits(videos: pa.ChunkedArray, val_share: float) -> pa.Array:
     """Return ``train`` or ``val`` by a hash of each video's name; where none is small enough, the smallest is val."""
-    places = [
-        int(hashlib.md5(f"split\x1f{video}".encode(), usedforsecurity=False).hexdigest()[:8], 16) / 2**32
-        for video in videos
-    ]
-    if val_share == 0:
-        return ["train"] * len(videos)
-    smallest = min(places)
-    return ["val" if place < val_share or place == smallest else "train" for place in places]
+    names = (name for chunk in videos.chunks for name in chunk.to_pylist())
+    places = np.fromiter(
+        (
+            int(hashlib.md5(f"split\x1f{name}".encode(), usedforsecurity=False).hexdigest()[:8], 16) / 2**32
+            for name in names
+        ),
+        np.float64,
+        len(videos),
+    )
+    is_val = (places < val_share) | ((places == places.min()) & (val_share > 0))
+    return pa.DictionaryArray.from_arrays(pa.array(is_val, pa.int8()), ["train", "val"]).cast(pa.string())
 
 
-def _clips(matches: Matches, splits: Sequence[str]) -> pa.Table:
+def _clips(matches: Matches, splits: pa.Array) -> pa.Table:
     videos = matches.videos
     return pa.table(
         {
             "clip_id": videos.column("video"),
             "video": videos.column("video"),
-            "start_seconds": pa.array([0.0] * videos.num_rows, pa.float64()),
+            "start_seconds": pa.array(np.zeros(len(videos))),
             "end_seconds": videos.column("duration_seconds"),
-            "split": pa.array(list(splits), pa.string()),
-            "labels": videos.column("labels").cast(pa.list_(pa.int32())),
+            "split": splits,
+            "labels": videos.column("labels"),
         }
     )
 
@@ -167,7 +172,7 @@ def portable_media_root(media_root: Path, out: Path) -> str:
     return os.path.relpath(media, folder) if together else str(media)
 
 
-def _report(settings: dict[str, Any], matches: Matches, splits: Sequence[str]) -> dict[str, Any]:
+def _report(settings: dict[str, Any], matches: Matches, splits: pa.Array) -> dict[str, Any]:
     """Return where the set comes from and what every rule dropped."""
     report = matches.report
     return {
@@ -176,7 +181,7 @@ def _report(settings: dict[str, Any], matches: Matches, splits: Sequence[str]) -
         "settings": settings,
         "num_seed_labels": len(report.labels),
         "num_labels": len(matches.label_space),
-        "num_videos": {split: splits.count(split) for split in ("train", "val")},
+        "num_videos": {split: pc.sum(pc.equal(splits, split)).as_py() for split in ("train", "val")},
         "rules": [rule.to_json() for rule in report.rules],
         "labels": [asdict(label) for label in report.labels],
         "num_ambiguous_hashtags": report.num_ambiguous_hashtags,

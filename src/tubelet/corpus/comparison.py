@@ -199,7 +199,7 @@ def pairs_of(
     work: Path,
     engine: Engine,
 ) -> list[Path]:
-    """Make the shards of pairs (``PAIRS``) and return their files.
+    """Make the shards of pairs (``PAIRS``) and return their files, those of the first shard of videos first.
 
     Args:
         ours: Shards of codes of the videos.
@@ -210,7 +210,7 @@ def pairs_of(
     """
     jobs = pairs_jobs(ours, theirs, work / "pairs", settings.dedup)
     engine.run("videos compared", jobs)
-    return [job.out for job in jobs]
+    return [job.out for place in range(len(ours)) for job in jobs[place :: len(ours)]]
 
 
 def named(theirs: Sequence[tuple[str, CodesJob]]) -> list[tuple[str, CodesJob]]:

@@ -6,8 +6,9 @@ Tags are never stored: ``scan.py`` reads, normalises and looks them up in one pa
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -20,6 +21,8 @@ from tubelet.corpus.post_checks import check_posts
 from tubelet.corpus.posts import open_posts
 from tubelet.corpus.rules import RuleCount
 from tubelet.corpus.scan import Hits, find_hits, find_tags, known_tags
+from tubelet.corpus.shards import key_of
+from tubelet.corpus.stored import ROWS, VERSION, Labelled, Matched, write_labelled
 from tubelet.corpus.tags import MAX_TAG_BYTES
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
@@ -47,22 +50,27 @@ class JoinSettings:
     """None = one for each core."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Labelled:
-    """Videos with every label whose hashtags their posts carry."""
+def labelled_path(
+    folder: Path, posts: list[tuple[str, int, int]], seeds: Hashtags | VerbNouns, settings: JoinSettings
+) -> Path:
+    """Return the file for these posts and hashtags; its name says what it is made from.
 
-    videos: pa.Table
-    """video, duration_seconds (0 for a picture), labels (of ``hashtags``, sorted), in the order of video."""
-    hashtags: Hashtags
-    tag_posts: dict[str, int]
-    """Posts that carry each hashtag."""
-    rules: tuple[RuleCount, ...]
-    """Those that were applied."""
-    sources: tuple[tuple[str, int], ...]
-    """Name and bytes of each file of posts."""
+    Args:
+        folder: Of the file.
+        posts: Of ``posts_version``.
+        seeds: Hashtags of labels.
+        settings: How the posts are read.
+    """
+    if isinstance(seeds, VerbNouns):
+        words = [sorted((form, sorted(some)) for form, some in words.items()) for words in (seeds.verbs, seeds.nouns)]
+        made: list[Any] = [seeds.name, words]
+    else:
+        made = [asdict(seeds.label_space), seeds.num_orders_left_out, seeds.table.to_pydict()]
+    chosen = [asdict(settings.columns), settings.max_seconds, settings.needs_duration, settings.stop_at_malformed]
+    return folder / f"labelled-{key_of(VERSION, posts, made, chosen)}.parquet"
 
 
-def join_posts(posts: str | Path, seeds: Hashtags | VerbNouns, settings: JoinSettings) -> Labelled:
+def join_posts(posts: str | Path, seeds: Hashtags | VerbNouns, settings: JoinSettings, path: Path) -> Labelled:
     """Join posts with the hashtags of a label space.
 
     Rows that cannot be used are dropped and counted, never an error.
@@ -71,6 +79,7 @@ def join_posts(posts: str | Path, seeds: Hashtags | VerbNouns, settings: JoinSet
         posts: See ``open_posts``.
         seeds: Hashtags of labels; of ``VerbNouns`` those pairs become labels that posts use.
         settings: How to read them.
+        path: File for the videos.
 
     Raises:
         InputError: The posts cannot be read, a column is missing or of another type, or the memory is too little.
@@ -97,18 +106,18 @@ def join_posts(posts: str | Path, seeds: Hashtags | VerbNouns, settings: JoinSet
                 hashtags = _pairs_in_posts(connection, find_tags(opened, dropped, num_threads), hashtags)
             known = known_tags(hashtags)
             tag_posts, found = _load(connection, find_hits(opened, dropped, known, num_threads), len(known.ids))
-            videos = connection.sql("SELECT * FROM videos ORDER BY video").to_arrow_table()
+            matched = Matched(
+                hashtags=hashtags,
+                tag_posts=dict(zip(known.ids, tag_posts.tolist(), strict=True)),
+                rules=(*opened.rules, *rules, *found),
+                sources=opened.sources,
+            )
+            videos = connection.sql("SELECT * FROM videos ORDER BY video").to_arrow_reader(ROWS)
+            return write_labelled(path, videos, matched)
         except duckdb.OutOfMemoryException as error:
             raise InputError(f"{posts}: need more than {settings.memory_gib:g} GiB of memory (memory_gib)") from error
         finally:
             connection.close()
-    return Labelled(
-        videos=videos,
-        hashtags=hashtags,
-        tag_posts=dict(zip(known.ids, tag_posts.tolist(), strict=True)),
-        rules=(*opened.rules, *rules, *found),
-        sources=opened.sources,
-    )
 
 
 def _database(scratch: Path, memory_gib: float, num_threads: int) -> duckdb.DuckDBPyConnection:

@@ -1,5 +1,6 @@
 """From posts joined with hashtags to videos with labels; every rule reports what it dropped (paper B, 3.1 and 3.3)."""
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tubelet.corpus.hashtags import Hashtags, VerbNouns
-from tubelet.corpus.join import JoinSettings, Labelled, join_posts
+from tubelet.corpus.join import JoinSettings, join_posts
 from tubelet.corpus.rules import RuleCount
+from tubelet.corpus.stored import Labelled, Matched, keep_videos
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -82,10 +84,14 @@ def count_hashtags(
         seeds: Hashtags of labels.
         settings: How to read the posts.
     """
-    joined = join_posts(posts, seeds, replace(settings or JoinSettings(), needs_duration=False))
-    names = joined.hashtags.label_space.names
-    pairs = zip(joined.hashtags.table.column("label").to_pylist(), joined.hashtags.table.column("tag").to_pylist())
-    rows = sorted((label, -joined.tag_posts[tag], tag) for label, tag in set(pairs))
+    settings = replace(settings or JoinSettings(), needs_duration=False)
+    with tempfile.TemporaryDirectory(prefix="tubelet-labels-") as folder:
+        joined = join_posts(posts, seeds, settings, Path(folder) / "labelled.parquet")
+        counts = label_counts(joined).tolist()
+    matched = joined.matched
+    names, tags = matched.hashtags.label_space.names, matched.hashtags.table
+    pairs = zip(tags.column("label").to_pylist(), tags.column("tag").to_pylist())
+    rows = sorted((label, -matched.tag_posts[tag], tag) for label, tag in set(pairs))
     table = pa.table(
         {
             "label": pa.array([names[label] for label, _, _ in rows], pa.string()),
@@ -93,9 +99,8 @@ def count_hashtags(
             "posts": pa.array([-posts for _, posts, _ in rows], pa.int64()),
         }
     )
-    counts = label_counts(joined.videos, len(names)).tolist()
     label_posts = {name: count for name, count in zip(names, counts, strict=True) if count}
-    return HashtagCounts(table=table, label_posts=label_posts, rules=joined.rules)
+    return HashtagCounts(table=table, label_posts=label_posts, rules=matched.rules)
 
 
 def match_posts(
@@ -125,131 +130,127 @@ def match_posts(
     Raises:
         InputError: The posts cannot be read, a column is missing or of another type, or no label is left.
     """
-    labelled = label_posts(posts, seeds, min_videos=min_videos, is_present=is_present, settings=settings)
-    return choose_labels(labelled, min_videos=min_videos, seed=seed, all_labels=all_labels)
-
-
-def label_posts(
-    posts: str | Path,
-    seeds: Hashtags | VerbNouns,
-    *,
-    min_videos: int = 50,
-    is_present: Callable[[str], bool] | None = None,
-    settings: JoinSettings | None = None,
-) -> Labelled:
-    """Give videos all labels whose hashtags their posts carry; arguments and errors as of ``match_posts``."""
     if min_videos < 1:
         raise InputError(f"min_videos is {min_videos}, expected at least 1")
-    labelled = join_posts(posts, seeds, settings or JoinSettings())
-    if is_present is not None:
-        here = np.array([is_present(video) for video in labelled.videos.column("video").to_pylist()], np.bool_)
-        labelled = keep_videos(labelled, here, "the file of the video exists")
-    return labelled
+    with tempfile.TemporaryDirectory(prefix="tubelet-posts-") as folder:
+        labelled = join_posts(posts, seeds, settings or JoinSettings(), Path(folder) / "labelled.parquet")
+        if is_present is not None:
+            labelled = keep_present(labelled, is_present)
+        return choose_labels(labelled, min_videos=min_videos, seed=seed, all_labels=all_labels)
 
 
-def keep_videos(labelled: Labelled, keep: NDArray[np.bool_], rule: str) -> Labelled:
-    """Drop videos, and say by which rule.
-
-    Args:
-        labelled: Before.
-        keep: Which stay, (N,).
-        rule: What is true of them.
-    """
-    videos = labelled.videos.filter(pa.array(keep, pa.bool_()))
-    count = RuleCount(rule=rule, unit="videos", before=labelled.videos.num_rows, after=videos.num_rows)
-    return replace(labelled, videos=videos, rules=(*labelled.rules, count))
+def keep_present(labelled: Labelled, is_present: Callable[[str], bool]) -> Labelled:
+    """Drop videos that have no file."""
+    here = [is_present(video) for batch in labelled.batches() for video in batch.column("video").to_pylist()]
+    return keep_videos(labelled, np.array(here, np.bool_), "the file of the video exists")
 
 
-def label_counts(videos: pa.Table, num_labels: int) -> NDArray[np.int64]:
-    """Return how many videos each label has, (num_labels,)."""
-    counts: NDArray[np.int64] = np.bincount(pc.list_flatten(videos.column("labels")).to_numpy(), minlength=num_labels)
+def keep_frequent(labelled: Labelled, min_videos: int) -> Labelled:
+    """Drop videos that have only labels with too few videos, so that they need not be decoded."""
+    frequent = label_counts(labelled) >= min_videos
+    keep = [np.zeros(0, np.bool_)]
+    for batch in labelled.batches():
+        owners, labels = _pairs(batch)
+        keep.append(np.bincount(owners[frequent[labels]], minlength=len(batch)) > 0)
+    return keep_videos(labelled, np.concatenate(keep), f"a label of the video has at least {min_videos} videos")
+
+
+def label_counts(labelled: Labelled) -> NDArray[np.int64]:
+    """Return how many videos each label has, (labels,)."""
+    counts = np.zeros(len(labelled.matched.hashtags.label_space), np.int64)
+    for batch in labelled.batches():
+        counts += np.bincount(_pairs(batch)[1], minlength=len(counts))
     return counts
 
 
 def choose_labels(labelled: Labelled, *, min_videos: int, seed: int, all_labels: bool) -> Matches:
     """Drop labels with few videos and give each video one of those that are left; arguments as of ``match_posts``."""
-    names = labelled.hashtags.label_space.names
-    per_label = label_counts(labelled.videos, len(names))
+    names = labelled.matched.hashtags.label_space.names
+    per_label = label_counts(labelled)
     kept = np.flatnonzero(per_label >= min_videos)
-    owners, places = _kept_labels(labelled.videos, kept, len(names))
-    labels_of = np.bincount(owners, minlength=labelled.videos.num_rows)
-    has_label = labels_of > 0
+    if not len(kept):
+        raise InputError(_why_no_label(names, per_label, labelled.matched.rules, min_videos))
+    space = LabelSpace(name=labelled.matched.hashtags.label_space.name, names=tuple(names[k] for k in kept))
+    place_of = np.full(len(names), -1, np.int32)
+    place_of[kept] = np.arange(len(kept))
+    assigned = np.zeros(len(names), np.int64)
+    chosen, num_several = [], 0
+    with duckdb.connect() as connection:
+        for batch in labelled.batches():
+            owners, labels = _pairs(batch)
+            places = place_of[labels]
+            owners, places = owners[places >= 0], places[places >= 0]
+            labels_of = np.bincount(owners, minlength=len(batch))
+            num_several += int((labels_of > 1).sum())
+            if not all_labels:
+                is_drawn = _drawn(connection, batch.column("video"), owners, places, labels_of, space.names, seed)
+                places, labels_of = places[is_drawn], np.minimum(labels_of, 1)
+            assigned[kept] += np.bincount(places, minlength=len(kept))
+            chosen.append(_videos(batch, places, labels_of))
+    videos = pa.Table.from_batches(chosen)
     what = f"labels with at least {min_videos} videos"
     rules = (
-        *labelled.rules,
+        *labelled.matched.rules,
         RuleCount(rule=what, unit="labels", before=len(names), after=len(kept)),
-        RuleCount(rule=f"videos of {what}", unit="videos", before=len(has_label), after=int(has_label.sum())),
+        RuleCount(rule=f"videos of {what}", unit="videos", before=labelled.num_videos, after=len(videos)),
     )
-    if not len(kept):
-        raise InputError(_why_no_label(names, per_label, rules, min_videos))
-    space = LabelSpace(name=labelled.hashtags.label_space.name, names=tuple(names[k] for k in kept))
-    if not all_labels:
-        places = _drawn(labelled.videos.column("video"), labels_of, owners, places, space.names, seed)
-    videos = labelled.videos.select(["video", "duration_seconds"])
-    if not has_label.all():
-        videos = videos.filter(pa.array(has_label))
-    lengths = labels_of[has_label] if all_labels else np.ones(videos.num_rows, np.int64)
-    offsets = pa.array(np.append(0, np.cumsum(lengths)), pa.int32())
-    lists = pa.ListArray.from_arrays(offsets, pa.array(places, pa.int32()))
-    assigned = np.zeros(len(names), np.int64)
-    assigned[kept] = np.bincount(places, minlength=len(kept))
-    report = _report(labelled, rules, per_label, assigned, min_videos, int((labels_of > 1).sum()))
-    videos = videos.append_column("labels", lists)
+    report = _report(labelled.matched, rules, per_label, assigned, min_videos, num_several)
     return Matches(label_space=space, videos=videos, all_labels=all_labels, report=report)
 
 
-def _kept_labels(videos: pa.Table, kept: NDArray[np.int64], num_labels: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return (row, place of a kept label among these) for each such label of each video, in order."""
-    lists = videos.column("labels")
-    owners = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy())
-    place_of = np.full(num_labels, -1, np.int32)
-    place_of[kept] = np.arange(len(kept))
-    places = place_of[pc.list_flatten(lists).to_numpy()]
-    return owners[places >= 0], places[places >= 0]
+def _pairs(batch: pa.RecordBatch) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return (row, label) for each label of each video, in order."""
+    lists = batch.column("labels")
+    return pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
+
+
+def _videos(batch: pa.RecordBatch, places: NDArray[Any], labels_of: NDArray[np.int64]) -> pa.RecordBatch:
+    """Return the videos that have a label with their labels; ``labels_of`` says how many each has."""
+    has_label = labels_of > 0
+    offsets = pa.array(np.append(0, np.cumsum(labels_of[has_label])), pa.int32())
+    lists = pa.ListArray.from_arrays(offsets, pa.array(places, pa.int32()))
+    return batch.select(["video", "duration_seconds"]).filter(pa.array(has_label)).append_column("labels", lists)
 
 
 def _drawn(
-    videos: pa.ChunkedArray,
-    labels_of: NDArray[np.int64],
+    connection: duckdb.DuckDBPyConnection,
+    videos: pa.Array,
     owners: NDArray[Any],
     places: NDArray[Any],
+    labels_of: NDArray[np.int64],
     names: Sequence[str],
     seed: int,
-) -> NDArray[Any]:
+) -> NDArray[np.bool_]:
     """Keep one label of each video: whose hash with (seed, video) is smallest, whatever the order of posts."""
-    several = labels_of > 1
-    is_pair = several[owners]
-    pairs = np.flatnonzero(is_pair)
-    # Of what is filtered, not taken: taking strings out of chunks copies all of them.
-    names_of_several = videos.filter(pa.array(several)).combine_chunks()
+    keep: NDArray[np.bool_] = labels_of[owners] < 2
+    pairs = np.flatnonzero(~keep)
     table = pa.table(
         {
             "pair": pairs,
             "owner": owners[pairs],
-            "video": names_of_several.take(pa.array((np.cumsum(several) - 1)[owners[pairs]])),
+            "video": videos.take(pa.array(owners[pairs])),
             "name": pa.array(names, pa.string()).take(pa.array(places[pairs])),
         }
     )
-    with duckdb.connect() as connection:
-        connection.register("pairs", table)
-        chosen = connection.execute(
-            "SELECT arg_min(pair, md5(concat_ws(chr(31), ?::VARCHAR, video, name))) AS pair FROM pairs GROUP BY owner",
-            [seed],
-        ).fetchnumpy()["pair"]
-    is_pair[chosen.astype(np.int64)] = False
-    left: NDArray[Any] = places[~is_pair]
-    return left
+    connection.register("pairs", table)
+    chosen = connection.execute(
+        "SELECT arg_min(pair, md5(concat_ws(chr(31), ?::VARCHAR, video, name))) AS pair FROM pairs GROUP BY owner",
+        [seed],
+    ).fetchnumpy()["pair"]
+    connection.unregister("pairs")
+    keep[chosen.astype(np.int64)] = True
+    return keep
 
 
 def _report(
-    labelled: Labelled,
+    matched: Matched,
     rules: tuple[RuleCount, ...],
     per_label: NDArray[np.int64],
     assigned: NDArray[np.int64],
     min_videos: int,
     num_several: int,
 ) -> MatchReport:
-    hashtags = labelled.hashtags
+    hashtags = matched.hashtags
     num_hashtags = np.bincount(hashtags.table.column("label").to_numpy(), minlength=len(per_label))
     labels = tuple(
         LabelCount(
@@ -268,7 +269,7 @@ def _report(
         num_ambiguous_hashtags=int((tags.field("counts").to_numpy() > 1).sum()),
         num_orders_left_out=hashtags.num_orders_left_out,
         num_videos_several_labels=num_several,
-        sources=labelled.sources,
+        sources=matched.sources,
     )
 
 

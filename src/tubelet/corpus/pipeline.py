@@ -4,24 +4,25 @@ Posts are matched with hashtags; the videos that are left are decoded once to co
 same as a video of a target data set goes. What a video costs is done shard by shard (``comparison.py``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tubelet.corpus.build import check_build, is_present, write_corpus
 from tubelet.corpus.comparison import QUARANTINE, CompareSettings, Engine, Progress, compare
 from tubelet.corpus.dedup import OPERATING_POINTS, PAIRS
-from tubelet.corpus.join import JoinSettings, Labelled, join_posts
-from tubelet.corpus.match import Matches, choose_labels, keep_videos, label_counts
+from tubelet.corpus.join import JoinSettings, join_posts, labelled_path
+from tubelet.corpus.match import Matches, choose_labels, keep_frequent, keep_present
 from tubelet.corpus.posts import posts_version
 from tubelet.corpus.seeds import read_seeds
 from tubelet.corpus.shards import write_shard
-from tubelet.corpus.stored import labelled_path, read_labelled, write_labelled
+from tubelet.corpus.stored import Labelled, keep_videos, read_labelled
+from tubelet.corpus.unfinished import remove_left
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.records import check_choices
 from tubelet.types import InputError
@@ -111,11 +112,12 @@ def build_recipe(
     if config.min_videos < 1:
         raise InputError(f"min_videos is {config.min_videos}, expected at least 1")
     targets = [read_manifest(path) for path in config.targets]
+    remove_left(out)
     work = out.absolute() / "work"
     labelled = _labelled(config, work, on_progress)
     quarantine, duplicates = QUARANTINE.empty_table(), PAIRS.empty_table()
     if targets or config.within:
-        labelled = _drop_rare(labelled, config.min_videos)
+        labelled = keep_frequent(labelled, config.min_videos)
         labelled, quarantine, duplicates = _deduplicated(
             labelled, config, targets, work, Engine(engine, num_workers, on_progress)
         )
@@ -154,22 +156,9 @@ def _labelled(config: CorpusConfig, work: Path, on_progress: Progress) -> Labell
     on_progress(what, 0, 1)
     seeds = read_seeds(config.seed_labels, nouns=config.nouns)
     path = labelled_path(work, posts_version(config.posts), seeds, config.join)
-    if not path.exists():
-        write_labelled(path, join_posts(config.posts, seeds, config.join))
-    labelled = read_labelled(path)
+    labelled = read_labelled(path) if path.exists() else join_posts(config.posts, seeds, config.join, path)
     on_progress(what, 1, 1)
-    here = [is_present(config.media_root, video) for video in labelled.videos.column("video").to_pylist()]
-    return keep_videos(labelled, np.array(here, np.bool_), "the file of the video exists")
-
-
-def _drop_rare(labelled: Labelled, min_videos: int) -> Labelled:
-    """Drop videos without a label that may stay, so that they need not be decoded."""
-    frequent = label_counts(labelled.videos, len(labelled.hashtags.label_space)) >= min_videos
-    lists = labelled.videos.column("labels").combine_chunks()
-    owners = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy())
-    keep = np.zeros(len(lists), np.bool_)
-    keep[owners[frequent[lists.flatten().to_numpy()]]] = True
-    return keep_videos(labelled, keep, f"a label of the video has at least {min_videos} videos")
+    return keep_present(labelled, partial(is_present, config.media_root))
 
 
 def _deduplicated(
@@ -177,7 +166,7 @@ def _deduplicated(
 ) -> tuple[Labelled, pa.Table, pa.Table]:
     """Drop videos that cannot be decoded and duplicates; return what is left, the quarantine and the pairs."""
     found = compare(
-        [(video, 0.0) for video in labelled.videos.column("video").to_pylist()],
+        [(video, 0.0) for video in _videos(labelled)],
         media_root=config.media_root,
         targets=targets,
         settings=CompareSettings(
@@ -199,6 +188,9 @@ def _deduplicated(
 
 
 def _without(labelled: Labelled, videos: Iterable[str], rule: str) -> Labelled:
-    gone = pa.array(sorted(set(videos)), pa.string())
-    here = pc.is_in(labelled.videos.column("video"), value_set=gone)
-    return keep_videos(labelled, ~here.to_numpy(zero_copy_only=False) if len(here) else np.zeros(0, np.bool_), rule)
+    gone = set(videos)
+    return keep_videos(labelled, np.array([video not in gone for video in _videos(labelled)], np.bool_), rule)
+
+
+def _videos(labelled: Labelled) -> Iterator[str]:
+    return (video for batch in labelled.batches() for video in batch.column("video").to_pylist())

@@ -9,11 +9,10 @@ task it is in becomes a row with that reason.
 import logging
 import os
 import pickle
-import tempfile
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 
 from tubelet.corpus.fingerprint import failed_row
 from tubelet.corpus.shards import CodesJob, Job, run_job, write_shard
+from tubelet.corpus.unfinished import unfinished
 from tubelet.types import InputError
 
 MAX_RETRIES = 2
@@ -97,9 +97,10 @@ def _task(row: dict[str, Any], num_workers: int) -> dict[str, Any]:
 
 def _one_by_one(job: CodesJob) -> None:
     """Make a shard from tasks of a single video, as rows of those that cannot be done."""
-    with tempfile.TemporaryDirectory(prefix=".single-", dir=job.out.parent) as name:
+    folder = unfinished(job.out.with_suffix(".singles"))
+    try:
         singles = [
-            replace(job, out=Path(name) / f"{place}.parquet", videos=(video,), fps=(job.fps[place],))
+            replace(job, out=folder / f"{place}.parquet", videos=(video,), fps=(job.fps[place],))
             for place, video in enumerate(job.videos)
         ]
         for _ in _run(singles, 1):
@@ -109,3 +110,5 @@ def _one_by_one(job: CodesJob) -> None:
             for single in singles
         ]
         write_shard(job.out, pa.concat_tables(rows))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -6,8 +6,6 @@ depends on nothing else. A shard is written whole or not at all; a run that was 
 
 import hashlib
 import json
-import os
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,12 +17,15 @@ import pyarrow.parquet as pq
 
 from tubelet.corpus.dedup import DedupSettings, TargetIndex, find_duplicates, index_targets
 from tubelet.corpus.fingerprint import FingerprintSettings, failed_row, fingerprint_shard
+from tubelet.corpus.unfinished import whole_shard
 from tubelet.records import to_json
 from tubelet.types import VideoError, first_line
 from tubelet.video.media import resolve_media
 from tubelet.worker_pool import WorkerPool
 
 WORKER_MODULES = ("tubelet.corpus.fingerprint",)
+INDEX_CODES = 2**24
+"""Codes of targets that are indexed together: a GiB in every process, 25,000 videos of 10 s with their crops."""
 VideoCall = Callable[..., pa.Table]
 """As ``fingerprint_shard``, of a module that workers can import."""
 
@@ -47,12 +48,12 @@ class CodesJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairsJob:
-    """Pairs of the videos of one shard of codes and those of all shards of targets."""
+    """Pairs of the videos of one shard of codes and those of some shards of targets."""
 
     out: Path
     sources: Path
     targets: tuple[tuple[str, Path], ...]
-    """What is put before the names of a shard's videos, and the shard."""
+    """Those that are indexed together: what is put before the names of a shard's videos, and the shard."""
     settings: DedupSettings
 
 
@@ -124,16 +125,8 @@ def _named(codes: pa.Table, before: str) -> pa.Table:
 
 def write_shard(path: Path, table: pa.Table) -> None:
     """Write a table, whole and durably or not at all; the same table gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_shard(path) as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def key_of(*parts: Any) -> str:
@@ -192,27 +185,55 @@ def _version(media_root: Path, video: str, fps: float) -> tuple[int, int]:
 
 
 def pairs_jobs(
-    sources: Sequence[CodesJob], targets: Sequence[tuple[str, CodesJob]], folder: Path, settings: DedupSettings
+    sources: Sequence[CodesJob],
+    targets: Sequence[tuple[str, CodesJob]],
+    folder: Path,
+    settings: DedupSettings,
+    *,
+    index_codes: int = INDEX_CODES,
 ) -> list[PairsJob]:
-    """Return the shards of pairs, one for each shard of sources.
+    """Return the shards of pairs: one for each shard of sources and each group of shards of targets, group by group.
 
     Args:
         sources: Shards of codes.
-        targets: What is put before the names of a shard's videos, and the shard.
+        targets: What is put before the names of a shard's videos, and the shard; all of them are made.
         folder: For the shards' files.
         settings: Which pairs are duplicates.
+        index_codes: Codes of targets that are indexed together at most, but for a single shard with more.
     """
-    shards = tuple((before, job.out) for before, job in targets)
-    names = [(before, path.name) for before, path in shards]
-    return [
-        PairsJob(
-            out=folder / f"{key_of('pairs', job.out.name, names, settings)}.parquet",
-            sources=job.out,
-            targets=shards,
-            settings=settings,
-        )
-        for job in sources
-    ]
+    jobs = []
+    for group in _groups([(before, job.out) for before, job in targets], index_codes):
+        names = [(before, path.name) for before, path in group]
+        jobs += [
+            PairsJob(
+                out=folder / f"{key_of('pairs', job.out.name, names, settings)}.parquet",
+                sources=job.out,
+                targets=group,
+                settings=settings,
+            )
+            for job in sources
+        ]
+    return jobs
+
+
+def _groups(shards: Sequence[tuple[str, Path]], index_codes: int) -> list[tuple[tuple[str, Path], ...]]:
+    groups: list[list[tuple[str, Path]]] = []
+    room = 0
+    for before, path in shards:
+        codes = _num_codes(path)
+        if not groups or codes > room:
+            groups.append([])
+            room = index_codes
+        groups[-1].append((before, path))
+        room -= codes
+    return [tuple(group) for group in groups]
+
+
+def _num_codes(shard: Path) -> int:
+    """Return how many codes a shard has; its last column holds them."""
+    metadata = pq.read_metadata(shard)
+    groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
+    return sum(group.column(metadata.num_columns - 1).num_values for group in groups)
 
 
 def run_jobs(

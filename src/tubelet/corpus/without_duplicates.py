@@ -25,6 +25,7 @@ from tubelet.corpus.comparison import (
 from tubelet.corpus.rules import RuleCount
 from tubelet.corpus.shards import write_shard
 from tubelet.corpus.strips import NUM_FRAMES, Row, strips
+from tubelet.corpus.unfinished import remove_left
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import rewrite_manifest
 from tubelet.records import to_json, write_json
@@ -64,6 +65,7 @@ def drop_duplicates(
     """
     if not targets and not settings.within:
         raise InputError("nothing to compare with; expected --targets, --within or both")
+    remove_left(out)
     found = compare(
         cells_of(source),
         media_root=source.media_root,
@@ -138,7 +140,8 @@ def explain(
     codes = pq.read_table(ours[0].out).to_pylist()[0]
     if codes["reason"]:
         raise InputError(f"{video}: {codes['reason']}")
-    pairs = pq.read_table(pairs_of(ours, named(theirs), settings, work, engine)[0]).to_pylist()
+    shards = pairs_of(ours, named(theirs), settings, work, engine)
+    pairs = [pair for path in shards for pair in pq.read_table(path).to_pylist()]
     pairs.sort(key=lambda pair: (not pair["duplicate"], -pair["run_seconds"] * (1 - pair["run_bits"] / 32)))
     shown = pairs[:most]
     roots = {manifest.name: manifest.media_root for manifest in targets}
