@@ -16,9 +16,9 @@ def load(
     *,
     task: str | None = None,
     people: "str | PersonDetector | ListedPeople" = "nanodet",
-    person_threshold: float = 0.4,
+    person_threshold: float = 0.5,
     every_seconds: float = 0.5,
-    detect_every: int = 1,
+    detect_every: int | None = None,
     device: str | None = None,
 ) -> "Localiser":
     """Return what finds every person in a video, follows them and says what each does.
@@ -30,10 +30,10 @@ def load(
         model: Run folder of a model with a localisation head.
         task: Which localisation head; default: the first.
         people: Name of a person detector (``inference.detectors.open_people``), or one of your own.
-        person_threshold: A person box at least this confident starts a tube; weaker ones may continue it.
+        person_threshold: A person box at least this confident starts a tube; weaker ones may continue one.
         every_seconds: Time between the instants at which actions are scored.
-        detect_every: People are looked for at about every n-th frame of the model's clips, and at every scored instant;
-            between, their boxes move evenly. 1 follows best, more is faster.
+        detect_every: People are looked for at least at every n-th frame of the video, and at every scored instant;
+            between, their boxes move evenly. None = five times a second, which follows best.
         device: cpu, cuda; default: a GPU if there is one.
 
     Raises:

@@ -288,8 +288,8 @@ def test_moments_in_python(tmp_path: Path) -> None:
     assert all(m.scores.shape == (1, len(pipe.label_space)) for m in moments)
     sure = tubelet.load(tmp_path, people=PaintDetector(), person_threshold=0.95)
     assert next(iter(sure(video))).person_ids.size == 0
-    # Clips have 5 frames a second: 0, 0.2, ... 1.0 are six looks, 0, 0.4, 0.8 three.
-    for every, looks in ((1, 6), (2, 3)):
+    # 12 frames, 10 a second: each; 0, 0.2, ... 1.0; 0, 0.4, 0.8.
+    for every, looks in ((1, 12), (2, 6), (4, 3)):
         people = PaintDetector()
         list(tubelet.load(tmp_path, people=people, every_seconds=0.4, detect_every=every)(video))
         assert people.num_frames == looks

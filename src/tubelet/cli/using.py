@@ -15,9 +15,9 @@ def localise(
     out: Path = Path("out/localise"),
     task: str | None = None,
     people: str = "nanodet",
-    person_threshold: float = 0.4,
+    person_threshold: float = 0.5,
     every_seconds: float = 0.5,
-    detect_every: int = 1,
+    detect_every: int | None = None,
     threshold: float = 0.3,
     csv_threshold: float = 0.05,
     also: tuple[str, ...] = (),
@@ -32,9 +32,10 @@ def localise(
         task: Which localisation head; default: the first.
         people: Person detector: nanodet, yolox:FILE.onnx, rt-detr:FILE.onnx, ssd:FILE.onnx, ssd-tensorflow:FILE.onnx,
             transformers:FOLDER, torchvision:NAME, or boxes that are there already: csv:FILE.
-        person_threshold: A person box at least this confident starts a tube; weaker ones may continue it.
+        person_threshold: A person box at least this confident starts a tube; weaker ones may continue one.
         every_seconds: Time between the instants at which actions are scored.
-        detect_every: People are looked for at about every n-th frame of the model's clips; more is faster.
+        detect_every: People are looked for at least at every n-th frame of the video, and followed between; default:
+            five times a second.
         threshold: Actions below this score are not drawn, nor in captions or COCO; the JSON holds all scores,
             smoothed along each person.
         csv_threshold: Scores below this are left out of the AVA csv.

@@ -1,6 +1,7 @@
 """From a raw video to who does what, where and when, moment by moment and in constant memory."""
 
 from collections.abc import Callable, Iterable, Iterator
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,15 @@ from tubelet.models.precision import default_autocast
 from tubelet.models.saved import LoadedModel, probabilities
 from tubelet.types import ActionDetections, InputError, PersonBoxes, Preprocess
 from tubelet.video.container import probe
+from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
-from tubelet.video.transforms import canvas_boxes, normalise, placement, shown_boxes
+from tubelet.video.normalise import normalise
+from tubelet.video.transforms import canvas_boxes, placement, shown_boxes
 
 # Longer side, at most, of the frames that detector and canvases are made from; NanoDet looks at 416 pixels.
 DECODE_SIDE = 640
+# Of 10, 5, 2 and 1 a second people are followed best at 5 (benchmarks/people.py; docs/localise.md has the table).
+LOOKS_PER_SECOND = 5
 
 
 class Localiser:
@@ -33,8 +38,8 @@ class Localiser:
         task: Name of the head; None = the model's first localisation head.
         people: Person detector, or boxes that a file lists; None = the detector that ships (NanoDet-g).
         every_seconds: Time between keyframes; keyframes lie at its multiples.
-        detect_every: Look for people at about every n-th sampled frame of the model's clip; 1 follows best, more is
-            faster. People are looked for at every keyframe in any case.
+        detect_every: Look for people at least at every n-th frame of the video, and at every keyframe; between, their
+            boxes move evenly. None = as often as ``LOOKS_PER_SECOND`` says.
         link: When boxes belong to one person.
         smooth: Weight of a person's scores at the keyframes before and after, where the keyframe has 1; 0 = off.
         batch_size: Clips computed together.
@@ -48,13 +53,13 @@ class Localiser:
         task: str | None = None,
         people: PersonDetector | ListedPeople | None = None,
         every_seconds: float = 0.5,
-        detect_every: int = 1,
+        detect_every: int | None = None,
         link: LinkConfig | None = None,
         smooth: float = 0.5,
         batch_size: int = 4,
         device: torch.device | str | None = None,
     ) -> None:
-        if not every_seconds > 0 or detect_every < 1 or batch_size < 1:
+        if not every_seconds > 0 or (detect_every is not None and detect_every < 1) or batch_size < 1:
             raise InputError("every_seconds must be above 0, detect_every and batch_size at least 1")
         self.link = link or LinkConfig()
         self.task = loaded.task_of_kind("localise", task)
@@ -90,7 +95,7 @@ class Localiser:
         schedule = self._schedule(meta.fps)
         look = self._look(Path(video), schedule)
         read = KeyframeReader(self.preprocess, meta.fps, look=look, schedule=schedule, link=self.link)
-        yield from read(iter_frames(video, long_side=DECODE_SIDE, shrink_only=True))
+        yield from read(iter_frames(video, size=FrameSize(long_side=DECODE_SIDE, shrink_only=True)))
 
     def _look(self, video: Path, schedule: Schedule) -> Callable[[float, np.ndarray], PersonBoxes]:
         """Return what finds the people of a frame of this video."""
@@ -101,8 +106,8 @@ class Localiser:
 
     def _schedule(self, fps: float) -> Schedule:
         """Return when people are looked for in a video of this rate."""
-        wanted = self._detect_every * self.preprocess.step_seconds(fps)
-        looks = max(1, round(self.every_seconds / wanted))
+        frames = self._detect_every or max(1, round(fps / LOOKS_PER_SECOND))
+        looks = max(1, ceil(self.every_seconds * fps / frames - 1e-6))
         return Schedule(every_seconds=self.every_seconds, looks_per_keyframe=looks)
 
     def _scored(self, video: str, keyframes: Iterable[Keyframe]) -> Iterator[ActionDetections]:
