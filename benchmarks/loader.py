@@ -29,13 +29,14 @@ import torch
 from machine import write_result
 from videos import make_videos
 
-from tubelet.data.dataset import Augment, ClipDataset
+from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import batches
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.mixture import Mixture
 from tubelet.labels import LabelSpace
 from tubelet.types import Preprocess
+from tubelet.video.augmentations import Augment
 from tubelet.worker_pool import template
 
 CLIPS = Preprocess(size=112, num_frames=32, frame_stride=2, fps=30)

@@ -39,7 +39,6 @@ from models import matmul_peak, sync
 from safetensors.torch import load_file
 from videos import make_videos
 
-from tubelet.data.loader import batches
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.labels import LabelSpace
 from tubelet.losses import softmax_cross_entropy
@@ -49,6 +48,7 @@ from tubelet.models.resnet3d import ResNet3DConfig
 from tubelet.models.vivit import vivit_config
 from tubelet.tasks import task_config
 from tubelet.train.config import RunConfig
+from tubelet.train.data import TrainingData, batches_from, open_data
 from tubelet.train.distributed import World
 from tubelet.train.fit import fit
 from tubelet.train.interrupt import RunInterruptedError, StopRequest
@@ -99,6 +99,11 @@ GPU_RUNS = {
 }
 PARTS = ("step", "run", "memory", "resume")
 WARM_STEPS = 2
+COLUMNS = {
+    **{"loader_alone": 1, "model_alone": 1, "loader_beside": 1, "model_beside": 1},
+    **{"clips_per_s": 1, "data_wait": 3, "ratio": 3, "ratio_beside": 3},
+}
+"""Of the rows ``run``, and their digits."""
 MEMORY_RUN = Case(backbone=vivit_config("nano", size=64, num_frames=8), batch_size=4, num_steps=1000)
 NUM_CLIPS, NUM_SCORED = 8192, 8
 
@@ -108,7 +113,8 @@ class Where:
     """What runs are measured with."""
 
     folder: Path
-    device: torch.device
+    world: World
+    """This process alone."""
     num_workers: int
 
 
@@ -184,8 +190,8 @@ def make_manifest(folder: Path) -> Path:
     return folder / "bench"
 
 
-def run_of(case: Case, where: Where, *, num_steps: int) -> RunConfig:
-    """Return a run of one data set."""
+def run_of(case: Case, where: Where, *, num_steps: int | None = None) -> RunConfig:
+    """Return a run of one data set; of as many steps as the case has, and the warm ones, if none are given."""
     backbone = case.backbone
     return RunConfig(
         name="bench",
@@ -194,65 +200,67 @@ def run_of(case: Case, where: Where, *, num_steps: int) -> RunConfig:
         preprocess=Preprocess(size=backbone.size, num_frames=backbone.num_frames, frame_stride=2, fps=30),
         optim=OptimConfig(learning_rate=1e-3),
         batch_size=case.batch_size,
-        num_steps=num_steps,
+        num_steps=num_steps or WARM_STEPS + case.num_steps,
         num_workers=where.num_workers,
         checkpoint_every_steps=10**9,
         checkpoint_every_minutes=10**6,
     )
 
 
-def session_of(case: Case, where: Where, *, num_steps: int | None = None) -> Session:
-    """Return the run opened; as many steps as the case has if none are given."""
-    run = run_of(case, where, num_steps=num_steps or WARM_STEPS + case.num_steps)
-    return open_session(run, Path(tempfile.mkdtemp(dir=where.folder)), world=World(device=where.device))
+def opened(run: RunConfig, where: Where, data: TrainingData) -> Session:
+    """Return the run in a folder of its own."""
+    return open_session(run, Path(tempfile.mkdtemp(dir=where.folder)), data, world=where.world)
 
 
-def loader_alone(session: Session) -> float:
+def loader_alone(run: RunConfig, where: Where) -> float:
     """Return the clips per second of its workers, the first steps aside."""
-    made = batches(session.datasets, session.mixture, num_workers=session.run.num_workers, seed=0)
-    with closing(made) as loader:  # type: ignore[type-var]
+    with closing(batches_from(0, run, open_data(run), where.world, num_workers=run.num_workers)) as loader:
         list(islice(loader, WARM_STEPS))
         began = time.perf_counter()
         number = sum(len(batch.sample_ids) for _, (batch,) in loader)
     return number / (time.perf_counter() - began)
 
 
-def model_alone(session: Session) -> float:
+def model_alone(run: RunConfig, where: Where) -> float:
     """Return the clips per second of its steps on a batch that is there."""
-    ((_, parts),) = islice(batches(session.datasets, session.mixture, num_workers=0, seed=0), 1)
-    parts = tuple(session.tasks[part.task].augmented(part.to(session.device)) for part in parts)
-    met = session.meet(parts)
+    data = open_data(run)
+    session = opened(run, where, data)
+    ((_, found),) = islice(batches_from(0, run, data, where.world, num_workers=0), 1)
+    parts = [session.tasks[part.task].augmented(part.to(session.device)) for part in found]
+    counts = session.counted(parts)
     began = 0.0
     for step in range(session.num_steps):
         began = time.perf_counter() if step <= WARM_STEPS else began
-        train_step(session, parts, met, learning_rate=1e-3)
-    return (session.num_steps - WARM_STEPS) * session.run.batch_size / (time.perf_counter() - began)
+        train_step(session, parts, counts, learning_rate=1e-3)
+    return (session.num_steps - WARM_STEPS) * run.batch_size / (time.perf_counter() - began)
 
 
 def both_beside(case: Case, where: Where) -> tuple[float, float]:
     """Return the clips per second of the workers and of the model's steps, each without the other's clips."""
     made = multiprocessing.Value("q", 0)
     # More than will be made: the loader is ended when the model is done.
-    endless = session_of(case, where, num_steps=NUM_CLIPS)
-    loading = multiprocessing.get_context("fork").Process(target=load_and_count, args=(endless, made))
+    endless = run_of(case, where, num_steps=NUM_CLIPS)
+    loading = multiprocessing.get_context("fork").Process(target=load_and_count, args=(endless, where, made))
     loading.start()
     while made.value == 0:
         time.sleep(0.01)
     before, began = made.value, time.perf_counter()
-    model = model_alone(session_of(case, where))
+    model = model_alone(run_of(case, where), where)
     loader = (made.value - before) / (time.perf_counter() - began)
     loading.terminate()
     loading.join()
     return loader, model
 
 
-def load_and_count(session: Session, made: Any) -> None:
+def load_and_count(run: RunConfig, where: Where, made: Any) -> None:
     """Make batches and count their clips."""
-    for _, (batch,) in batches(session.datasets, session.mixture, num_workers=session.run.num_workers, seed=0):
+    for _, (batch,) in batches_from(0, run, open_data(run), where.world, num_workers=run.num_workers):
         made.value += len(batch.sample_ids)
 
 
-def whole_loop(session: Session, on_step: Callable[[StepReport], None] | None = None) -> tuple[float, float]:
+def whole_loop(
+    run: RunConfig, where: Where, on_step: Callable[[StepReport], None] | None = None
+) -> tuple[float, float]:
     """Return the clips per second of training, the first steps aside, and the share of the time it waited."""
     ends: list[float] = []
     waits: list[float] = []
@@ -263,39 +271,35 @@ def whole_loop(session: Session, on_step: Callable[[StepReport], None] | None = 
         if on_step is not None:
             on_step(report)
 
-    batch_size = session.run.batch_size
-    log = RunLog(session.out, num_steps=session.num_steps, start_step=0, batch_size=batch_size, progress=False)
-    with session.checkpoints, log:
+    data = open_data(run)
+    session = opened(run, where, data)
+    batches = batches_from(0, run, data, where.world, num_workers=run.num_workers)
+    log = RunLog(session.out, num_steps=session.num_steps, start_step=0, batch_size=run.batch_size, progress=False)
+    with session.checkpoints, log, closing(batches):
         # The last step's checkpoint is written beside and after it.
-        train_steps(session, log, StopRequest(), score=dict, on_step=note)
+        train_steps(session, batches, log, StopRequest(), score=dict, on_step=note)
     counted = ends[WARM_STEPS - 1 :]
-    return (len(counted) - 1) * batch_size / (counted[-1] - counted[0]), waits[-1]
+    return (len(counted) - 1) * run.batch_size / (counted[-1] - counted[0]), waits[-1]
 
 
 def run_row(name: str, case: Case, where: Where, rounds: int) -> dict[str, Any]:
     """Return the row of a model."""
     found = []
     for _ in range(rounds):
-        loader, model = loader_alone(session_of(case, where)), model_alone(session_of(case, where))
+        run = run_of(case, where)
+        loader, model = loader_alone(run, where), model_alone(run, where)
         beside = both_beside(case, where)
-        training, wait = whole_loop(session_of(case, where))
+        training, wait = whole_loop(run, where)
         found.append((loader, model, *beside, training, wait, training / min(loader, model), training / min(beside)))
     middle = [statistics.median(column) for column in zip(*found, strict=True)]
     gflop = 6 * measure_cost(case.backbone).forward_gmacs
-    peak = matmul_peak(where.device, compute_dtype(where.device), time.perf_counter)
+    peak = matmul_peak(where.world.device, compute_dtype(where.world.device), time.perf_counter)
     return {
         "what": "run",
         "model": name,
         "input": f"{case.backbone.size} x {case.backbone.num_frames}, batch {case.batch_size}",
         "rounds": rounds,
-        "loader_alone": round(middle[0], 1),
-        "model_alone": round(middle[1], 1),
-        "loader_beside": round(middle[2], 1),
-        "model_beside": round(middle[3], 1),
-        "clips_per_s": round(middle[4], 1),
-        "data_wait": round(middle[5], 3),
-        "ratio": round(middle[6], 3),
-        "ratio_beside": round(middle[7], 3),
+        **{column: round(value, digits) for (column, digits), value in zip(COLUMNS.items(), middle, strict=True)},
         "share_of_peak": round(1e9 * gflop * middle[4] / peak, 3),
     }
 
@@ -303,8 +307,7 @@ def run_row(name: str, case: Case, where: Where, rounds: int) -> dict[str, Any]:
 def memory_row(where: Where, num_steps: int) -> dict[str, Any]:
     """Return a row: resident memory after a tenth of the steps, at the end, and the most in between."""
     resident: list[float] = []
-    session = session_of(MEMORY_RUN, where, num_steps=num_steps)
-    whole_loop(session, on_step=lambda _: resident.append(resident_mib()))
+    whole_loop(run_of(MEMORY_RUN, where, num_steps=num_steps), where, on_step=lambda _: resident.append(resident_mib()))
     tenth = num_steps // 10
     early, late = statistics.median(resident[tenth : 2 * tenth]), statistics.median(resident[-tenth:])
     return {
@@ -327,7 +330,7 @@ def resume_row(where: Where) -> dict[str, Any]:
         if report.step == case.num_steps // 2:
             signal.raise_signal(signal.SIGTERM)
 
-    device = str(where.device)
+    device = str(where.world.device)
     fit(run, outs[0], device=device, progress=False)
     with suppress(RunInterruptedError):
         fit(run, outs[1], device=device, progress=False, on_step=stop)
@@ -346,16 +349,15 @@ def resume_row(where: Where) -> dict[str, Any]:
 
 def resident_mib() -> float:
     """Return the memory that this process has now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def rows_of(part: str, where: Where, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield the rows of a part."""
     if part == "step":
-        yield from step_rows(where.device)
+        yield from step_rows(where.world.device)
     elif part == "run":
-        runs = CPU_RUNS if where.device.type == "cpu" else GPU_RUNS
+        runs = CPU_RUNS if where.world.device.type == "cpu" else GPU_RUNS
         for name in options.models or runs:
             yield run_row(name, runs[name], where, options.rounds)
     elif part == "memory":
@@ -375,10 +377,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--models", nargs="*", choices=[*CPU_RUNS, *GPU_RUNS])
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory-steps", type=int, default=MEMORY_RUN.num_steps)
+    for name, number in (("threads", 1), ("workers", 1), ("rounds", 5), ("memory-steps", MEMORY_RUN.num_steps)):
+        parser.add_argument(f"--{name}", type=int, default=number)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
@@ -386,8 +386,8 @@ def main() -> None:
     path = RESULTS / f"{result}.json"
     before = json.loads(path.read_text())["rows"] if path.exists() else []
     rows = {key_of(row): row for row in before}
-    with tempfile.TemporaryDirectory() as name:
-        where = Where(folder=Path(name), device=device, num_workers=options.workers)
+    with tempfile.TemporaryDirectory() as folder:
+        where = Where(folder=Path(folder), world=World(device=device), num_workers=options.workers)
         make_manifest(where.folder)
         for part in options.parts:
             for row in rows_of(part, where, options):

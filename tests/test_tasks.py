@@ -13,6 +13,7 @@ from tubelet.labels import LabelSpace, one_of
 from tubelet.models.model import VideoModel
 from tubelet.recipes.playground import SCALES, cofinetune, playground_task, preprocess_of
 from tubelet.tasks import build_task, one_label, task_config
+from tubelet.train.data import task_dataset
 from tubelet.types import ClipBatch, InputError
 from tubelet.video.augmentations import BatchAugment
 
@@ -32,7 +33,7 @@ def model(squares: Path) -> VideoModel:
 
 def batch_of(squares: Path, name: str, indices: list[int]) -> ClipBatch:
     task = build_task(playground_task(squares, name), preprocess=PREPROCESS)
-    dataset = task.dataset("val", training=False)
+    dataset = task_dataset(task, "val", training=False)
     return collate(name, [dataset.view(i) for i in indices])
 
 
@@ -74,7 +75,7 @@ def test_each_task_has_its_own_head(squares: Path, model: VideoModel) -> None:
 
 def test_training_data_is_augmented_and_scored_data_is_not(squares: Path) -> None:
     task = build_task(playground_task(squares, "localise"), preprocess=PREPROCESS)
-    training, scoring = task.dataset("train", training=True), task.dataset("train", training=False)
+    training, scoring = task_dataset(task, "train", training=True), task_dataset(task, "train", training=False)
     views = [scoring.sample(0, seed).frames for seed in (1, 2)]
     assert torch.equal(*views)
     assert not torch.equal(training.sample(0, 1).frames, training.sample(0, 2).frames)
@@ -94,7 +95,7 @@ def test_mixed_clips_have_soft_targets_that_reach_the_loss(squares: Path, model:
     config = playground_task(squares, "kinetics")
     mixing = replace(config, augment=replace(config.augment, batch=BatchAugment(mixup=1.0)), label_smoothing=0.0)
     task = build_task(mixing, preprocess=PREPROCESS)
-    dataset = task.dataset("train", training=True)
+    dataset = task_dataset(task, "train", training=True)
     batch = replace(collate("kinetics", [dataset.sample(i, seed=50 + i) for i in range(4)]), slots=(0, 1, 2, 3))
     assert batch.seeds == (50, 51, 52, 53)
     mixed = task.augmented(batch)
@@ -150,7 +151,7 @@ def test_a_clip_keeps_its_label_or_gets_another_each_pass(squares: Path, tmp_pat
         config = task_config(tmp_path / "several", labels=choice)
         assert config.loss == "softmax"
         task = build_task(config, preprocess=PREPROCESS)
-        dataset = task.dataset("train", training=True, seed=3)
+        dataset = task_dataset(task, "train", training=True, seed=3)
         passes = [collate("several", [dataset.sample(i, seed=100 * n + i) for i in range(12)]) for n in range(3)]
         passes = [replace(batch, slots=tuple(range(12))) for batch in passes]
         chosen = [task.augmented(batch).targets for batch in passes]
@@ -162,12 +163,12 @@ def test_a_clip_keeps_its_label_or_gets_another_each_pass(squares: Path, tmp_pat
     assert set(found["one"][0]) == set(found["one_each_pass"][0]) == {0, 1, 2}
     task = build_task(task_config(tmp_path / "several", labels="one"), preprocess=PREPROCESS)
     for seed in (3, 4):
-        dataset = task.dataset("train", training=True, seed=seed)
+        dataset = task_dataset(task, "train", training=True, seed=seed)
         chosen = [int(dataset.targets(index).argmax()) for index in range(12)]
         by_rule = [one_of(("red", "green", "blue"), seed=seed, video=dataset.video(i)) for i in range(12)]
         assert chosen == by_rule
         assert (chosen == found["one"][0]) == (seed == 3)
-    assert task.dataset("train", training=False, seed=3).targets(0).sum() == 3
+    assert task_dataset(task, "train", training=False, seed=3).targets(0).sum() == 3
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from tubelet.models.precision import compute_dtype, pick_device
 from tubelet.models.resnet3d import RESNET_DEPTHS, ResNet3DConfig
 from tubelet.models.saved import load_model
 from tubelet.models.vivit import ViViTConfig
-from tubelet.tasks import build_task
 from tubelet.train.config import RunConfig
+from tubelet.train.data import open_data
 from tubelet.train.estimate import estimate
 from tubelet.train.folder import check_same_run
 from tubelet.train.replay import Replay
@@ -71,19 +71,18 @@ def describe_run(run: RunConfig, out: Path, console: Console) -> None:
     Raises:
         InputError: Its data cannot be used, or the folder holds another run.
     """
-    tasks = {config.name: build_task(config, preprocess=run.preprocess) for config in run.tasks}
-    datasets = {name: task.dataset(task.config.train_split, training=True) for name, task in tasks.items()}
+    data = open_data(run)
     check_same_run(run, out)
-    num_examples = sum(map(len, datasets.values()))
-    mixture, rates = run.plan_mixture(datasets), run.rate_plan(num_examples)
+    rates = run.rate_plan(data.num_examples)
     console.print_json(json.dumps(run.to_json()))
     title = f"{run.name}: {rates.num_steps} steps of {run.batch_size} clips, {run.mixture} mixture"
     table = Table("task", "size", "weight", "expected passes", title=title, title_justify="left")
-    for row in mixture.table():
+    for row in data.mixture.table():
         table.add_row(row.task, str(row.size), f"{row.weight:.3f}", f"{row.expected_passes:.2f}")
     console.print(table)
     facts = _facts_table()
-    for fact, value in (_rate_facts(rates) | _cost_facts(run, {n: t.head for n, t in tasks.items()}, rates)).items():
+    heads = {name: task.head for name, task in data.tasks.items()}
+    for fact, value in (_rate_facts(rates) | _cost_facts(run, heads, rates)).items():
         facts.add_row(fact, value)
     console.print(facts)
 

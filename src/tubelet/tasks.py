@@ -9,8 +9,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from tubelet.data.class_turns import ClassSampling
-from tubelet.data.dataset import Augment, ClipDataset
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.shuffle import key_of
 from tubelet.labels import LabelSpace
@@ -18,10 +16,9 @@ from tubelet.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.saved import HeadMeta, probabilities
 from tubelet.records import check_choices
-from tubelet.types import BoxChoice, ClipBatch, Crops, InputError, Preprocess
-from tubelet.video.augmentations import augment_batch
-from tubelet.video.cache import FrameCache
-from tubelet.video.transforms import normalise
+from tubelet.types import BoxChoice, ClassSampling, ClipBatch, Crops, InputError, Preprocess
+from tubelet.video.augmentations import Augment, augment_batch
+from tubelet.video.normalise import normalise
 
 LabelChoice = Literal["all", "one", "one_each_pass"]
 
@@ -129,35 +126,6 @@ class Task:
     def head_meta(self) -> HeadMeta:
         """What is stored with the weights about this task's head."""
         return HeadMeta(kind=self.config.kind, label_space=self.label_space, score=self.config.loss)
-
-    def dataset(self, split: str, *, training: bool, seed: int = 0, cache: FrameCache | None = None) -> ClipDataset:
-        """Return the examples of a split, with the labels, boxes and augmentation of training or of scoring.
-
-        Args:
-            split: Exact name.
-            training: Which of the two; whoever scores sees all labels of a clip.
-            seed: Of the run; which label a clip has that is trained on ``one``.
-            cache: Decoded frames; None = read the files.
-
-        Raises:
-            InputError: The manifest has a mistake, or nothing in this split; the message names the task's option.
-        """
-        config = self.config
-        try:
-            return ClipDataset(
-                self.manifest,
-                split,
-                preprocess=self.preprocess,
-                augment=config.augment if training else None,
-                boxes=config.boxes if training else config.eval_boxes,
-                box_score_threshold=config.box_score_threshold if training else config.eval_box_score_threshold,
-                label_iou=config.label_iou,
-                one_label_seed=seed if training and config.labels == "one" else None,
-                cache=cache,
-            )
-        except InputError as error:
-            option = "train_split" if training else "eval_split"
-            raise InputError(f"{error} (task {config.name}, {option} {split!r})") from error
 
     def augmented(self, batch: ClipBatch) -> ClipBatch:
         """Return a training batch with the changes made to whole batches, on its device; its targets may be soft.

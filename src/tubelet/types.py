@@ -106,6 +106,10 @@ FrameProtocol = Literal[AvaProtocol, "multisports"]
 """Whose rules of frame mAP."""
 BoxChoice = Literal["annotated", "detected", "both"]
 """Which person boxes of a data set are used, by their origin."""
+ClassSampling = Literal["uniform", "square_root", "repeat_factor"]
+"""How often the examples of rare and of frequent classes come in a pass of a set (``data.class_turns``)."""
+OnError = Literal["raise", "skip"]
+"""What becomes of a sample that cannot be made: it ends the run, or its batch is short of it."""
 Crops = Literal["centre", "three", "whole"]
 """What scoring shows of a frame that is larger than the canvas: its centre, three squares along its longer side whose
 scores are averaged, or all of it. A letterboxed frame is always shown whole."""
@@ -254,7 +258,7 @@ class ClipBatch:
 
     task: str
     video: Tensor
-    """uint8 (B, 3, T, S, S); normalised on the device by ``video.transforms.normalise``."""
+    """uint8 (B, 3, T, S, S); normalised on the device by ``video.normalise.normalise``."""
     targets: Tensor
     """float32 (B, K) for classification, (N, K) for localisation, N boxes over all clips."""
     boxes: Tensor | None

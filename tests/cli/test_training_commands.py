@@ -11,10 +11,10 @@ import torch
 from cli_calls import call
 from safetensors.torch import load_file
 
-from tubelet.data.loader import MAX_SKIPPED_SHARE, SHARE_FLOOR
 from tubelet.models.saved import read_meta
 from tubelet.records import read_json, write_json
 from tubelet.train.log import read_rows
+from tubelet.train.session import MAX_SKIPPED_SHARE, SHARE_FLOOR
 
 TINY = ("--size", "tiny")
 SETTINGS = ("num_epochs=null", "num_steps=3", "mixture=mixed", "optim.ema_decay=0.5", "tasks.localise.loss_weight=2")

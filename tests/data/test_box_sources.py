@@ -10,7 +10,7 @@ import pytest
 from numbered_video import write_numbered
 from still_pictures import write_pictures
 
-from tubelet.data.manifest import Manifest, validate_manifest
+from tubelet.data.manifest import Manifest
 from tubelet.data.sources.ava_kinetics import import_ava_kinetics
 from tubelet.data.sources.coco_video import import_coco_video
 from tubelet.data.sources.cvat import import_cvat
@@ -18,6 +18,7 @@ from tubelet.data.sources.importers import IMPORTERS
 from tubelet.data.sources.jhmdb import import_jhmdb
 from tubelet.data.sources.multisports import import_multisports
 from tubelet.data.sources.ucf24 import import_ucf24
+from tubelet.data.validate import validate_manifest
 from tubelet.types import InputError
 
 

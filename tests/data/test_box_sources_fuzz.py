@@ -12,7 +12,7 @@ from still_pictures import write_pictures
 from test_annotation_fuzz import damaged
 from test_box_sources import CVAT, KINETICS, coco, write_tubes
 
-from tubelet.data.manifest import Manifest, validate_manifest
+from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava import import_ava
 from tubelet.data.sources.ava_kinetics import import_ava_kinetics
@@ -20,6 +20,7 @@ from tubelet.data.sources.coco_video import import_coco_video
 from tubelet.data.sources.cvat import import_cvat
 from tubelet.data.sources.detected_boxes import add_detected_boxes
 from tubelet.data.sources.ucf24 import import_ucf24
+from tubelet.data.validate import validate_manifest
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

@@ -9,11 +9,12 @@ import torch
 from numbered_video import number_of, painted, write_numbered
 from PIL import Image
 
-from tubelet.data.dataset import Augment, ClipDataset
+from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.labels import LabelSpace
 from tubelet.types import ClipSample, InputError, Preprocess, VideoError
+from tubelet.video.augmentations import Augment
 from tubelet.video.cache import FrameCache
 from tubelet.video.decode import read_frames
 from tubelet.video.transforms import canvas_boxes, placement, read_size, to_canvas

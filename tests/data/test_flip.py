@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tubelet.data.dataset import Augment, ClipDataset
+from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.labels import LabelSpace, mirror_columns
@@ -14,6 +14,7 @@ from tubelet.playground.sets import CLIP_SETS
 from tubelet.recipes.ava import cofinetune_ava
 from tubelet.recipes.playground import cofinetune, localise_only, transfer_moments
 from tubelet.types import ClipSample, InputError, Preprocess
+from tubelet.video.augmentations import Augment
 from tubelet.video.write import VideoWriter
 
 SIDES = LabelSpace(name="sides", names=("light on the left", "something upright", "light on the right"))

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from published_layouts import LAYOUTS, SECONDS, Builder, Layout, write_video
 
-from tubelet.data.manifest import Manifest, read_manifest, validate_manifest
+from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.sources.importers import IMPORTERS
+from tubelet.data.validate import validate_manifest
 from tubelet.models.vivit import ViViTConfig
 from tubelet.tasks import task_config
 from tubelet.train.config import RunConfig

@@ -18,13 +18,13 @@ from deadly import DeadlyCache
 from numbered_video import write_numbered
 
 from tubelet.data import loader as loader_module
-from tubelet.data.dataset import Augment, ClipDataset
-from tubelet.data.loader import check_skips, collate, evaluation_batches
+from tubelet.data.dataset import ClipDataset
+from tubelet.data.loader import collate, evaluation_batches
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.mixture import Mixture, sample_seed
 from tubelet.labels import LabelSpace
 from tubelet.types import ClipBatch, InputError, Preprocess, VideoError
-from tubelet.video.augmentations import BatchAugment, augment_batch
+from tubelet.video.augmentations import Augment, BatchAugment, augment_batch
 from tubelet.video.transforms import read_size
 from tubelet.worker_pool import WorkerError
 
@@ -338,20 +338,6 @@ def test_a_share_with_nothing_left_is_an_empty_batch(tmp_path: Path) -> None:
             assert (batch.boxes is None) == (batch.task == "classify")
             seen.add(batch.task)
         assert seen == {"classify", "localise"}
-
-
-def test_skipping_stops_above_a_share() -> None:
-    """11 of the first 1000 or fewer are more than 1 %; later it is 1 % of all. A step must have a sample left."""
-    check_skips(0, num_used=4, num_skipped=0, run_used=1, run_skipped=50)  # told when it happened
-    for step in range(10):
-        check_skips(step, num_used=3, num_skipped=1, run_used=3 * step, run_skipped=step + 1)
-    with pytest.raises(InputError, match="step 11: 11 of 44 samples could not be read, more than 1%; the warnings"):
-        check_skips(10, num_used=3, num_skipped=1, run_used=33, run_skipped=11)
-    check_skips(0, num_used=3, num_skipped=1, run_used=4950, run_skipped=50)
-    with pytest.raises(InputError, match="51 of 5004"):
-        check_skips(0, num_used=3, num_skipped=1, run_used=4953, run_skipped=51)
-    with pytest.raises(InputError, match="step 3 has no sample left, all 4 could not be read; the warnings"):
-        check_skips(2, num_used=0, num_skipped=4, run_used=9000, run_skipped=4)
 
 
 def test_prefetch_is_bounded_in_bytes(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tubelet.data.manifest import Manifest, read_manifest, validate_manifest
+from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.manifest_writer import write_manifest
+from tubelet.data.validate import validate_manifest
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

@@ -20,6 +20,7 @@ from tubelet.labels import LabelSpace
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.vivit import ViViTConfig
 from tubelet.tasks import Task, TaskConfig
+from tubelet.train.data import task_dataset
 from tubelet.types import ClipBatch, InputError, Preprocess
 
 PREPROCESS = Preprocess(size=32, num_frames=4, frame_stride=2, fps=12.5)
@@ -166,14 +167,14 @@ def test_a_model_is_scored_through_a_task(squares: Path) -> None:
     backbone = ViViTConfig(size=32, num_frames=4, dim=16, spatial_layers=1, temporal_layers=1, num_heads=2)
     torch.manual_seed(0)
     model = VideoModel(backbone, {"boxes": HeadConfig(kind="localise", num_classes=len(task.label_space))})
-    result = evaluate_task(model, task, task.dataset("test", training=False), batch_size=3)
+    result = evaluate_task(model, task, task_dataset(task, "test", training=False), batch_size=3)
     assert 0 < result.metrics["boxes/test/mAP"] <= 1
     assert ((result.scores > 0) & (result.scores < 1)).all()
     broken = model.state_dict()
     broken["heads.boxes.linear.bias"] = torch.full_like(broken["heads.boxes.linear.bias"], float("nan"))
     model.load_state_dict(broken)
     with pytest.raises(InputError, match=r"task boxes: the model's scores of sample .* are not finite"):
-        evaluate_task(model, task, task.dataset("test", training=False), batch_size=3)
+        evaluate_task(model, task, task_dataset(task, "test", training=False), batch_size=3)
 
 
 def test_a_set_is_scored_on_a_detectors_boxes(squares: Path, dummy: nn.Module, tmp_path: Path) -> None:

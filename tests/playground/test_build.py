@@ -13,8 +13,8 @@ import pytest
 
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.ava_table import keyframe_of
-from tubelet.data.manifest import validate_manifest
 from tubelet.data.sources.ava_lists import read_excluded, read_label_map
+from tubelet.data.validate import validate_manifest
 from tubelet.playground import actions, sets
 from tubelet.playground.build import Playground, build_playground, open_playground
 from tubelet.playground.jobs import Job, make_video

@@ -12,7 +12,7 @@ from tubelet.recipes import RECIPES
 from tubelet.recipes.clips import finetune_clips, pretrain_clips
 from tubelet.recipes.playground import SETS, train_sets, transfer
 from tubelet.records import read_json, write_json
-from tubelet.train.stages import PREVIOUS
+from tubelet.train.config import PREVIOUS
 from tubelet.types import InputError
 
 
@@ -139,13 +139,13 @@ def test_no_manifest_is_one_line() -> None:
 
 
 def test_recipes_take_no_option_of_every_run() -> None:
-    from tubelet.cli.training import SweepOptions, TrainOptions, options_of
+    from tubelet.cli.training import SweepOptions, TrainOptions, options_of, with_run_options
 
     def greedy(num_workers: int = 3) -> Any:
         """Take an option that is not a recipe's."""
 
     for recipe in RECIPES.values():
-        options_of(recipe, TrainOptions)
-        options_of(recipe, SweepOptions)
+        options_of(recipe, with_run_options(TrainOptions))
+        options_of(recipe, with_run_options(SweepOptions))
     with pytest.raises(InputError, match="'num_workers' is an option of every run"):
-        options_of(greedy, TrainOptions)
+        options_of(greedy, with_run_options(TrainOptions))

@@ -17,9 +17,11 @@ from unittest.mock import patch
 import torch
 
 from tubelet.models.model import VideoModel
+from tubelet.records import to_json
 from tubelet.tasks import normalise
 from tubelet.train import loop
 from tubelet.train.config import RunConfig
+from tubelet.train.data import batches_from, open_data
 from tubelet.train.distributed import joined
 from tubelet.train.interrupt import StopRequest
 from tubelet.train.log import RunLog
@@ -85,16 +87,16 @@ def train(run: RunConfig, out: Path, *, wide: bool = False, weights: bool = Fals
 
     Returns:
         ``losses``: of each task for each step; ``norms`` of its gradient; ``samples``: for each step the rows
-        (task, slot, id, seed, hash of the augmented frames and boxes) of this rank; ``counts``; with ``weights`` the
+        (task, slot, id, seed, hash of the augmented frames and boxes) of this rank; ``state``; with ``weights`` the
         sum of absolutes of each whole parameter and buffer.
     """
     seen: list[list[Any]] = []
     steps: list[tuple[dict[str, float], float]] = []
     original = loop.train_step
 
-    def watched(session: Session, parts: Any, met: Any, *, learning_rate: float) -> tuple[dict[str, float], float]:
+    def watched(session: Session, parts: Any, counts: Any, *, learning_rate: float) -> tuple[dict[str, float], float]:
         seen.append([row for part in parts for row in rows_of(part)])
-        steps.append(original(session, parts, met, learning_rate=learning_rate))
+        steps.append(original(session, parts, counts, learning_rate=learning_rate))
         return steps[-1]
 
     with ExitStack() as stack:
@@ -102,16 +104,18 @@ def train(run: RunConfig, out: Path, *, wide: bool = False, weights: bool = Fals
             stack.enter_context(float64())
         stack.enter_context(patch.object(loop, "train_step", watched))
         world = stack.enter_context(joined("cpu", timeout_seconds=60))
-        session = open_session(run, out, world=world)
+        data = world.together(lambda: open_data(run))
+        session = open_session(run, out, data, world=world)
         stack.enter_context(session.checkpoints)
         options = {"num_steps": session.num_steps, "start_step": session.step, "batch_size": run.batch_size}
         log = stack.enter_context(RunLog(out, **options, is_main=world.is_main, progress=False))
-        loop.train_steps(session, log, StopRequest(), score=dict)
+        batches = batches_from(session.step, run, data, world, num_workers=run.num_workers)
+        loop.train_steps(session, batches, log, StopRequest(), score=dict)
         found: dict[str, Any] = {
             "losses": [losses for losses, _ in steps],
             "norms": [norm for _, norm in steps],
             "samples": seen,
-            "counts": session.counts,
+            "state": to_json(session.state),
         }
         if weights:
             found["weights"] = {

@@ -24,6 +24,7 @@ from tubelet.records import read_json, write_json
 from tubelet.train import opening
 from tubelet.train.checkpoint import latest_checkpoint
 from tubelet.train.config import RunConfig
+from tubelet.train.data import open_data
 from tubelet.train.evaluate import evaluate_run
 from tubelet.train.fit import fit
 from tubelet.train.folder import LOCK_FILE, data_hash
@@ -241,11 +242,9 @@ def test_loss_that_is_not_finite_names_step_task_and_samples(
     run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = opening.open_session
-    opened = []
 
     def poisoned(*args: object, **kwargs: object) -> object:
         session = original(*args, **kwargs)
-        opened.append(session)
         with torch.no_grad():
             session.model.heads["moments"].linear.weight.fill_(torch.nan)
         return session
@@ -253,7 +252,8 @@ def test_loss_that_is_not_finite_names_step_task_and_samples(
     monkeypatch.setattr("tubelet.train.fit.open_session", poisoned)
     with pytest.raises(NonFiniteLossError, match=r"^step \d+, task moments: loss nan, .*moments/train-") as caught:
         fit(run, tmp_path, progress=False)
-    first = next(step for step in range(opened[0].num_steps) if opened[0].mixture.parts(step)[0].task == "moments")
+    mixture = open_data(run).mixture
+    first = next(step for step in range(mixture.num_steps) if mixture.parts(step)[0].task == "moments")
     assert str(caught.value).startswith(f"step {first + 1}, ")  # counted from 1, as in metrics.jsonl
     assert "\n" not in str(caught.value)
     assert not read_json(tmp_path / "meta.json")["finished"]

@@ -14,23 +14,23 @@ from tubelet.train.checkpoint import latest_checkpoint
 from tubelet.train.config import RunConfig
 from tubelet.train.fit import fit
 from tubelet.train.log import read_rows
-from tubelet.train.loss_scale import SCALE, SKIPPED, STEADY, adapt_scale
+from tubelet.train.loss_scale import LossScale
 from tubelet.train.session import Session
 
 
 def test_the_scale_is_halved_by_an_overflow_and_doubled_after_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss_scale, "DOUBLED_AFTER", 3)
-    counts: dict[str, int] = {}
-    assert loss_scale.loss_scale(counts) == 2.0**16
+    scale = LossScale()
+    assert scale.factor == 2.0**16
     scales = []
     for fits in (False, False, True, True, True, True, False):
-        adapt_scale(counts, fits=fits)
-        scales.append(counts[SCALE])
+        scale.adapt(fits=fits)
+        scales.append(scale.log2)
     assert scales == [15, 14, 14, 14, 15, 15, 14]
-    assert (counts[SKIPPED], counts[STEADY]) == (3, 0)
+    assert (scale.steps_without_update, scale.steps_since_overflow) == (3, 0)
     for _ in range(20):
-        adapt_scale(counts, fits=False)
-    assert loss_scale.loss_scale(counts) == 1.0  # where a gradient that does not fit is an error
+        scale.adapt(fits=False)
+    assert scale.factor == 1.0  # where a gradient that does not fit is an error
 
 
 @pytest.fixture
@@ -83,7 +83,8 @@ def test_an_overflow_moves_no_weight_and_is_counted(
     assert not torch.equal(weights[2], weights[3])
     found = latest_checkpoint(tmp_path / "once")
     assert found is not None
-    assert (found.state[SCALE], found.state[SKIPPED], found.state[STEADY]) == (15, 1, 4)
+    scale = LossScale(**found.state["loss_scale"])
+    assert scale == LossScale(log2=15, steps_without_update=1, steps_since_overflow=4)
 
     class Stopped(Exception): ...
 

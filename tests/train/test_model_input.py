@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tubelet.data.dataset import Augment
 from tubelet.data.manifest import read_manifest
 from tubelet.inference.classify import classify
 from tubelet.inference.pipeline import Localiser
@@ -18,6 +17,7 @@ from tubelet.train.config import RunConfig
 from tubelet.train.evaluate import evaluate_run
 from tubelet.train.fit import fit
 from tubelet.types import InputError, Preprocess
+from tubelet.video.augmentations import Augment
 
 STILL = Augment(scale_range=(1.0, 1.0))
 

@@ -8,9 +8,8 @@ import pytest
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.recipes.playground import cofinetune
-from tubelet.tasks import build_task
 from tubelet.train.config import RunConfig
-from tubelet.train.opening import open_datasets
+from tubelet.train.data import open_data, plan_mixture
 from tubelet.types import InputError
 
 
@@ -21,7 +20,7 @@ def run(squares: Path) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def datasets(run: RunConfig) -> dict[str, ClipDataset]:
-    return open_datasets(run, {task.name: build_task(task, preprocess=run.preprocess) for task in run.tasks})
+    return open_data(run).datasets
 
 
 def with_tasks(run: RunConfig, **options: dict[str, Any]) -> RunConfig:
@@ -30,21 +29,21 @@ def with_tasks(run: RunConfig, **options: dict[str, Any]) -> RunConfig:
 
 def test_weights_and_temperature_reach_the_mixture(run: RunConfig, datasets: dict[str, ClipDataset]) -> None:
     weights = {name: {"mixture_weight": weight} for name, weight in (("kinetics", 1), ("moments", 2), ("localise", 5))}
-    table = with_tasks(run, **weights).plan_mixture(datasets).table()
+    table = plan_mixture(with_tasks(run, **weights), datasets).table()
     assert {row.task: row.weight for row in table} == {"kinetics": 0.125, "moments": 0.25, "localise": 0.625}
     assert [row.expected_passes for row in table] == [30 * 4 * share / 12 for share in (0.125, 0.25, 0.625)]
     fewer = {name: dataset.holding(dataset.example(0)) for name, dataset in datasets.items()} | {
         "kinetics": datasets["kinetics"]
     }
-    roots = replace(run, mixture_temperature=2.0).plan_mixture(fewer).table()
+    roots = plan_mixture(replace(run, mixture_temperature=2.0), fewer).table()
     assert [row.weight for row in roots] == pytest.approx([12**0.5 / (2 + 12**0.5), *[1 / (2 + 12**0.5)] * 2])
     with pytest.raises(InputError, match="mixture_weight is given for kinetics, not for"):
-        with_tasks(run, kinetics=weights["kinetics"]).plan_mixture(datasets)
+        plan_mixture(with_tasks(run, kinetics=weights["kinetics"]), datasets)
 
 
 def test_strategy_and_class_sampling_reach_the_mixture(run: RunConfig, datasets: dict[str, ClipDataset]) -> None:
     uneven = {"kinetics": {"class_sampling": "repeat_factor", "repeat_threshold": 1.0}}
-    mixture = with_tasks(replace(run, mixture="mixed"), **uneven).plan_mixture(datasets)
+    mixture = plan_mixture(with_tasks(replace(run, mixture="mixed"), **uneven), datasets)
     turns = datasets["kinetics"].class_turns("repeat_factor", 1.0)
     assert turns is not None
     assert {row.task: row.pass_length for row in mixture.table()} == {

@@ -24,7 +24,7 @@ from tubelet.train import features as features_module
 from tubelet.train.features import extract_features, open_backbone
 from tubelet.train.probe import run_probe
 from tubelet.types import InputError, Preprocess
-from tubelet.video.transforms import normalise
+from tubelet.video.normalise import normalise
 
 CPU = torch.device("cpu")
 PREPROCESS = Preprocess(size=32, num_frames=4, frame_stride=2, fps=12.5)

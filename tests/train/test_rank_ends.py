@@ -23,6 +23,7 @@ from tubelet.records import read_json
 from tubelet.tasks import build_task
 from tubelet.train import loop
 from tubelet.train.config import RunConfig
+from tubelet.train.data import task_dataset
 from tubelet.train.distributed import joined
 from tubelet.train.fit import fit
 from tubelet.train.replay import replay_step
@@ -166,7 +167,7 @@ def test_a_video_that_one_rank_cannot_read_ends_all_with_its_name(run: RunConfig
 
 
 def train_with_broken(run: RunConfig, out: Path, only_rank: int | None, share: int) -> dict[str, Any]:
-    with broken(only_rank, share), patch("tubelet.data.loader.MAX_SKIPPED_SHARE", 1.0):
+    with broken(only_rank, share), patch("tubelet.train.session.MAX_SKIPPED_SHARE", 1.0):
         return train(run, out, wide=True)
 
 
@@ -175,12 +176,12 @@ def test_skipped_samples_shrink_the_step_alike(run: RunConfig, tmp_path: Path, s
     """Also where a rank has nothing left of its share: the loss divides by what all of them used."""
     skipping = replace(run, on_error="skip", batch_size=4, num_steps=6)
     whole = train_with_broken(skipping, tmp_path / "whole", None, share)
-    assert whole["counts"]["skipped_samples"] > 0
+    assert whole["state"]["skipped_samples"] > 0
     ranks = on_ranks(4, train_with_broken, skipping, tmp_path / "run", None, share, out=tmp_path)
     assert merged(ranks) == merged([whole])
     assert any(not step for rank in ranks for step in rank["samples"])
     for rank in ranks:
-        assert rank["counts"] == whole["counts"]
+        assert rank["state"] == whole["state"]
         for mine, other in zip(rank["losses"], whole["losses"], strict=True):
             assert mine == pytest.approx(other, rel=1e-6)
 
@@ -222,7 +223,7 @@ def scores(run: RunConfig) -> dict[str, Any]:
     found = {}
     with joined("cpu") as world:
         for name, task in tasks.items():
-            dataset = task.dataset("val", training=False)
+            dataset = task_dataset(task, "val", training=False)
             result = evaluate_task(model, task, dataset, batch_size=5, device=world.device, ranks=world)
             found[name] = {
                 "ids": list(result.sample_ids),

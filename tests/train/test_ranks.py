@@ -67,7 +67,7 @@ def test_ranks_see_and_compute_what_one_process_does(
     assert merged(ranks) == merged([alone])
     for rank in ranks:
         assert_same(rank, alone, rel=1e-6)
-        assert rank["counts"] == alone["counts"]
+        assert rank["state"] == alone["state"]
 
 
 def test_fsdp_computes_what_ddp_does(mixed: RunConfig, alone: dict[str, Any], tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from torch import Tensor
 from tubelet.types import Fit, InputError, Preprocess
 from tubelet.video.convert import Crop, FrameSize
 from tubelet.video.decode import read_frames
+from tubelet.video.normalise import normalise
 from tubelet.video.transforms import (
     augment,
     canvas_boxes,
     check_crops,
     crop_offsets,
-    normalise,
     placement,
     read_size,
     shown_boxes,

@@ -13,7 +13,7 @@ from tyro.conf import Positional
 
 from tubelet.cli.evaluate_run import check_writable, numbers_of, print_numbers
 from tubelet.cli.progress import drawn
-from tubelet.cli.training import RunOptions, SweepOptions, chosen_runs, recipes
+from tubelet.cli.training import SweepOptions, chosen_runs, recipes
 from tubelet.types import Crops, InputError
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def sweep(arguments: list[str]) -> None:
         task=own["task"],
         held_out_seed=own["held_out_seed"],
         num_parallel=own["num_parallel"],
-        device=own["device"],
+        device=found.runs[0].device,
         note=_note,
     )
     final = final_command(arguments, result.best, own["out"])
@@ -172,9 +172,7 @@ def final_command(arguments: Sequence[str], rate: float | None, out: Path) -> st
     """Return the command that trains at a rate on all training videos, from the words after ``tubelet sweep``."""
     if rate is None:
         return None
-    names = {field.name for field in dataclasses.fields(SweepOptions)} - {
-        f.name for f in dataclasses.fields(RunOptions)
-    }
+    names = {field.name for field in dataclasses.fields(SweepOptions)} - {"set"}
     kept, dropping = [], False
     for word in arguments:
         if word.startswith("--"):

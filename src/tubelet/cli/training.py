@@ -1,9 +1,11 @@
 """Commands that train and compare."""
 
+import ast
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -21,41 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class RunOptions:
-    """Options of every run; those without a value here are as the recipe has them."""
+    """Options of every command that trains; ``with_run_options`` adds those that ``RunConfig`` has."""
 
-    device: str | None = None
-    """cpu, cuda; default: a GPU if there is one."""
-    on_error: Annotated[
-        Literal["raise", "skip"] | None,
-        arg(
-            help="a sample that cannot be read ends the run, or is left out, named and counted; the run ends all the "
-            "same when more than 1 % of its samples are (of the first thousand: more than ten)"
-        ),
-    ] = None
-    num_workers: int | None = None
-    """Processes that prepare batches, on each rank; 0: none of their own."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] | None = None
-    """Of matrix products; auto: bfloat16 where it pays."""
-    parallel: Literal["ddp", "fsdp"] | None = None
-    """How the processes that torchrun starts share the model: each has all of it, or a part of every tensor."""
-    accumulation_steps: int | None = None
-    """Pieces in which a process computes its share of a step, to save memory."""
-    recompute_activations: bool | None = None
-    """Compute blocks again in the backward pass, to save more of it."""
-    eval_batch_size: int | None = None
-    """Clips at once in scoring."""
-    eval_every_steps: int | None = None
-    """Score this often; always at the end."""
-    checkpoint_every_steps: int | None = None
-    """Write a checkpoint this often."""
-    checkpoint_every_minutes: float | None = None
-    """Write a checkpoint this often; whichever comes first."""
-    num_checkpoints: int | None = None
-    """The newest that stay."""
-    best_metric: str | None = None
-    """The checkpoint that scored highest in this, such as localise/val/mAP, stays too."""
-    track: tuple[Literal["wandb", "mlflow"], ...] | None = None
-    """Where the numbers go besides metrics.jsonl and TensorBoard."""
     set: UseAppendAction[tuple[str, ...]] = ()
     """Change any option by its place in what --dry-run prints: --set optim.ema_decay=0.999 --set mixture=mixed."""
 
@@ -113,18 +82,18 @@ def chosen_runs(command: str, recipe_name: str, arguments: Sequence[str], option
         options: Dataclass of the command's options, which extends ``RunOptions``.
     """
     from tubelet.recipes import find_recipe
-    from tubelet.train.config import with_settings
+    from tubelet.train.config import COMMAND_OPTIONS, with_settings
 
     recipe = find_recipe(recipe_name)
-    chosen: Any = tyro.cli(options_of(recipe, options), args=arguments, prog=f"tubelet {command} {recipe_name}")
+    made = options_of(recipe, with_run_options(options))
+    chosen: Any = tyro.cli(made, args=arguments, prog=f"tubelet {command} {recipe_name}")
     values = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(chosen)}
     own = {field.name: values.pop(field.name) for field in dataclasses.fields(options)}
-    shared = {field.name for field in dataclasses.fields(RunOptions)} - {"set"}
-    changes = {name: value for name, value in own.items() if name in shared and value is not None}
-    made = recipe(**values)
-    stages = made if isinstance(made, tuple) else (made,)
-    runs = tuple(with_settings(dataclasses.replace(run, **changes), own["set"]) for run in stages)
-    return Chosen(runs=runs, own=own, staged=isinstance(made, tuple))
+    changes = {name: value for name in COMMAND_OPTIONS if (value := values.pop(name)) is not None}
+    runs = recipe(**values)
+    stages = runs if isinstance(runs, tuple) else (runs,)
+    changed = tuple(with_settings(dataclasses.replace(run, **changes), own["set"]) for run in stages)
+    return Chosen(runs=changed, own=own, staged=isinstance(runs, tuple))
 
 
 def train(arguments: list[str]) -> None:
@@ -162,6 +131,32 @@ def _say(results: "Sequence[RunResult]") -> None:
     for result in results:
         print("\n".join(f"{metric:40} {value:.4f}" for metric, value in sorted(result.metrics.items())))
         print(f"run folder: {result.out}")
+
+
+def with_run_options(options: type) -> type:
+    """Return a dataclass of ``options`` plus those that every run has, as ``RunConfig`` names and explains them.
+
+    Without a value an option is as the recipe has it.
+    """
+    from tubelet.train.config import COMMAND_OPTIONS, RunConfig
+
+    hints, said = get_type_hints(RunConfig), explanations(RunConfig)
+    fields: list[Any] = []
+    for name in COMMAND_OPTIONS:
+        explained = arg(help=said[name], help_behavior_hint="(default: the recipe's)")
+        fields.append((name, Annotated[hints[name] | None, explained], dataclasses.field(default=None)))
+    return dataclasses.make_dataclass(options.__name__, fields, bases=(options,), kw_only=True)
+
+
+def explanations(kind: type) -> dict[str, str]:
+    """Return what stands below each field of a dataclass in its source, as plain text."""
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(node, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, below in pairwise(node.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            found[ast.unparse(field.target)] = " ".join(str(below.value.value).replace("``", "").split())
+    return found
 
 
 def options_of(recipe: Callable[..., Any], options: type) -> type:

@@ -9,14 +9,12 @@ class.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tubelet.types import InputError
+from tubelet.types import ClassSampling, InputError
 
-ClassSampling = Literal["uniform", "square_root", "repeat_factor"]
 GOLDEN = 0.6180339887498949
 
 I64 = NDArray[np.int64]

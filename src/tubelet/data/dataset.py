@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
@@ -11,12 +11,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tubelet.data.class_turns import ClassSampling, ClassTurns, class_turns
+from tubelet.data.class_turns import ClassTurns, class_turns
 from tubelet.data.examples import Examples, clip_examples, keyframe_examples
-from tubelet.data.manifest import Manifest, validate_manifest
+from tubelet.data.manifest import Manifest
+from tubelet.data.validate import validate_manifest
 from tubelet.labels import mirror_columns, one_of
-from tubelet.types import BoxChoice, Clip, ClipSample, Crops, InputError, Preprocess
-from tubelet.video.augmentations import BatchAugment
+from tubelet.types import BoxChoice, ClassSampling, Clip, ClipSample, Crops, InputError, Preprocess
+from tubelet.video.augmentations import Augment
 from tubelet.video.cache import FrameCache
 from tubelet.video.decode import WantedTimes, read_frames
 from tubelet.video.media import Media, resolve_media
@@ -33,28 +34,6 @@ from tubelet.video.transforms import (
 )
 
 MAX_DRAWS = 8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Augment:
-    """What training changes at random; the defaults are paper A's (A.1)."""
-
-    scale_range: tuple[float, float] = (0.65, 1.1)
-    """Uniform range of the frame's scale, 1 = as in scoring. Where a square is cut out of the frame (``types.Fit``) the
-    smallest must hold it; paper B: (1, 1)."""
-    box_jitter: float = 0.15
-    """Largest move of a box side as a share of its length."""
-    flip: bool = False
-    """Mirror half of the clips; labels that depend on direction are swapped (``labels.mirror_columns``)."""
-    batch: BatchAugment = field(default_factory=BatchAugment)
-    """What changes whole batches on the device: colours, RandAugment, mixup, CutMix; the default: nothing."""
-
-    def __post_init__(self) -> None:
-        low, high = self.scale_range
-        if not 0 < low <= high:
-            raise InputError(f"scale_range must be 0 < low <= high, got {self.scale_range}")
-        if not 0 <= self.box_jitter < 0.5:
-            raise InputError(f"box_jitter must be in [0, 0.5), got {self.box_jitter}")
 
 
 class ClipDataset:

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,16 +19,11 @@ from torch import Tensor
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.handover import MakeSample, SharedVideo, make_sample, place_sample, rebuilt, share_video
 from tubelet.data.mixture import Mixture, sample_seed, slots_of_rank
-from tubelet.types import ClipBatch, ClipSample, Crops, InputError, VideoError
+from tubelet.types import ClipBatch, ClipSample, Crops, InputError, OnError, VideoError
 from tubelet.worker_pool import WorkerPool
 
 logger = logging.getLogger(__name__)
 
-OnError = Literal["raise", "skip"]
-MAX_SKIPPED_SHARE = 0.01
-"""``check_skips``: a run stops when more than this share of its samples, or of the first ``SHARE_FLOOR`` while it has
-had fewer, could not be read: then the data is wrong and not a video in it."""
-SHARE_FLOOR = 1000
 PREFETCH_BYTES = 512 * 2**20
 MAX_AHEAD = 100
 """Batches that may be in the making, however small they are: each holds an open file."""
@@ -77,7 +72,7 @@ def batches(
     rank: int = 0,
     world_size: int = 1,
     prefetch_bytes: int = PREFETCH_BYTES,
-) -> Iterator[tuple[int, tuple[ClipBatch, ...]]]:
+) -> Generator[tuple[int, tuple[ClipBatch, ...]]]:
     """Yield ``(step, batches)`` from ``start_step`` to the end of the mixture: this process's share of every part.
 
     The batches of a step depend on (seed, step) alone; those of all processes together are the same for any
@@ -91,8 +86,8 @@ def batches(
         num_workers: Processes that read ahead; 0 = read here.
         seed: Of the augmentation.
         on_error: ``raise``: a sample that cannot be made ends the run. ``skip``: its batch is short of it, the others
-            of the batch stay what they are; it is logged and named in ``ClipBatch.skipped_ids``. ``check_skips`` says
-            when that is too much.
+            of the batch stay what they are; it is logged and named in ``ClipBatch.skipped_ids``. When that is too
+            much is said by ``train.session.check_skips``.
         rank: Number of this training process, 0..world_size-1.
         world_size: Training processes.
         prefetch_bytes: Room for the frames of batches that are being made or wait to be used; one batch always has it.
@@ -184,29 +179,6 @@ def evaluation_batches(
     # Never "skip": a score over the examples that could be read is not the score of the set.
     for _, batch in _load({task: dataset}, orders(), num_workers, prefetch_bytes, "raise"):
         yield batch
-
-
-def check_skips(step: int, *, num_used: int, num_skipped: int, run_used: int, run_skipped: int) -> None:
-    """Raise when too much of a step or of a run could not be read.
-
-    Args:
-        step: Steps done before it.
-        num_used: Samples of the step, of all its parts and all processes together.
-        num_skipped: Those that could not be made, likewise.
-        run_used: Samples of the run so far, this step's included.
-        run_skipped: Likewise.
-
-    Raises:
-        InputError: The step has no sample left, or more than ``MAX_SKIPPED_SHARE`` of the run's were left out.
-    """
-    if num_skipped == 0:
-        return
-    told = "the warnings before this name them"
-    if num_used == 0:
-        raise InputError(f"step {step + 1} has no sample left, all {num_skipped} could not be read; {told}")
-    if run_skipped > MAX_SKIPPED_SHARE * max(run_used + run_skipped, SHARE_FLOOR):
-        share = f"{run_skipped} of {run_used + run_skipped} samples could not be read"
-        raise InputError(f"step {step + 1}: {share}, more than {MAX_SKIPPED_SHARE:.0%}; {told}")
 
 
 def _named(error: InputError, sample_id: str) -> InputError:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tubelet.data.validate import validate_tables
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError, first_line
 
@@ -159,34 +158,6 @@ def read_manifest(folder: str | Path) -> Manifest:
         if (folder / DETECTED_TABLE).exists():
             _check_columns(folder / DETECTED_TABLE, BOXES_SCHEMA)
     return manifest
-
-
-def validate_manifest(manifest: Manifest, tables: Tables | None = None) -> None:
-    """Check every row; vectorised, about half a second per million rows.
-
-    Args:
-        manifest: Its tables are read unless they are given.
-        tables: Of ``read_tables``.
-
-    Raises:
-        InputError: The first mistake, with table, row and column.
-    """
-    clips, boxes, keyframes = manifest.read_tables() if tables is None else tables
-    detected = None
-    if boxes is not None:  # mistakes are named by the file they stand in
-        num_annotated = pq.read_metadata(manifest.root / "boxes.parquet").num_rows
-        boxes, detected = boxes.slice(0, num_annotated), boxes.slice(num_annotated)
-    validate_tables(
-        str(manifest.root),
-        clips,
-        boxes,
-        keyframes,
-        detected=detected,
-        kind=manifest.kind,
-        multi_label=manifest.multi_label,
-        label_space=manifest.label_space,
-        suffix=".parquet",
-    )
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:

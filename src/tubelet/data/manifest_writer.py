@@ -21,9 +21,8 @@ from tubelet.data.manifest import (
     VERSION,
     Manifest,
     read_manifest,
-    validate_manifest,
 )
-from tubelet.data.validate import validate_tables
+from tubelet.data.validate import validate_manifest, validate_tables
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError, did_you_mean
 

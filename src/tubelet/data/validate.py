@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from tubelet.data.manifest import Manifest, Tables
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 from tubelet.video.media import SCHEMES
@@ -15,6 +17,34 @@ SPLIT_EXPECTED = "expected train, val or test, or one of these with a suffix (te
 ORIGINS = ("annotated", "detected")
 NOT_BELOW_ROOT = r"^$|^/|(^|/)\.\.(/|$)|\x00|://"
 TIME_TOLERANCE = 1e-3  # seconds; published times carry three decimals at most
+
+
+def validate_manifest(manifest: Manifest, tables: Tables | None = None) -> None:
+    """Check every row; vectorised, about half a second per million rows.
+
+    Args:
+        manifest: Its tables are read unless they are given.
+        tables: Of ``read_tables``.
+
+    Raises:
+        InputError: The first mistake, with table, row and column.
+    """
+    clips, boxes, keyframes = manifest.read_tables() if tables is None else tables
+    detected = None
+    if boxes is not None:  # mistakes are named by the file they stand in
+        num_annotated = pq.read_metadata(manifest.root / "boxes.parquet").num_rows
+        boxes, detected = boxes.slice(0, num_annotated), boxes.slice(num_annotated)
+    validate_tables(
+        str(manifest.root),
+        clips,
+        boxes,
+        keyframes,
+        detected=detected,
+        kind=manifest.kind,
+        multi_label=manifest.multi_label,
+        label_space=manifest.label_space,
+        suffix=".parquet",
+    )
 
 
 def validate_tables(

@@ -23,7 +23,7 @@ from tubelet.models.precision import default_autocast
 from tubelet.models.saved import LoadedModel, probabilities
 from tubelet.types import InputError, Preprocess
 from tubelet.video.container import probe
-from tubelet.video.transforms import normalise
+from tubelet.video.normalise import normalise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from tubelet.labels import LabelSpace, mirror_columns
 from tubelet.models.model import VideoModel
 from tubelet.models.saved import ScoreKind, probabilities
 from tubelet.types import ClipBatch, Crops, InputError, Preprocess
-from tubelet.video.transforms import check_crops, normalise
+from tubelet.video.normalise import normalise
+from tubelet.video.transforms import check_crops
 
 Average = Literal["probabilities", "logits"]
 """What is averaged over the views; the result is a probability either way."""

@@ -12,8 +12,9 @@ from tubelet.models.saved import LoadedModel, probabilities
 from tubelet.types import Crops
 from tubelet.video.container import probe
 from tubelet.video.decode import read_clips
+from tubelet.video.normalise import normalise
 from tubelet.video.sampling import view_times
-from tubelet.video.transforms import check_crops, crop_offsets, normalise, read_size, to_canvas
+from tubelet.video.transforms import check_crops, crop_offsets, read_size, to_canvas
 
 
 @torch.inference_mode()

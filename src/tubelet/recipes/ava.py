@@ -12,15 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tubelet.data.dataset import Augment
 from tubelet.data.manifest import read_manifest
 from tubelet.models.vivit import vivit_config
 from tubelet.tasks import TaskConfig, task_config
-from tubelet.train.config import RunConfig
+from tubelet.train.config import PREVIOUS, RunConfig
 from tubelet.train.optim import OptimConfig
-from tubelet.train.stages import PREVIOUS
 from tubelet.train.start import absolute_start
 from tubelet.types import BoxChoice, InputError, Preprocess
+from tubelet.video.augmentations import Augment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

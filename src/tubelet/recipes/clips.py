@@ -13,7 +13,6 @@ Expected: paper B, Table 5: Kinetics-400 top-1 of 81.3 with R(2+1)D-152 and 32 f
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tubelet.data.dataset import Augment
 from tubelet.models.names import backbone_config
 from tubelet.models.weights import KINETICS_MEAN, KINETICS_STD
 from tubelet.tasks import LabelChoice, TaskConfig, task_config
@@ -21,6 +20,7 @@ from tubelet.train.config import RunConfig
 from tubelet.train.optim import OptimConfig
 from tubelet.train.start import absolute_start
 from tubelet.types import InputError, Preprocess
+from tubelet.video.augmentations import Augment
 
 SIZE, FRAME_HW = 112, (128, 171)
 CLIPS_PER_GPU = {8: 16, 32: 6}

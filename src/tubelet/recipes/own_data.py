@@ -9,7 +9,6 @@ Expected: no published number; ``tubelet evaluate`` scores the run, and chance i
 from dataclasses import replace
 from pathlib import Path
 
-from tubelet.data.dataset import Augment
 from tubelet.models.model import read_backbone_config
 from tubelet.models.saved import read_meta
 from tubelet.records import from_json
@@ -17,7 +16,7 @@ from tubelet.tasks import task_config
 from tubelet.train.config import RunConfig
 from tubelet.train.optim import OptimConfig
 from tubelet.types import InputError, Preprocess
-from tubelet.video.augmentations import BatchAugment
+from tubelet.video.augmentations import Augment, BatchAugment
 
 UNCHANGED = BatchAugment()
 

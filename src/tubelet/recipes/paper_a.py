@@ -21,8 +21,7 @@ from tubelet.recipes.ava import A1, OUR_CHOICES, NotInPaper, cofinetune_ava
 from tubelet.recipes.playground import PAPER_AUGMENT, PlaygroundScale, run_at_scale
 from tubelet.recipes.rows_a import AVA_KINETICS, K400, K700, TARGETS, RowA, find_row_a
 from tubelet.tasks import task_config
-from tubelet.train.config import RunConfig
-from tubelet.train.stages import PREVIOUS
+from tubelet.train.config import PREVIOUS, RunConfig
 from tubelet.train.start import absolute_start
 from tubelet.types import BoxChoice, InputError
 

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tubelet.data.dataset import Augment
 from tubelet.models.vivit import vivit_config
 from tubelet.tasks import TaskConfig, build_task, task_config
-from tubelet.train.config import RunConfig
+from tubelet.train.config import PREVIOUS, RunConfig
+from tubelet.train.data import task_dataset
 from tubelet.train.optim import OptimConfig
-from tubelet.train.stages import PREVIOUS
 from tubelet.types import InputError, Preprocess
+from tubelet.video.augmentations import Augment
 
 CLASSIFY_SETS = ("kinetics", "moments")
 SETS = ("kinetics", "moments", "localise", "direction", "kitchen", "kitchen_verb", "kitchen_noun", "single_keyframe")
@@ -187,7 +187,9 @@ def train_sets(
 def num_examples(playground: Path, task: str) -> int:
     """Return the training examples of a set: clips, or keyframes with boxes."""
     config = playground_task(playground, task)
-    dataset = build_task(config, preprocess=preprocess_of(SCALES["tiny"])).dataset(config.train_split, training=True)
+    dataset = task_dataset(
+        build_task(config, preprocess=preprocess_of(SCALES["tiny"])), config.train_split, training=True
+    )
     return len(dataset)
 
 

@@ -13,9 +13,10 @@ from tubelet.recipes import PLAYGROUND_RECIPES
 from tubelet.recipes.playground import LOCALISE_SET
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.forgetting import evaluate_earlier_heads
+from tubelet.train.config import PREVIOUS
 from tubelet.train.evaluate import evaluate_run, run_config
 from tubelet.train.log import StepReport
-from tubelet.train.stages import PREVIOUS, fit_stages
+from tubelet.train.stages import fit_stages
 
 # Recipes run one after the other, each from the weights of the one before.
 ARMS: Mapping[str, tuple[str, ...]] = {

@@ -8,6 +8,7 @@ from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.precision import pick_device
 from tubelet.models.saved import HEADS, MODEL_FILE, load_all, read_heads, read_meta, read_tensors
 from tubelet.tasks import build_task
+from tubelet.train.data import frame_cache
 from tubelet.train.distributed import World
 from tubelet.train.evaluate import evaluate_tasks, run_config
 
@@ -44,7 +45,7 @@ def evaluate_earlier_heads(
         with_earlier_heads(final, earlier).to(world.device),
         tasks,
         dict.fromkeys(tasks, split),
-        cache=runs[0].frame_cache(),
+        cache=frame_cache(runs[0]),
         batch_size=runs[0].eval_batch_size,
         num_workers=num_workers,
         world=world,

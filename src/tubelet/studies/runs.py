@@ -20,12 +20,11 @@ from tubelet.models.download import sha256_of
 from tubelet.models.saved import MODEL_FILE
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.jobs import FAILED_FILE, run_jobs
-from tubelet.train.config import RunConfig, deciding_options
+from tubelet.train.config import PREVIOUS, RunConfig, deciding_options
 from tubelet.train.evaluate import evaluate_run
 from tubelet.train.fit import fit
 from tubelet.train.folder import task_data_hash
 from tubelet.train.nonfinite import NonFiniteLossError
-from tubelet.train.stages import PREVIOUS
 
 SCORES_FILE = "scores.json"
 TEST_SPLITS = {"kitchen": "test_unseen", "kitchen_verb": "test_unseen", "kitchen_noun": "test_unseen", "posts": "val"}

@@ -4,12 +4,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from tubelet.data.dataset import ClipDataset
-from tubelet.data.loader import OnError
-from tubelet.data.mixture import Mixture
 from tubelet.models.model import BackboneConfig
 from tubelet.models.precision import Precision
 from tubelet.records import check_choices, from_json, to_json
@@ -17,9 +13,7 @@ from tubelet.tasks import TaskConfig
 from tubelet.train.optim import OptimConfig
 from tubelet.train.schedule import RatePlan, plan_rates
 from tubelet.train.track import TrackerName
-from tubelet.types import InputError, Preprocess, did_you_mean
-from tubelet.video.cache import FrameCache
-from tubelet.video.transforms import read_size
+from tubelet.types import InputError, OnError, Preprocess, did_you_mean
 
 # These change speed or reporting, or what happens where the run would end: a run may go on with other values.
 RUNTIME_OPTIONS = (
@@ -38,7 +32,11 @@ RUNTIME_OPTIONS = (
     "accumulation_steps",
     "recompute_activations",
 )
+COMMAND_OPTIONS = (*RUNTIME_OPTIONS, "precision")
+"""These are options of the command line too; the others are the recipe's, or ``--set``'s."""
 
+PREVIOUS = "the stage before"
+"""What ``init_from`` of a stage says to start from the one before it; the recipe does not know where that will lie."""
 
 LEAST = {
     "batch_size": 1,
@@ -94,7 +92,8 @@ class RunConfig:
     batch_norm: Literal["per_rank", "synchronised"] = "per_rank"
     """Whose clips the statistics of batch normalisation are of; paper B, 3.2: each GPU's own."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """How several processes share a model: each holds all of it, or (``fsdp``) a part of every tensor."""
+    """How the processes that torchrun starts share the model: each holds all of it, or (``fsdp``) a part of every
+    tensor."""
     accumulation_steps: int = 1
     """Pieces in which a process computes its share of a step, to save memory. The gradient is the same up to rounding,
     but where there is batch normalisation, whose statistics are a piece's."""
@@ -102,29 +101,29 @@ class RunConfig:
     """Keep only the input of each block for the backward pass and compute the block again there: the same weights from
     a fraction of the memory, for about a third more time (``models/recompute.py``)."""
     num_workers: int = 1
-    """Processes that prepare batches; 0 prepares them in the training process."""
+    """Processes that prepare batches, of each process that trains; 0 prepares them in that itself."""
     on_error: OnError = "raise"
-    """``skip`` leaves out, names and counts a sample that cannot be read; above a share the run ends all the same
-    (``data.loader.MAX_SKIPPED_SHARE``)."""
+    """``raise``: a sample that cannot be read ends the run. ``skip``: it is left out, named and counted; the run ends
+    all the same when more than 1 % of its samples are (of the first thousand: more than ten)."""
     eval_batch_size: int = 16
     """Clips, or keyframes, that are scored at once."""
     eval_every_steps: int | None = None
-    """Score every task's ``eval_split`` this often; always at the end."""
+    """Score every task's ``eval_split`` this often (default: not on the way); always at the end."""
     checkpoint_every_steps: int = 200
     """A checkpoint is written this often, and at the end."""
     checkpoint_every_minutes: float = 10.0
-    """Whichever of the two comes first."""
+    """And this often; whichever of the two comes first."""
     num_checkpoints: int = 2
-    """The newest ones that stay."""
+    """How many stay, the newest ones."""
     best_metric: str | None = None
-    """``<task>/<split>/<metric>``: the checkpoint that scored highest in it stays too. Scored every
-    ``eval_every_steps``."""
+    """``<task>/<split>/<metric>``, such as ``localise/val/mAP``: the checkpoint that scored highest in it stays too.
+    Scored every ``eval_every_steps``."""
     track: tuple[TrackerName, ...] = ()
     """Trackers besides TensorBoard: ``wandb``, ``mlflow``."""
     rank_timeout_seconds: float = 600.0
     """How long processes that train together wait for each other, before the run ends because one of them is gone."""
     device: str | None = None
-    """``cpu``, ``cuda``, ...; None = a GPU if there is one."""
+    """``cpu``, ``cuda``, ...; by default a GPU if there is one."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -168,32 +167,6 @@ class RunConfig:
         assert self.num_epochs is not None
         return max(1, round(self.num_epochs * num_examples / self.batch_size))
 
-    def plan_mixture(self, datasets: Mapping[str, ClipDataset]) -> Mixture:
-        """Return which tasks and samples each step has.
-
-        Args:
-            datasets: Each task's training examples.
-        """
-        sizes = {name: len(dataset) for name, dataset in datasets.items()}
-        weights = {task.name: task.mixture_weight for task in self.tasks if task.mixture_weight is not None}
-        if weights and len(weights) != len(self.tasks):
-            missing = [name for name in sizes if name not in weights]
-            raise InputError(f"run {self.name}: mixture_weight is given for {', '.join(weights)}, not for {missing}")
-        turns = {
-            task.name: datasets[task.name].class_turns(task.class_sampling, task.repeat_threshold)
-            for task in self.tasks
-        }
-        return Mixture(
-            sizes,
-            strategy=self.mixture,
-            batch_size=self.batch_size,
-            num_steps=self.steps_for(sum(sizes.values())),
-            seed=self.seed,
-            weights=weights or None,
-            temperature=self.mixture_temperature,
-            turns={name: each for name, each in turns.items() if each is not None},
-        )
-
     def rate_plan(self, num_examples: int) -> RatePlan:
         """Return the learning rate of every step; ``num_examples`` as in ``steps_for``."""
         optim = self.optim
@@ -210,14 +183,6 @@ class RunConfig:
             period_epochs=optim.period_epochs,
             period_factor=optim.period_factor,
         )
-
-    def frame_cache(self) -> FrameCache | None:
-        """Return the cache of decoded frames, if the run uses one."""
-        if self.cache_dir is None:
-            return None
-        # Large enough for the strongest enlargement of the scale jitter: the cache must lose nothing.
-        largest = max(task.augment.scale_range[1] for task in self.tasks)
-        return FrameCache(Path(self.cache_dir), read_size(self.preprocess.fit, largest), self.preprocess.fps)
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that ``from_json`` reads back."""

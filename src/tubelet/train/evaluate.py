@@ -19,6 +19,7 @@ from tubelet.models.precision import pick_device
 from tubelet.models.saved import MODEL_FILE, load_model, read_meta
 from tubelet.tasks import Task, build_task
 from tubelet.train.config import RunConfig
+from tubelet.train.data import frame_cache, task_dataset
 from tubelet.train.distributed import World
 from tubelet.train.folder import data_hash
 from tubelet.types import BoxChoice, Crops, Fit, InputError
@@ -61,7 +62,7 @@ def evaluate_tasks(
         return evaluate_task(
             model,
             AtEveryPlace(task, task.preprocess, config.loss) if views.dense else task,
-            task.dataset(split, training=False, cache=cache),
+            task_dataset(task, split, training=False, cache=cache),
             batch_size=batch_size,
             num_workers=num_workers,
             device=world.device,
@@ -137,7 +138,7 @@ def evaluate_run(
         loaded.model,
         chosen,
         {name: split or task.config.eval_split for name, task in chosen.items()},
-        cache=run.frame_cache() if fit is None else None,  # cached frames have the size of training
+        cache=frame_cache(run) if fit is None else None,  # cached frames have the size of training
         batch_size=run.eval_batch_size,
         num_workers=run.num_workers if num_workers is None else num_workers,
         world=world,

@@ -27,7 +27,7 @@ from tubelet.records import from_json, to_json, write_json
 from tubelet.train.folder import data_hash, sole_writer
 from tubelet.train.start import read_start
 from tubelet.types import InputError, Preprocess
-from tubelet.video.transforms import normalise
+from tubelet.video.normalise import normalise
 
 BACKBONE = "backbone."
 FEATURES_FILE = "features.json"

@@ -1,7 +1,7 @@
 """A whole run: from a config and a folder to trained, scored weights in it."""
 
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tubelet.train.config import RunConfig
+from tubelet.train.data import TrainingData, batches_from, frame_cache, open_data
 from tubelet.train.distributed import joined
 from tubelet.train.evaluate import evaluate_tasks
 from tubelet.train.folder import RunResult, check_same_run, finished_result, sole_writer
@@ -16,7 +17,7 @@ from tubelet.train.interrupt import StopRequest, deferred_signals
 from tubelet.train.log import RunLog, StepReport
 from tubelet.train.loop import train_steps
 from tubelet.train.opening import open_session
-from tubelet.train.session import Session
+from tubelet.train.session import RunState, Session
 
 
 def fit(
@@ -54,25 +55,32 @@ def fit(
         with ExitStack() as stack:
             # Rank 0 writes for all; the others begin when it has the folder.
             world.together(lambda: stack.enter_context(sole_writer(out)) if world.is_main else None)
-            session = open_session(run, out, world=world)
+            data = world.together(lambda: open_data(run))
+            session = open_session(run, out, data, world=world)
             session.describe()
-            metrics = _train(session, on_step=on_step, progress=progress, console=console)
+            metrics = _train(session, data, on_step=on_step, progress=progress, console=console)
     return RunResult(out=out, metrics=metrics)
 
 
 def _train(
-    session: Session, *, on_step: Callable[[StepReport], None] | None, progress: bool, console: Console | None
+    session: Session,
+    data: TrainingData,
+    *,
+    on_step: Callable[[StepReport], None] | None,
+    progress: bool,
+    console: Console | None,
 ) -> dict[str, float]:
     """Train an opened run to its end and score it."""
+    run = session.run
     logged = open_log(session, progress=progress, console=console)
     with session.checkpoints, logged as log, deferred_signals() as stop:
-        title = f"{session.run.name}: {session.num_steps} steps, {session.run.mixture} mixture"
-        log.table(title, map(asdict, session.mixture.table()))
+        log.table(f"{run.name}: {session.num_steps} steps, {run.mixture} mixture", map(asdict, data.mixture.table()))
         log.say(session.start)
-        train_steps(session, log, stop, score=partial(score, session, log, stop), on_step=on_step)
+        with closing(batches_from(session.step, run, data, session.world, num_workers=run.num_workers)) as batches:
+            train_steps(session, batches, log, stop, score=partial(score, session, log, stop), on_step=on_step)
         session.checkpoints.wait()
         log.table("What the model has seen", session.seen_table())
-        log.say(session.data_left_out())
+        log.say(left_out(session.state, data))
         metrics = score(session, log, stop)
         session.describe(metrics=metrics)
     return metrics
@@ -109,7 +117,7 @@ def score(session: Session, log: RunLog, stop: StopRequest) -> dict[str, float]:
             session.model,
             session.tasks,
             splits,
-            cache=run.frame_cache(),
+            cache=frame_cache(run),
             batch_size=run.eval_batch_size,
             num_workers=run.num_workers,
             world=session.world,
@@ -119,3 +127,18 @@ def score(session: Session, log: RunLog, stop: StopRequest) -> dict[str, float]:
     log.metrics(session.step, metrics)
     log.realised(session.step, session.seen_table())
     return metrics
+
+
+def left_out(state: RunState, data: TrainingData) -> str:
+    """Return in one line what was not used as it was asked for, so that nothing is dropped in silence."""
+    keyframes = sum(dataset.num_skipped_keyframes for dataset in data.datasets.values())
+    unlabelled = sum(dataset.num_unlabelled_boxes for dataset in data.datasets.values())
+    text = (
+        f"{state.clamped_frames} frames asked for outside their video (its first or last was used), "
+        f"{state.dropped_boxes} boxes left the canvas, {keyframes} keyframes without boxes skipped, "
+        f"{unlabelled} detected boxes match no annotated one, "
+        f"{state.skipped_samples} samples that cannot be read left out"
+    )
+    if state.loss_scale is None:
+        return text
+    return f"{text}, {state.loss_scale.steps_without_update} steps without an update because a gradient overflowed"

@@ -1,31 +1,32 @@
-"""The training loop: one for every mixture of tasks (paper A, 3.2), on one process or many.
+"""The training loop: one for every mixture of tasks, on one process or many.
 
+Co-finetuning (paper A, 3.2) is this loop over the steps of a mixture of several tasks: a step's batch is of one task,
+goes through the backbone that all of them share, that task's own head and its loss, and moves what it went through.
 A run is a function of its config: which tasks, which samples, which augmentation and which dropped layers step k uses
 follow from (seed, k) alone. So a run that was killed goes on from its newest checkpoint to the same weights, and ranks
 load their shares of a step without asking each other.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from tubelet.data.loader import batches
 from tubelet.models.precision import default_autocast
 from tubelet.train.interrupt import RunInterruptedError, StopRequest
 from tubelet.train.log import RunLog, StepReport
-from tubelet.train.loss_scale import adapt_scale, loss_scale
 from tubelet.train.nonfinite import note_non_finite
 from tubelet.train.optim import set_learning_rate
-from tubelet.train.session import SCORED_STEP, Met, Session
+from tubelet.train.session import PartCounts, Session
 from tubelet.types import ClipBatch
 
 
 def train_steps(
     session: Session,
+    batches: Iterable[tuple[int, Sequence[ClipBatch]]],
     log: RunLog,
     stop: StopRequest,
     *,
@@ -35,7 +36,9 @@ def train_steps(
     """Do the steps that are left; write checkpoints on the way and one at the end.
 
     Args:
-        session: The run; its weights, its optimizer and its counts change.
+        session: The run; its weights, its optimizer and its state change.
+        batches: From the session's step on, each step's number, from 0, and this rank's share of its batches: one, but
+            for the mixture ``mixed``.
         log: Where every step is noted.
         stop: Says when a signal has come.
         score: Called every ``eval_every_steps``; may raise ``RunInterruptedError``, and is called again when the run
@@ -47,24 +50,13 @@ def train_steps(
         RunInterruptedError: A signal came (``interrupt.py``); a checkpoint was written and the same call goes on
             from it.
     """
-    run, world = session.run, session.world
-    loader = batches(
-        session.datasets,
-        session.mixture,
-        start_step=session.step,
-        num_workers=run.num_workers,
-        seed=run.seed,
-        on_error=run.on_error,
-        rank=world.rank,
-        world_size=world.size,
-    )
     after_step(session, log, stop, score)  # a scoring that a signal broke off
-    for step, parts in log.waiting(world.in_step(loader)):
-        met = session.meet(parts)
-        parts = tuple(session.tasks[part.task].augmented(part.to(session.device)) for part in parts)
+    for step, parts in log.waiting(session.world.in_step(batches)):
+        counts = session.counted(parts)
+        parts = [session.tasks[part.task].augmented(part.to(session.device)) for part in parts]
         rate = session.rates.at(step)
-        losses, norm = train_step(session, parts, met, learning_rate=rate)
-        session.finish_step(met)
+        losses, norm = train_step(session, parts, counts, learning_rate=rate)
+        session.finish_step(counts)
         report = log.step(session.step, losses=losses, gradient_norm=norm, learning_rate=rate)
         if on_step is not None:
             on_step(report)
@@ -72,42 +64,42 @@ def train_steps(
 
 
 def train_step(
-    session: Session, parts: Sequence[ClipBatch], met: Sequence[Met], *, learning_rate: float
+    session: Session, parts: Sequence[ClipBatch], counts: Sequence[PartCounts], *, learning_rate: float
 ) -> tuple[dict[str, float], float]:
     """Move the weights once; return each task's loss and the gradient's norm before clipping.
 
     Args:
         session: The run.
         parts: This rank's share of the step, a batch for each task in it: one, but for the mixture ``mixed``.
-        met: What all ranks have of each part.
+        counts: What all ranks have of each part.
         learning_rate: Of this step.
     """
-    model, optimizer = session.model, session.optimizer
+    model, optimizer, loss_scale = session.model, session.optimizer, session.state.loss_scale
     model.train()
     optimizer.zero_grad(set_to_none=True)
     before = [buffer.clone() for buffer in model.buffers()]
-    scale = loss_scale(session.counts) if session.scales_loss else 1.0
-    losses = add_gradients(session, parts, met, scale=scale)
+    scale = 1.0 if loss_scale is None else loss_scale.factor
+    losses = add_gradients(session, parts, counts, scale=scale)
     norm = clip_gradients(session, scale)
     usable = math.isfinite(norm)
     if not all(map(math.isfinite, losses.values())) or not (usable or scale > 1.0):
         for buffer, value in zip(model.buffers(), before, strict=True):
             buffer.copy_(value)
-        raise note_non_finite(session, losses, norm)
+        raise note_non_finite(session, parts, losses, norm)
     if usable:
         set_learning_rate(optimizer, learning_rate)
         optimizer.step()
         if session.average is not None:
             session.average.update(model, steps=session.step + 1)
-    if session.scales_loss:
-        adapt_scale(session.counts, fits=usable)
+    if loss_scale is not None:
+        loss_scale.adapt(fits=usable)
     return losses, norm
 
 
 def add_gradients(
     session: Session,
     parts: Sequence[ClipBatch],
-    met: Sequence[Met],
+    counts: Sequence[PartCounts],
     *,
     scale: float,
     note: Callable[[ClipBatch, Tensor], None] | None = None,
@@ -118,7 +110,7 @@ def add_gradients(
     sum of the tasks' by their weights and their shares of the batch. So the gradient depends neither on the number of
     ranks nor on that of the pieces. ``note`` is called with each piece and its examples' losses.
     """
-    world, shared, num_slots = session.world, session.shared, sum(each.slots for each in met)
+    world, shared, num_slots = session.world, session.shared, sum(each.slots for each in counts)
     # Ranks meet in every piece's backward, so on several of them a piece without a sample is run too.
     pieces = [
         (number, piece)
@@ -128,9 +120,9 @@ def add_gradients(
     ]
     sums: list[list[Tensor]] = [[] for _ in parts]
     for place, (number, piece) in enumerate(pieces, start=1):
-        task, examples = session.tasks[piece.task], max(1, met[number].examples)
+        task, examples = session.tasks[piece.task], max(1, counts[number].examples)
         forward = partial(shared, residual_scales=session.model.residual_scales(piece.seeds))
-        weight = scale * task.config.loss_weight * met[number].slots / num_slots
+        weight = scale * task.config.loss_weight * counts[number].slots / num_slots
         with shared.piece(last=place == len(pieces)):
             with default_autocast(session.device, session.run.precision):
                 losses = task.losses(forward, piece)
@@ -140,7 +132,7 @@ def add_gradients(
             note(piece, losses.detach())
     # Read when all is under way: reading a number from a GPU waits for it.
     totals = world.summed([sum(map(float, each)) for each in sums])
-    return {each.task: total / max(1, each.examples) for each, total in zip(met, totals, strict=True)}
+    return {each.task: total / max(1, each.examples) for each, total in zip(counts, totals, strict=True)}
 
 
 def clip_gradients(session: Session, scale: float) -> float:
@@ -168,7 +160,7 @@ def after_step(session: Session, log: RunLog, stop: StopRequest, score: Callable
         session.obey(stop)
         if session.is_to_score:
             metrics = score()
-            session.counts[SCORED_STEP] = step
+            session.state.scored_step = step
     except RunInterruptedError as error:
         interrupted = error
     if (session.saved_step != step and (due or interrupted)) or (metrics and run.best_metric):

@@ -1,36 +1,41 @@
-"""Open a run: read its data, build its model, and bring both to where the run stands."""
+"""Open a run: build its model and bring it to where the run stands."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from tubelet.data.dataset import ClipDataset
 from tubelet.models.compiled import compile_where_it_pays
 from tubelet.models.memory import keep_freed_memory
 from tubelet.models.model import VideoModel
-from tubelet.tasks import Task, build_task
-from tubelet.train.checkpoint import CheckpointWriter, latest_checkpoint, load_checkpoint
+from tubelet.records import from_json
+from tubelet.tasks import Task
+from tubelet.train.checkpoint import STATE_FILE, CheckpointWriter, latest_checkpoint, load_checkpoint
 from tubelet.train.config import RunConfig
+from tubelet.train.data import TrainingData
 from tubelet.train.distributed import World
 from tubelet.train.ema import WeightAverage
-from tubelet.train.folder import task_data_hash
+from tubelet.train.loss_scale import LossScale
 from tubelet.train.optim import build_optimizer
-from tubelet.train.session import Session
+from tubelet.train.session import RunState, Session
 from tubelet.train.shared_model import SharedModel
 from tubelet.train.start import initialise
 
 
-def open_session(run: RunConfig, out: Path, *, world: World) -> Session:
-    """Read the data, build the model and bring both to where the run stands, on every rank."""
-    tasks = world.together(lambda: {config.name: build_task(config, preprocess=run.preprocess) for config in run.tasks})
-    datasets = world.together(lambda: open_datasets(run, tasks))
-    sizes = {name: len(dataset) for name, dataset in datasets.items()}
-    one_epoch = sum(sizes.values())
-    num_steps = run.steps_for(one_epoch)
-    mixture = run.plan_mixture(datasets)
+def open_session(run: RunConfig, out: Path, data: TrainingData, *, world: World) -> Session:
+    """Build the model and bring it to where the run stands, on every rank.
+
+    Args:
+        run: The whole run.
+        out: Run folder; a checkpoint in it is gone on from.
+        data: What the run trains on.
+        world: The ranks.
+
+    Raises:
+        InputError: The weights that the run starts from cannot be used, or the checkpoint is not one of this run.
+    """
     checkpoint = latest_checkpoint(out, process_group=world.checkpoint_group)
-    model, start = world.together(lambda: build_model(run, tasks, world.device, resuming=checkpoint is not None))
+    model, start = world.together(lambda: build_model(run, data.tasks, world.device, resuming=checkpoint is not None))
     synchronised = run.batch_norm == "synchronised"
     exchanges = world.size > 1 and (synchronised or run.parallel == "fsdp")
     compile_where_it_pays(model, world.device, exchanges=exchanges)
@@ -39,44 +44,34 @@ def open_session(run: RunConfig, out: Path, *, world: World) -> Session:
     # From here on this rank's parameters may be pieces of the model's.
     optimizer = build_optimizer(model, run.optim)
     average = None if run.optim.ema_decay is None else WeightAverage(model, run.optim.ema_decay)
+    state = RunState(
+        samples=dict.fromkeys(data.tasks, 0), loss_scale=LossScale() if run.precision == "float16" else None
+    )
     if checkpoint is not None:
+        state = from_json(RunState, checkpoint.state, where=str(checkpoint.folder / STATE_FILE))
         averaged = None if average is None else average.tensors
         world.together(lambda: load_checkpoint(checkpoint, model=model, optimizer=optimizer, averaged=averaged))
     return Session(
         run=run,
         out=out,
         world=world,
-        tasks=tasks,
-        data=world.together(lambda: {config.name: task_data_hash(config) for config in run.tasks}),
-        datasets=datasets,
-        mixture=mixture,
+        tasks=data.tasks,
+        data_hashes=data.hashes,
+        sizes=data.sizes,
         model=model,
         shared=shared,
         optimizer=optimizer,
         average=average,
         start=start,
-        num_steps=num_steps,
-        rates=run.rate_plan(one_epoch),
+        num_steps=data.mixture.num_steps,
+        rates=run.rate_plan(data.num_examples),
         step=0 if checkpoint is None else checkpoint.step,
         saved_step=0 if checkpoint is None else checkpoint.step,
-        counts={} if checkpoint is None else dict(checkpoint.state),
         checkpoints=CheckpointWriter(
             out, keep=run.num_checkpoints, best_metric=run.best_metric, process_group=world.checkpoint_group
         ),
+        state=state,
     )
-
-
-def open_datasets(run: RunConfig, tasks: Mapping[str, Task]) -> dict[str, ClipDataset]:
-    """Return each task's training examples."""
-    cache = run.frame_cache()
-    datasets = {
-        name: task.dataset(task.config.train_split, training=True, seed=run.seed, cache=cache)
-        for name, task in tasks.items()
-    }
-    for task in tasks.values():
-        # Read now, so that a missing split is found before hours of training and not after.
-        task.dataset(task.config.eval_split, training=False)
-    return datasets
 
 
 def build_model(

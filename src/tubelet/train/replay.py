@@ -7,16 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tubelet.data.loader import batches
 from tubelet.records import read_json
 from tubelet.train.config import RunConfig
+from tubelet.train.data import TrainingData, batches_from, open_data
 from tubelet.train.distributed import joined
 from tubelet.train.folder import check_same_run
 from tubelet.train.loop import add_gradients, clip_gradients, train_step
-from tubelet.train.loss_scale import loss_scale
 from tubelet.train.nonfinite import NON_FINITE_FILE
 from tubelet.train.opening import open_session
-from tubelet.train.session import Met, Session
+from tubelet.train.session import PartCounts, Session
 from tubelet.types import ClipBatch, InputError
 
 
@@ -70,18 +69,19 @@ def replay_step(run: RunConfig, out: Path, step: int, *, device: str | None = No
     with joined(device or run.device) as world:
         if world.size > 1:
             raise InputError("a step is replayed by one process")
-        session = open_session(replace(run, accumulation_steps=_num_pieces(run, out, step)), out, world=world)
+        run, data = replace(run, accumulation_steps=_num_pieces(run, out, step)), open_data(run)
+        session = open_session(run, out, data, world=world)
         if not session.step < step <= session.num_steps:
             raise InputError(
                 f"{out}: step {step} cannot be replayed; the newest checkpoint is of step {session.step} and the run "
                 f"has {session.num_steps}"
             )
         first_step = session.step
-        for parts, met in _steps(session):
+        for parts, counts in _steps(session, data):
             if session.step + 1 == step:
-                return _looked_at(session, parts, met, first_step)
-            train_step(session, parts, met, learning_rate=session.rates.at(session.step))
-            session.finish_step(met)
+                return _looked_at(session, parts, counts, first_step)
+            train_step(session, parts, counts, learning_rate=session.rates.at(session.step))
+            session.finish_step(counts)
     raise AssertionError("the run's steps ended before the one to replay")
 
 
@@ -95,23 +95,14 @@ def _num_pieces(run: RunConfig, out: Path, step: int) -> int:
     return number if run.batch_size % number == 0 else run.batch_size
 
 
-def _steps(session: Session) -> Iterator[tuple[tuple[ClipBatch, ...], list[Met]]]:
+def _steps(session: Session, data: TrainingData) -> Iterator[tuple[list[ClipBatch], list[PartCounts]]]:
     """Yield each step's batches as the model sees them, from where the session stands."""
-    run = session.run
-    loader = batches(
-        session.datasets,
-        session.mixture,
-        start_step=session.step,
-        num_workers=0,
-        seed=run.seed,
-        on_error=run.on_error,
-    )
-    for _, parts in loader:
-        met = session.meet(parts)
-        yield tuple(session.tasks[part.task].augmented(part.to(session.device)) for part in parts), met
+    for _, parts in batches_from(session.step, session.run, data, session.world, num_workers=0):
+        counts = session.counted(parts)
+        yield [session.tasks[part.task].augmented(part.to(session.device)) for part in parts], counts
 
 
-def _looked_at(session: Session, parts: tuple[ClipBatch, ...], met: list[Met], first_step: int) -> Replay:
+def _looked_at(session: Session, parts: list[ClipBatch], counts: list[PartCounts], first_step: int) -> Replay:
     samples: list[ReplayedSample] = []
 
     def note(piece: ClipBatch, losses: Tensor) -> None:
@@ -129,8 +120,8 @@ def _looked_at(session: Session, parts: tuple[ClipBatch, ...], met: list[Met], f
             )
 
     session.model.train()
-    scale = loss_scale(session.counts) if session.scales_loss else 1.0
-    losses = add_gradients(session, parts, met, scale=scale, note=note)
+    scale = 1.0 if session.state.loss_scale is None else session.state.loss_scale.factor
+    losses = add_gradients(session, parts, counts, scale=scale, note=note)
     bad = [
         name
         for name, parameter in session.model.named_parameters()

@@ -1,4 +1,4 @@
-"""What a run holds while it trains: data, model, optimizer, and how many steps are done."""
+"""What a run holds while it trains: model, optimizer, how many steps are done, and what they have met."""
 
 import signal
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,8 @@ from pathlib import Path
 import torch
 from torch.optim import Optimizer
 
-from tubelet.data.dataset import ClipDataset
-from tubelet.data.loader import check_skips
-from tubelet.data.mixture import Mixture
 from tubelet.models.model import VideoModel
+from tubelet.records import to_json
 from tubelet.tasks import Task
 from tubelet.train.checkpoint import CheckpointWriter, run_tensors
 from tubelet.train.config import RunConfig
@@ -19,23 +17,26 @@ from tubelet.train.distributed import World
 from tubelet.train.ema import WeightAverage
 from tubelet.train.folder import write_run_meta
 from tubelet.train.interrupt import RunInterruptedError, StopRequest
-from tubelet.train.loss_scale import SKIPPED
+from tubelet.train.loss_scale import LossScale
 from tubelet.train.schedule import RatePlan
 from tubelet.train.shared_model import SharedModel, local_part
-from tubelet.types import ClipBatch
+from tubelet.types import ClipBatch, InputError
 
-SCORED_STEP = "scored_step"
-"""In ``Session.counts``: the steps that the weights had done when they were scored last."""
+MAX_SKIPPED_SHARE = 0.01
+"""A run stops when more than this share of its samples, or of the first ``SHARE_FLOOR`` while it has had fewer, could
+not be read: then the data is wrong and not a video in it."""
+SHARE_FLOOR = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Met:
+class PartCounts:
     """What all ranks together have of a part of a step."""
 
     task: str
     samples: int
-    """Used; ``skipped``: could not be read."""
-    skipped: int
+    """Used."""
+    skipped_samples: int
+    """Could not be read."""
     examples: int
     """Clips, or boxes: as many as the task has losses."""
     clamped_frames: int
@@ -44,21 +45,47 @@ class Met:
     @property
     def slots(self) -> int:
         """Places of the step's batch that are this part's."""
-        return self.samples + self.skipped
+        return self.samples + self.skipped_samples
+
+
+@dataclass(kw_only=True, slots=True)
+class RunState:
+    """What a run remembers beside its tensors: of all ranks, the same on all, and in every checkpoint."""
+
+    samples: dict[str, int]
+    """Task name to the samples that were trained on."""
+    skipped_samples: int = 0
+    """Left out because they could not be read."""
+    clamped_frames: int = 0
+    """Asked for outside their video; its first or last was used."""
+    dropped_boxes: int = 0
+    """Left the canvas."""
+    scored_step: int | None = None
+    """Steps that the weights had done when they were scored last."""
+    loss_scale: LossScale | None = None
+    """Of a run in float16."""
+
+    def add(self, counts: Sequence[PartCounts]) -> None:
+        """Take in what a step has met."""
+        for part in counts:
+            self.samples[part.task] += part.samples
+            self.skipped_samples += part.skipped_samples
+            self.clamped_frames += part.clamped_frames
+            self.dropped_boxes += part.dropped_boxes
 
 
 @dataclass(kw_only=True, slots=True)
 class Session:
-    """A run in progress, on one rank. ``step``, ``saved_step`` and ``counts`` change, and what the tensors hold."""
+    """A run in progress, on one rank. ``step``, ``saved_step`` and ``state`` change, and what the tensors hold."""
 
     run: RunConfig
     out: Path
     world: World
     tasks: dict[str, Task]
-    data: dict[str, str]
+    data_hashes: dict[str, str]
     """Task name to the ``data_hash`` of its manifest."""
-    datasets: dict[str, ClipDataset]
-    mixture: Mixture
+    sizes: dict[str, int]
+    """Task name to training examples: clips, or keyframes for localisation."""
     model: VideoModel
     shared: SharedModel
     """The same, as ranks train it together."""
@@ -74,9 +101,7 @@ class Session:
     saved_step: int
     """Steps done in the newest checkpoint, which may still be being written; 0 = none."""
     checkpoints: CheckpointWriter
-    counts: dict[str, int]
-    """What the run has met: ``clips/<task>`` seen, frames clamped to a video's ends, boxes that left the canvas; of all
-    ranks, and the same on all."""
+    state: RunState
 
     @property
     def device(self) -> torch.device:
@@ -84,24 +109,9 @@ class Session:
         return self.world.device
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """Training examples per task: clips, or keyframes for localisation."""
-        return {name: len(dataset) for name, dataset in self.datasets.items()}
-
-    @property
-    def num_used(self) -> int:
-        """Samples trained on so far."""
-        return sum(number for name, number in self.counts.items() if name.startswith("clips/"))
-
-    @property
-    def num_skipped(self) -> int:
-        """Samples left out so far because they could not be read."""
-        return self.counts.get("skipped_samples", 0)
-
-    @property
     def is_scored(self) -> bool:
         """Whether the weights as they are have been scored."""
-        return self.counts.get(SCORED_STEP) == self.step
+        return self.state.scored_step == self.step
 
     @property
     def is_to_score(self) -> bool:
@@ -111,50 +121,31 @@ class Session:
             return False
         return self.step % every == 0 and not self.is_scored
 
-    @property
-    def scales_loss(self) -> bool:
-        """Whether the numbers of the run are so small that its loss is scaled (``loss_scale.py``)."""
-        return self.run.precision == "float16"
-
-    def meet(self, parts: Sequence[ClipBatch]) -> list[Met]:
+    def counted(self, parts: Sequence[ClipBatch]) -> list[PartCounts]:
         """Return what all ranks have of a step's parts; raise when too much of it could not be read."""
         rows = [
             (len(part.sample_ids), len(part.skipped_ids), len(part.targets), part.num_clamped, part.num_dropped_boxes)
             for part in parts
         ]
         numbers = iter(self.world.summed([number for row in rows for number in row]))
-        met = [
-            Met(
+        counts = [
+            PartCounts(
                 task=part.task,
                 samples=int(next(numbers)),
-                skipped=int(next(numbers)),
+                skipped_samples=int(next(numbers)),
                 examples=int(next(numbers)),
                 clamped_frames=int(next(numbers)),
                 dropped_boxes=int(next(numbers)),
             )
             for part in parts
         ]
-        used, skipped = sum(each.samples for each in met), sum(each.skipped for each in met)
-        check_skips(
-            self.step,
-            num_used=used,
-            num_skipped=skipped,
-            run_used=self.num_used + used,
-            run_skipped=self.num_skipped + skipped,
-        )
-        return met
+        check_skips(self.step, self.state, counts)
+        return counts
 
-    def finish_step(self, met: Sequence[Met]) -> None:
+    def finish_step(self, counts: Sequence[PartCounts]) -> None:
         """Note that a step was done, and what it has met."""
         self.step += 1
-        for each in met:
-            for name, number in (
-                (f"clips/{each.task}", each.samples),
-                ("clamped_frames", each.clamped_frames),
-                ("skipped_samples", each.skipped),
-                ("dropped_boxes", each.dropped_boxes),
-            ):
-                self.counts[name] = self.counts.get(name, 0) + number
+        self.state.add(counts)
 
     def obey(self, stop: StopRequest) -> None:
         """Raise when a signal came to any rank; all of them ask at the same time.
@@ -178,7 +169,7 @@ class Session:
         self.shared.take_buffers_of_main()
         averaged = None if self.average is None else self.average.tensors
         tensors = run_tensors(self.model, self.optimizer, averaged=averaged)
-        self.checkpoints.save(tensors, step=self.step, state=self.counts, metrics=metrics)
+        self.checkpoints.save(tensors, step=self.step, state=to_json(self.state), metrics=metrics)
         self.saved_step = self.step
         self.describe()
 
@@ -190,7 +181,7 @@ class Session:
             self.run,
             self.out,
             self.tasks,
-            data=self.data,
+            data=self.data_hashes,
             sizes=self.sizes,
             step=self.step,
             num_steps=self.num_steps,
@@ -200,22 +191,33 @@ class Session:
 
     def seen_table(self) -> list[dict[str, str | int | float]]:
         """Return what each task has really had, beside the plan that ``Mixture.table`` gives."""
-        seen = {name: self.counts.get(f"clips/{name}", 0) for name in self.datasets}
+        seen = self.state.samples
         total = max(1, sum(seen.values()))
         return [
             {"task": name, "clips seen": n, "share": n / total, "passes": n / self.sizes[name]}
             for name, n in seen.items()
         ]
 
-    def data_left_out(self) -> str:
-        """Return in one line what was not used as it was asked for, so that nothing is dropped in silence."""
-        skipped = sum(dataset.num_skipped_keyframes for dataset in self.datasets.values())
-        unlabelled = sum(dataset.num_unlabelled_boxes for dataset in self.datasets.values())
-        clamped, dropped = self.counts.get("clamped_frames", 0), self.counts.get("dropped_boxes", 0)
-        unreadable, overflowed = self.counts.get("skipped_samples", 0), self.counts.get(SKIPPED, 0)
-        return (
-            f"{clamped} frames asked for outside their video (its first or last was used), {dropped} boxes left the "
-            f"canvas, {skipped} keyframes without boxes skipped, {unlabelled} detected boxes match no annotated one, "
-            f"{unreadable} samples that cannot be read left out"
-            + (f", {overflowed} steps without an update because a gradient overflowed" if self.scales_loss else "")
-        )
+
+def check_skips(step: int, state: RunState, counts: Sequence[PartCounts]) -> None:
+    """Raise when too much of a step, or of the run with it, could not be read.
+
+    Args:
+        step: Steps done before it.
+        state: Of the run before it.
+        counts: Of the step's parts.
+
+    Raises:
+        InputError: The step has no sample left, or more than ``MAX_SKIPPED_SHARE`` of the run's were left out.
+    """
+    used, skipped = (sum(getattr(part, name) for part in counts) for name in ("samples", "skipped_samples"))
+    if skipped == 0:
+        return
+    told = "the warnings before this name them"
+    if used == 0:
+        raise InputError(f"step {step + 1} has no sample left, all {skipped} could not be read; {told}")
+    skipped += state.skipped_samples
+    tried = sum(state.samples.values()) + used + skipped
+    if skipped > MAX_SKIPPED_SHARE * max(tried, SHARE_FLOOR):
+        share = f"{skipped} of {tried} samples could not be read"
+        raise InputError(f"step {step + 1}: {share}, more than {MAX_SKIPPED_SHARE:.0%}; {told}")

@@ -7,13 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tubelet.train.config import RunConfig
+from tubelet.train.config import PREVIOUS, RunConfig
 from tubelet.train.fit import fit
 from tubelet.train.folder import RunResult
 from tubelet.train.log import StepReport
-
-PREVIOUS = "the stage before"
-"""What ``init_from`` of a stage says to start from the one before it; the recipe does not know where that will lie."""
 
 
 def stage_folders(runs: Sequence[RunConfig], out: Path) -> list[Path]:

@@ -1,5 +1,6 @@
-"""Random changes of whole batches, on the device they lie on: colour, RandAugment, mixup, CutMix.
+"""What training changes at random, and those of the changes that are made to whole batches, on the device they lie on.
 
+Colour, RandAugment, mixup and CutMix; scale, box jitter and flip are made sample by sample (``transforms.augment``).
 Everything random is drawn on the CPU from one seed per sample, a function of (run seed, step, place in the batch)
 (``data.mixture.sample_seed``), so a batch changes in the same way whatever the device and the number of workers.
 Frames of a clip change alike. Videos are uint8 (B, 3, T, H, W) in and out; boxes stay where they are, for what moves
@@ -8,7 +9,7 @@ pixels is left out where there are boxes.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -68,6 +69,28 @@ class BatchAugment:
     def mixes_clips(self) -> bool:
         """Whether pairs of clips are mixed."""
         return self.mixup > 0 or self.cutmix > 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augment:
+    """What training changes at random; the defaults are paper A's (A.1)."""
+
+    scale_range: tuple[float, float] = (0.65, 1.1)
+    """Uniform range of the frame's scale, 1 = as in scoring. Where a square is cut out of the frame (``types.Fit``) the
+    smallest must hold it; paper B: (1, 1)."""
+    box_jitter: float = 0.15
+    """Largest move of a box side as a share of its length."""
+    flip: bool = False
+    """Mirror half of the clips; labels that depend on direction are swapped (``labels.mirror_columns``)."""
+    batch: BatchAugment = field(default_factory=BatchAugment)
+    """What changes whole batches on the device: colours, RandAugment, mixup, CutMix; the default: nothing."""
+
+    def __post_init__(self) -> None:
+        low, high = self.scale_range
+        if not 0 < low <= high:
+            raise InputError(f"scale_range must be 0 < low <= high, got {self.scale_range}")
+        if not 0 <= self.box_jitter < 0.5:
+            raise InputError(f"box_jitter must be in [0, 0.5), got {self.box_jitter}")
 
 
 def augment_batch(

@@ -1,4 +1,4 @@
-"""Clip and boxes onto the model's square canvas, together: letterbox or crop, jitter, flip, normalisation.
+"""Clip and boxes onto the model's square canvas, together: letterbox or crop, jitter, flip.
 
 Frames are uint8 (T, 3, H, W) in and (T, 3, S, S) out; boxes float32 (N, 4) xyxy in pixels of the frame in, of the
 canvas out. A box keeps its row: what leaves the canvas is named by the returned mask, so targets can follow.
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tubelet.boxes import clip_boxes, flip_boxes, jitter_boxes
-from tubelet.types import Crops, Fit, InputError, Preprocess
+from tubelet.types import Crops, Fit, InputError
 from tubelet.video.convert import FrameSize, resize_rgb
 
 CENTRE = (0.5, 0.5)
@@ -176,21 +176,6 @@ def augment(
     keep = ((moved[:, 2:] - moved[:, :2]) >= MIN_BOX_SIDE).all(dim=1)
     num_dropped = int((~keep).sum())
     return Augmented(frames=canvas, boxes=moved[keep], keep=keep, num_dropped=num_dropped, mirrored=mirrored)
-
-
-def normalise(video: Tensor, preprocess: Preprocess, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return model input for uint8 clips (B, 3, T, S, S), on the video's device.
-
-    ``(video / 255 - mean) / std``, and where the weights differ from 1, the clip's mean frame times ``still_weight``
-    plus the difference from it times ``motion_weight``.
-    """
-    shift = torch.tensor(preprocess.mean, dtype=torch.float32, device=video.device).view(1, 3, 1, 1, 1)
-    spread = torch.tensor(preprocess.std, dtype=torch.float32, device=video.device).view(1, 3, 1, 1, 1)
-    scaled = (video.to(torch.float32) / 255 - shift) / spread
-    if (preprocess.still_weight, preprocess.motion_weight) != (1.0, 1.0):
-        still = scaled.mean(dim=2, keepdim=True)
-        scaled = preprocess.still_weight * still + preprocess.motion_weight * (scaled - still)
-    return scaled.to(dtype)
 
 
 def canvas_boxes(boxes: Tensor, place: Placement, *, frame_hw: tuple[int, int] = (1, 1)) -> Tensor:
