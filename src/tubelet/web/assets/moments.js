@@ -1,0 +1,109 @@
+// What was found, asked by time: who is where, and from when to when somebody does something. No page here.
+
+// As in the annotated copy: Okabe and Ito's palette, which people with any common colour blindness can tell apart.
+const IDENTITY = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
+const NOT_FOLLOWED = "#aaaaaa";
+const HOLD_SECONDS = 0.5;
+
+export function identityColour(person) {
+  return person === null ? NOT_FOLLOWED : IDENTITY[(person - 1 + 7 * 1000) % 7];
+}
+
+export function actionColour(place) {
+  // The golden angle: neighbours differ however many there are.
+  return `oklch(0.68 0.13 ${(255 + place * 137.508) % 360})`;
+}
+
+export function clockText(seconds, decimals = 1) {
+  const tenths = 10 ** decimals;
+  const all = Math.round(Math.max(0, seconds) * tenths);
+  const minutes = Math.floor(all / (60 * tenths));
+  const rest = ((all - minutes * 60 * tenths) / tenths).toFixed(decimals).padStart(decimals ? 3 + decimals : 2, "0");
+  const hours = Math.floor(minutes / 60);
+  return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
+
+export class Moments {
+  // detections: the JSON tubelet.detections/1; duration: of the video, in seconds.
+  constructor(detections, duration) {
+    this.names = detections.label_space.names;
+    this.duration = duration;
+    this.times = detections.moments.map((m) => m.pts_seconds);
+    this.moments = detections.moments.map((m) => m.people.map((p, row) => ({
+      person: p.person_id, box: p.box_norm, boxScore: p.box_score, scores: p.scores, row,
+    })));
+    const edges = this.times.slice(1).map((t, i) => (t + this.times[i]) / 2);
+    this.edges = [0, ...edges, Math.max(duration, this.times.at(-1) ?? 0)];
+    this.people = this.#people();
+  }
+
+  // Last moment at or before a time, -1 before the first.
+  indexAt(seconds) {
+    let low = 0;
+    let high = this.times.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.times[middle] <= seconds + 1e-6) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  // Who is where at any time. Somebody in the moments before and after moves evenly between them; somebody in one
+  // of them stands still in the half interval next to it.
+  at(seconds) {
+    const i = this.indexAt(seconds);
+    const [t0, t1] = [this.times[i], this.times[i + 1]];
+    const before = this.moments[i] ?? [];
+    const after = this.moments[i + 1] ?? [];
+    const hold = t0 === undefined || t1 === undefined ? HOLD_SECONDS : Math.min(HOLD_SECONDS, (t1 - t0) / 2);
+    const found = [];
+    const both = new Set();
+    for (const a of before) {
+      const b = a.person === null ? undefined : after.find((p) => p.person === a.person);
+      if (!b) continue;
+      both.add(a.person);
+      const share = (seconds - t0) / (t1 - t0);
+      const mix = (x, y) => x.map((v, k) => (1 - share) * v + share * y[k]);
+      found.push({ person: a.person, box: mix(a.box, b.box), scores: mix(a.scores, b.scores) });
+    }
+    const alone = (people) => people.filter((p) => p.person === null || !both.has(p.person));
+    if (t0 !== undefined && seconds - t0 < hold) found.push(...alone(before));
+    if (t1 !== undefined && t1 - seconds <= hold) found.push(...alone(after));
+    return found;
+  }
+
+  // Everybody, in order of appearance; one entry, null, for all who were seen once.
+  #people() {
+    const found = new Map();
+    this.moments.forEach((people, i) => people.forEach((p) => {
+      const known = found.get(p.person) ?? { person: p.person, first: i, places: [] };
+      known.places.push([i, p]);
+      found.set(p.person, known);
+    }));
+    return [...found.values()].sort((a, b) => (a.person === null) - (b.person === null) || a.first - b.first);
+  }
+
+  // Stretches in which a person does something with a score of at least the threshold, in order of time.
+  spans(known, threshold) {
+    const spans = [];
+    const open = new Map();
+    for (const [i, p] of known.places) {
+      for (let k = 0; k < this.names.length; k++) {
+        if (p.scores[k] < threshold) continue;
+        const span = open.get(k);
+        if (span && i <= span.last + 1) {
+          span.last = i;
+          span.end = this.edges[i + 1];
+          if (p.scores[k] > span.score) Object.assign(span, { score: p.scores[k], peak: this.times[i] });
+        } else {
+          const begun = { person: known.person, action: k, last: i, score: p.scores[k], peak: this.times[i] };
+          Object.assign(begun, { begin: this.edges[i], end: this.edges[i + 1] });
+          open.set(k, begun);
+          spans.push(begun);
+        }
+      }
+    }
+    return spans.sort((a, b) => a.begin - b.begin || b.score - a.score);
+  }
+}

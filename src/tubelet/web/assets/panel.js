@@ -1,0 +1,134 @@
+// Beside the player: who does what now, what is shown, all scores of somebody, files.
+
+import { actionColour, identityColour } from "./moments.js";
+import { make, sizeText } from "./server.js";
+
+const byId = (id) => document.getElementById(id);
+const WORDS = { mp4: "Annotated video", csv: "AVA csv", json: "JSON, everything", parquet: "Parquet table",
+  vtt: "Captions (WebVTT)", srt: "Captions (SRT)", coco: "COCO" };
+
+export class Filters {
+  // onChange(): something else is to be shown.
+  constructor(onChange) {
+    Object.assign(this, { onChange, actions: new Set(), people: new Set(), threshold: 0.3 });
+    byId("score").addEventListener("input", (event) => this.setThreshold(Number(event.target.value)));
+    byId("filters").addEventListener("submit", (event) => event.preventDefault());
+    byId("filters").addEventListener("reset", (event) => {
+      event.preventDefault();
+      this.actions.clear();
+      this.people.clear();
+      this.setThreshold(this.usual);
+    });
+  }
+
+  open(moments, threshold) {
+    Object.assign(this, { moments, usual: threshold, threshold });
+    this.actions.clear();
+    this.people.clear();
+    byId("score").value = threshold;
+    this.#rank();
+    this.#show();
+  }
+
+  // Nothing chosen means everything.
+  actionShown = (action) => !this.actions.size || this.actions.has(action);
+  personShown = (person) => !this.people.size || this.people.has(person);
+  colour = (action) => actionColour(this.places.get(action) ?? this.places.size);
+
+  setThreshold(threshold) {
+    this.threshold = threshold;
+    byId("score").value = threshold;
+    this.#show();
+    this.onChange();
+  }
+
+  toggle(set, value) {
+    if (!set.delete(value)) set.add(value);
+    this.#show();
+    this.onChange();
+  }
+
+  // Actions in order of how long they are seen, at the usual threshold; the order is the colours'.
+  #rank() {
+    const seconds = new Map();
+    for (const known of this.moments.people) {
+      for (const span of this.moments.spans(known, Math.min(0.05, this.usual))) {
+        const strong = span.score >= this.usual ? 1000 : 1;
+        seconds.set(span.action, (seconds.get(span.action) ?? 0) + strong * (span.end - span.begin));
+      }
+    }
+    this.places = new Map([...seconds.keys()].sort((a, b) => seconds.get(b) - seconds.get(a)).map((k, i) => [k, i]));
+  }
+
+  #show() {
+    byId("score-value").value = this.threshold.toFixed(2);
+    const seen = new Set(this.moments.people.flatMap((p) => this.moments.spans(p, this.threshold)).map((s) => s.action));
+    const actions = [...this.places.keys()].filter((k) => seen.has(k) || this.actions.has(k));
+    const chip = (set, value, text, colour) => make("button", { type: "button", class: "chip", "--c": colour,
+      "aria-pressed": String(set.has(value)), onclick: () => this.toggle(set, value) },
+    make("span", { class: "swatch" }), text);
+    this.#replace("actions", actions.map((k) => chip(this.actions, k, this.moments.names[k], this.colour(k))));
+    this.#replace("people", this.moments.people.map(({ person }) =>
+      chip(this.people, person, person === null ? "Seen once" : `Person ${person}`, identityColour(person))));
+  }
+
+  // Put new buttons in place of the old; the keyboard's focus stays on the one it was on.
+  #replace(id, buttons) {
+    const focused = [...byId(id).children].indexOf(document.activeElement);
+    const text = document.activeElement?.textContent;
+    byId(id).replaceChildren(...(buttons.length ? buttons : [make("span", { class: "soft" }, "none")]));
+    if (focused >= 0) buttons.find((b) => b.textContent === text)?.focus();
+  }
+}
+
+export class Now {
+  // Who does what at this moment; the list is rebuilt only when it differs.
+  constructor(showScores) {
+    Object.assign(this, { showScores, told: "" });
+  }
+
+  show(people, actionsOf, moments, colour) {
+    const rows = people.map((p) => ({ person: p.person, actions: actionsOf(p.scores).slice(0, 4) }));
+    rows.sort((a, b) => (a.person ?? 1e9) - (b.person ?? 1e9));
+    const told = JSON.stringify(rows.map((r) => [r.person, r.actions.map(([k, s]) => [k, Math.round(50 * s)])]));
+    if (told === this.told) return;
+    this.told = told;
+    byId("now").replaceChildren(...(rows.length ? rows.map((row) => this.#row(row, moments, colour))
+      : [make("li", { class: "soft" }, "Nobody is seen.")]));
+  }
+
+  #row({ person, actions }, moments, colour) {
+    const name = person === null ? "Seen once" : `Person ${person}`;
+    const bars = actions.map(([k, score]) => make("li", { "--c": colour(k), "--share": score },
+      make("span", { class: "grow clip" }, moments.names[k]), make("span", { class: "num" }, score.toFixed(2))));
+    const button = make("button", { type: "button", class: "who", "aria-label": `All scores of ${name.toLowerCase()}`,
+      onclick: () => this.showScores(person) }, make("span", { class: "swatch", "--c": identityColour(person) }), name);
+    return make("li", {}, button, make("ul", { class: "bars" },
+      ...(bars.length ? bars : [make("li", { class: "soft" }, "nothing above the score")])));
+  }
+}
+
+// All scores of somebody, best first, beside a place on the stage.
+export function showScores(person, moments, colour, x, y) {
+  const box = byId("scores");
+  const order = person.scores.map((score, k) => [k, score]).sort((a, b) => b[1] - a[1]);
+  const title = make("p", { class: "title" }, make("span", { class: "swatch", "--c": identityColour(person.person) }),
+    person.person === null ? "Seen once" : `Person ${person.person}`);
+  const rows = order.map(([k, score]) => make("li", { "--c": colour(k), "--share": score },
+    make("span", { class: "grow clip" }, moments.names[k]), make("span", { class: "num" }, score.toFixed(2))));
+  box.replaceChildren(title, make("ul", { class: "bars", "--columns": Math.ceil(rows.length / 15) }, ...rows));
+  box.hidden = false;
+  const stage = box.parentElement;
+  box.style.left = `${Math.max(4, Math.min(x + 14, stage.clientWidth - box.offsetWidth - 4))}px`;
+  box.style.top = `${Math.max(4, Math.min(y + 14, stage.clientHeight - box.offsetHeight - 4))}px`;
+}
+
+export function hideScores() {
+  byId("scores").hidden = true;
+}
+
+export function showDownloads(job) {
+  byId("download-list").replaceChildren(...job.downloads.map((file) => make("li", {},
+    make("a", { href: file.url, download: file.name, "data-format": file.format }, WORDS[file.format] ?? file.format,
+      make("span", { class: "soft" }, sizeText(file.num_bytes))))));
+}
