@@ -53,6 +53,7 @@ def paper_a(
     row: str,
     data: Path,
     mini: bool = False,
+    mini_epochs: float = MINI.num_epochs,
     kinetics: KineticsSet | None = None,
     eval_boxes: BoxChoice = "detected",
     init_from: str | None = None,
@@ -65,6 +66,7 @@ def paper_a(
         row: Name in ``ROWS_A``.
         data: Folder of the manifests.
         mini: The row in miniature; ``data`` is then the folder of a playground's manifests.
+        mini_epochs: Passes over the summed sets of each of its stages, so that all arms see as many clips.
         kinetics: In the place of the row's own Kinetics set.
         eval_boxes: Person boxes that are scored; a mini has the playground's annotated ones.
         init_from: Start of the first stage; default: published ImageNet-21K weights, in a mini random ones.
@@ -76,7 +78,7 @@ def paper_a(
     stages = tuple(tuple(swap.get(name, name) for name in stage) for stage in found.stages)
     start = absolute_start(init_from)
     if mini:
-        runs = tuple(_mini(found, sets, data, seed) for sets in stages)
+        runs = tuple(_mini(found, sets, data, mini_epochs, seed) for sets in stages)
     else:
         _check_manifests(data, [name for stage in stages for name in stage])
         if start is None and found.start == "wts":
@@ -107,7 +109,7 @@ def _full(
     return replace(run, mixture=row.mixture)
 
 
-def _mini(row: RowA, sets: tuple[str, ...], manifests: Path, seed: int) -> RunConfig:
+def _mini(row: RowA, sets: tuple[str, ...], manifests: Path, num_epochs: float, seed: int) -> RunConfig:
     names = tuple(dict.fromkeys(mini for name in sets for mini in MINI_SETS[name]))
     _check_manifests(manifests, names)
     scale = replace(MINI, vivit=MINI_VIVIT[row.vivit])
@@ -119,7 +121,7 @@ def _mini(row: RowA, sets: tuple[str, ...], manifests: Path, seed: int) -> RunCo
             task_config(manifests / name, augment=PAPER_AUGMENT, label_smoothing=A1.label_smoothing) for name in names
         ),
         scale,
-        num_epochs=scale.num_epochs,  # of every stage: all arms see as many clips
+        num_epochs=num_epochs,
         init_from=None,
         seed=seed,
         cache_dir=manifests.resolve().parent / "cache",

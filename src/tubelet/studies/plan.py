@@ -75,6 +75,20 @@ class Study:
     """How the miniature differs from the paper, beyond size."""
 
 
+def arms_of(recipe: Literal["paper_a", "paper_b"], *rows: tuple[str, str]) -> tuple[Arm, ...]:
+    """Return arms from pairs of a name and a recipe's row."""
+    return tuple(Arm(name=name, recipe=recipe, row=row) for name, row in rows)
+
+
+def table_of(columns: str, *rows: str) -> PaperTable:
+    """Return a table from lines whose cells are parted by bars."""
+
+    def cells(line: str) -> tuple[str, ...]:
+        return tuple(cell.strip() for cell in line.split("|"))
+
+    return PaperTable(columns=cells(columns), rows=tuple(map(cells, rows)))
+
+
 def beats(better: str, worse: str, quantity: str, text: str = "") -> Claim:
     """Claim that one arm's score is above another's."""
     terms = (Term(arm=better, quantity=quantity, weight=1.0), Term(arm=worse, quantity=quantity, weight=-1.0))
@@ -91,6 +105,12 @@ def gains_more(better: str, worse: str, quantity: str, than: str, text: str = ""
     """Claim that one arm's lead over another is larger in one quantity than in a second."""
     more, less = beats(better, worse, quantity).terms, beats(worse, better, than).terms
     return Claim(text=text or f"{better} gains more over {worse} in {quantity} than in {than}", terms=more + less)
+
+
+def higher(arm: str, quantity: str, than: str, text: str) -> Claim:
+    """Claim that an arm scores higher in one quantity than in another."""
+    terms = (Term(arm=arm, quantity=quantity, weight=1.0), Term(arm=arm, quantity=than, weight=-1.0))
+    return Claim(text=text, terms=terms)
 
 
 def grows(arms: Sequence[tuple[str, float]], quantity: str, text: str = "") -> Claim:

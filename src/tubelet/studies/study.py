@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from tubelet.recipes.paper_a import paper_a
+from tubelet.recipes.paper_a import MINI, paper_a
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.plan import Arm, Study
 from tubelet.studies.runs import PlannedRun, RunScores, do_runs, plan_stages
@@ -59,8 +59,11 @@ class StudyPlace:
     playground: Path
     out: Path
     """Of all studies, so that they share runs."""
-    start: Path | None
-    """Run folder whose weights begin every first stage; None = random ones."""
+    start: Path | None = None
+    """Run folder whose weights begin every arm of paper A; None = a pre-training on the posts."""
+    scale: Scale = "mini"
+    num_epochs: float | None = None
+    """Passes over the sets of each of paper A's stages; None = the scale's."""
 
     def plan(self, study: Study, seed: int) -> dict[str, tuple[PlannedRun, ...]]:
         """Return the runs of each arm."""
@@ -68,7 +71,9 @@ class StudyPlace:
 
     def _stages(self, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
         start = None if self.start is None else str(self.start)
-        return paper_a(row=arm.row, data=self.playground / "manifests", mini=True, init_from=start, seed=seed)
+        epochs = MINI.num_epochs if self.num_epochs is None else self.num_epochs
+        data = self.playground / "manifests"
+        return paper_a(row=arm.row, data=data, mini=True, mini_epochs=epochs, init_from=start, seed=seed)
 
 
 def run_study(

@@ -1,0 +1,103 @@
+"""``tubelet study``: the papers' tables and figures as runs, and what they say."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional
+
+from tubelet.types import InputError
+
+if TYPE_CHECKING:
+    from tubelet.studies.runs import PlannedRun, RunScores
+
+
+def study_list() -> None:
+    """List every table and figure of the papers that is a study."""
+    from tubelet.studies.index import STUDIES
+
+    table = Table("study", "what it compares", "arms", "claims")
+    for study in STUDIES.values():
+        table.add_row(study.name, study.title, str(len(study.arms)), str(len(study.claims)))
+    Console().print(table)
+
+
+def study_show(name: Positional[str], *, out: Path = Path("out/studies")) -> None:
+    """Show a study: the paper's numbers, its arms, its claims, and what its runs have reached.
+
+    Args:
+        name: Of the study.
+        out: Folder of the studies' runs.
+    """
+    from tubelet.studies.index import find_study
+    from tubelet.studies.study import read_result, result_file
+    from tubelet.studies.study_page import study_markdown
+
+    study = find_study(name)
+    file = result_file(study.name, out)
+    print(study_markdown(study, read_result(file) if file.exists() else None), end="")
+
+
+def study_run(
+    name: Positional[str] = "",
+    *,
+    playground: Path,
+    out: Path = Path("out/studies"),
+    scale: Literal["mini"] = "mini",
+    seeds: tuple[int, ...] = (0, 1, 2),
+    start: Path | None = None,
+    budget_minutes: float | None = None,
+    num_parallel: int = 2,
+) -> None:
+    """Do the next unfinished runs of a study, or of all; call it again to go on.
+
+    Args:
+        name: Of the study; default: all, in the order of `tubelet study list`.
+        playground: Playground folder, with its `posts` manifest built.
+        out: Folder of all studies, which share runs; finished ones are kept.
+        scale: mini: small networks on the playground. The papers' own scale is each arm's recipe.
+        seeds: Of every arm; more may be added later.
+        start: Run folder whose weights begin every arm of paper A, instead of a pre-training on the posts.
+        budget_minutes: Start no run after this time; default: until all are finished.
+        num_parallel: Runs at the same time, one core each.
+    """
+    import time
+
+    from tubelet.studies.index import STUDIES, find_study
+    from tubelet.studies.study import StudyPlace, run_study
+    from tubelet.studies.study_page import status
+
+    chosen = [find_study(name)] if name else list(STUDIES.values())
+    place = StudyPlace(playground=playground, out=out, start=None if start is None else start.resolve(), scale=scale)
+    began = time.monotonic()
+    for study in chosen:
+        left = None if budget_minutes is None else budget_minutes - (time.monotonic() - began) / 60
+        if left is not None and left <= 0 and study is not chosen[0]:
+            break
+        result = run_study(study, place, seeds=seeds, budget_minutes=left, num_parallel=num_parallel, note=_note)
+        print(f"{study.name}: {status(study, result)}", flush=True)
+    print(f"results: {out / 'results'}; tubelet study report --results {out / 'results'} --to DIR draws their pages")
+
+
+def _note(planned: "PlannedRun", found: "RunScores") -> None:
+    scores = f"failed, {found.reason}" if found.reason else f"{found.seconds:.0f} s"
+    print(f"{planned.run.name}, seed {planned.run.seed} ({planned.key}): {scores}", flush=True)
+
+
+def study_report(*, results: Path = Path("out/studies/results"), to: Path = Path("out/studies/report")) -> None:
+    """Write a page for each study that has results, and say how every study stands.
+
+    Args:
+        results: Folder of the results, ``<study>.json`` each.
+        to: Folder of the pages; a README.md there has its table of studies renewed.
+    """
+    from tubelet.studies.report_files import write_pages
+
+    if not results.is_dir():
+        raise InputError(f"{results}: no such folder; tubelet study run makes it")
+    table = Table("study", "what it compares", "verdict")
+    for study, state in write_pages(results, to).items():
+        table.add_row(study.name, study.title, state.replace("**", ""))
+    Console().print(table)
+    print(f"pages: {to}")

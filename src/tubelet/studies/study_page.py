@@ -1,0 +1,133 @@
+"""A study as markdown: the paper's table, the claims with their verdicts, and what the arms reached."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+
+from tubelet.evals.figures import COLOURS, GREY, figure_style, figure_svg, new_figure, plain_text
+from tubelet.studies.plan import Claim, PaperTable, Study
+from tubelet.studies.study import StudyResult
+from tubelet.studies.verdict import Outcome, Verdict, judge, together
+
+NOT_RUN = "not run"
+
+
+def verdicts(study: Study, result: StudyResult) -> dict[str, Verdict | None]:
+    """Return each claim's text with its verdict; None where no seed has all of its scores."""
+    found: dict[str, Verdict | None] = {}
+    for claim in study.claims:
+        per_seed = [claim.difference(arms) for arms in result.scores.values()]
+        known = [value for value in per_seed if value is not None]
+        found[claim.text] = judge(known, level_within=claim.level_within) if known else None
+    return found
+
+
+def status(study: Study, result: StudyResult | None) -> str:
+    """Return the state of a study in a few words: not run, or the verdicts counted."""
+    if result is None or not result.scores:
+        return NOT_RUN
+    found = verdicts(study, result)
+    outcomes: list[Outcome] = ["not resolved" if each is None else each.outcome for each in found.values()]
+    missing = sum(each is None for each in found.values())
+    parts = [
+        f"{outcomes.count(kind)} {kind}" for kind in ("holds", "does not hold", "not resolved") if kind in outcomes
+    ]
+    left = f" ({missing} not run)" if missing else ""
+    return f"**{together(outcomes)}**: {', '.join(parts)} of {len(outcomes)} claims{left}"
+
+
+def study_markdown(study: Study, result: StudyResult | None, *, figure: str | None = None) -> str:
+    """Return the page of a study.
+
+    Args:
+        study: The plan.
+        result: What was reached; None = only the plan is shown.
+        figure: Path of the picture, as the page links it.
+    """
+    lines = [f"# {study.name}: {study.title}", ""]
+    if study.paper is not None:
+        lines += ["The paper's numbers:", "", *_paper(study.paper), ""]
+    lines += ["Arms, each a row of a recipe (`tubelet train RECIPE --row ROW`):", ""]
+    lines += [*_rows(("arm", "recipe", "row"), [(arm.name, arm.recipe, f"`{arm.row}`") for arm in study.arms]), ""]
+    if result is None or not result.scores:
+        lines += ["Claims, not tested yet:", "", *(f"- {claim.text}" for claim in study.claims), ""]
+    else:
+        lines += [f"Verdict: {status(study, result)}.", "", *_claims(study.claims, verdicts(study, result)), ""]
+        lines += [*_scores(study, result), ""]
+        if figure is not None:
+            lines += [f"![{study.quantities[0]} of every arm and seed]({figure})", ""]
+        lines += [*_facts(result), ""]
+    if study.notes:
+        lines += [f"How the miniature differs from the paper: {study.notes}", ""]
+    return "\n".join(lines)
+
+
+def _paper(table: PaperTable) -> list[str]:
+    return _rows(table.columns, [(*row, *[""] * (len(table.columns) - len(row))) for row in table.rows])
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def _claims(claims: Sequence[Claim], found: Mapping[str, Verdict | None]) -> list[str]:
+    rows = []
+    for claim in claims:
+        verdict = found[claim.text]
+        if verdict is None:
+            rows.append((claim.text, "", "", NOT_RUN))
+            continue
+        interval = "one seed" if verdict.num_seeds == 1 else f"{verdict.low:+.1f} to {verdict.high:+.1f}"
+        wanted = "> 0" if claim.level_within is None else f"within ± {claim.level_within:g}"
+        rows.append((f"{claim.text} ({wanted})", f"{verdict.mean:+.1f}", interval, f"**{verdict.outcome}**"))
+    return _rows(("claim", "points", "95 % interval over seeds", "verdict"), rows)
+
+
+def _scores(study: Study, result: StudyResult) -> list[str]:
+    rows = []
+    for arm in study.arms:
+        seeds = [arms[arm.name] for arms in result.scores.values() if arm.name in arms]
+        cells = [spread_text([100 * each[name] for each in seeds if name in each]) for name in study.quantities]
+        clips = f"{result.clips_seen[arm.name]:,}" if arm.name in result.clips_seen else NOT_RUN
+        rows.append((arm.name, *cells, clips, str(len(seeds))))
+    head = ("arm, per cent on the test split", *study.quantities, "clips trained on", "seeds")
+    return _rows(head, rows)
+
+
+def spread_text(values: Sequence[float]) -> str:
+    """Return mean and standard deviation over seeds, as far as there are any."""
+    if not values:
+        return "-"
+    return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def _facts(result: StudyResult) -> list[str]:
+    seeds = ", ".join(map(str, result.seeds))
+    lines = [
+        f"Scale {result.scale}, seeds {seeds}, commit {result.commit}, on {result.hardware}; start: {result.start}. "
+        "Differences are of runs with the same seed; intervals by Student's t.",
+    ]
+    return lines + [f"Failed: {what}: {why}" for what, why in result.failed.items()]
+
+
+def arms_svg(study: Study, result: StudyResult) -> str:
+    """Return a dot for each arm and seed of the study's first quantity, and a line at each arm's mean, as SVG."""
+    quantity = study.quantities[0]
+    found = {
+        arm.name: [
+            100 * arms[arm.name][quantity] for arms in result.scores.values() if quantity in arms.get(arm.name, {})
+        ]
+        for arm in study.arms
+    }
+    shown = {name: values for name, values in found.items() if values}
+    with figure_style():
+        figure, (axes,) = new_figure(width=6.5, height=1.0 + 0.36 * max(1, len(shown)))
+        axes.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
+        for place, values in enumerate(shown.values()):
+            axes.plot(values, [place] * len(values), "o", color=COLOURS[0], alpha=0.7)
+            axes.plot([fmean(values)] * 2, [place - 0.3, place + 0.3], "-", color=COLOURS[1 % len(COLOURS)])
+        axes.set_yticks(range(len(shown)), [plain_text(name) for name in shown])
+        axes.invert_yaxis()
+        axes.set_xlabel(f"{quantity}, per cent")
+        means = "; ".join(f"{name} {fmean(values):.1f}" for name, values in shown.items())
+        return figure_svg(figure, f"{quantity} of each arm: {means}")
