@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from torch.nn.functional import interpolate
 
 from tubelet.video.container import probe
+from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
 from tubelet.video.write import VideoWriter
 
@@ -132,7 +133,7 @@ def read(original: Original) -> tuple[Frames, float]:
     """Return the first seconds of a video, not larger than the benchmark's size, sides even; and its rate."""
     meta = probe(original.path)
     start = original.start_seconds
-    shown = iter_frames(original.path, long_side=LONG_SIDE, shrink_only=True, start_seconds=start)
+    shown = iter_frames(original.path, size=FrameSize(long_side=LONG_SIDE, shrink_only=True), start_seconds=start)
     frames = np.stack([frame for _, frame in islice(shown, max(round(SECONDS * meta.fps), 2))])
     height, width = (side // 2 * 2 for side in frames.shape[1:3])
     return frames[:, :height, :width], meta.fps

@@ -89,4 +89,4 @@ class DeadlyCache(FrameCache):
         if name in self.broken:
             raise VideoError(media, "broken for a test")
         time.sleep(self.seconds)
-        return read_frames(media, pts_seconds, **self.size.sides)
+        return read_frames(media, pts_seconds, size=self.size)

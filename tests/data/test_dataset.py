@@ -16,6 +16,7 @@ from tubelet.labels import LabelSpace
 from tubelet.types import ClipSample, InputError, Preprocess, VideoError
 from tubelet.video.augmentations import Augment
 from tubelet.video.cache import FrameCache
+from tubelet.video.convert import FrameSize
 from tubelet.video.decode import read_frames
 from tubelet.video.transforms import canvas_boxes, placement, read_size, to_canvas
 
@@ -278,7 +279,7 @@ def test_clamped_frames_are_counted(localise: Manifest) -> None:
 def test_evaluation_is_letterbox_of_what_the_reader_gives(localise: Manifest, media: Path) -> None:
     data = dataset(localise, "val")
     sample = data.view(0)
-    read = read_frames(media / "a.mp4", [2.0 + i * 0.08 for i in range(-2, 3)], long_side=80)
+    read = read_frames(media / "a.mp4", [2.0 + i * 0.08 for i in range(-2, 3)], size=FrameSize(long_side=80))
     expected, _ = to_canvas(read.frames, None, fit=CLIPS.fit)
     assert torch.equal(sample.frames, expected)
     assert sample.boxes_norm is not None
@@ -326,7 +327,8 @@ SQUARES = replace(CLIPS, size=40, exact_hw=(48, 64))
 
 def test_paper_b_in_training_and_scoring(classify: Manifest, media: Path) -> None:
     data = dataset(classify, preprocess=SQUARES)
-    read = read_frames(media / "a.mp4", [1.98], exact_hw=(48, 64)).frames[0]  # 1.98 is near the middle frame
+    whole = FrameSize(exact_hw=(48, 64))
+    read = read_frames(media / "a.mp4", [1.98], size=whole).frames[0]  # 1.98 is near the middle frame
     for crops, cut in (
         ("centre", [(4, 12)]),
         ("three", [(4, 0), (4, 12), (4, 24)]),

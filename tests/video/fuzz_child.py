@@ -13,6 +13,7 @@ import torch
 
 from tubelet.types import VideoError
 from tubelet.video.container import probe
+from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames, read_clips, read_frames
 
 
@@ -38,10 +39,10 @@ def main() -> None:
     path = Path(folder) / f"mutated{seed}{Path(good).suffix}"
     whole = refused = 0
     calls = (
-        lambda: read_frames(path, [0.1, 2.0, 3.9], long_side=32),
-        lambda: read_clips(path, [[0.0, 0.5], [3.0, 9.0]], short_side=32, lossy=True),
+        lambda: read_frames(path, [0.1, 2.0, 3.9], size=FrameSize(long_side=32)),
+        lambda: read_clips(path, [[0.0, 0.5], [3.0, 9.0]], size=FrameSize(short_side=32), lossy=True),
         lambda: probe(path),
-        lambda: sum(1 for _ in iter_frames(path, long_side=32)),
+        lambda: sum(1 for _ in iter_frames(path, size=FrameSize(long_side=32))),
     )
     for attempt in range(int(tries)):
         path.write_bytes(mutated(source, rng, attempt))

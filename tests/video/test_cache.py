@@ -104,7 +104,7 @@ def test_at_rate_0_every_frame_is_kept_and_strides_count_frames_of_the_file(tmp_
             rates.append(rate)
             return [(5 + 3 * i) / rate for i in range(10)]
 
-        kept, read = cache.clip(video, wanted), read_frames(video, wanted, long_side=80, shrink_only=True)
+        kept, read = cache.clip(video, wanted), read_frames(video, wanted, size=cache.size)
         assert rates[0] == rates[1] == pytest.approx(fps)
         assert [number_of(f) for f in kept.frames] == list(range(5, 35, 3))
         assert torch.equal(kept.frames, read.frames)
@@ -116,4 +116,4 @@ def test_any_size_is_kept_as_the_reader_gives_it(tmp_path: Path, size: FrameSize
     video = write_numbered(tmp_path / "a.mp4", num_frames=20)
     times = [0.0, 0.4, 0.76]
     kept = FrameCache(tmp_path / "cache", size, fps=25.0).clip(video, times)
-    assert torch.equal(kept.frames, read_frames(video, times, **size.sides).frames)
+    assert torch.equal(kept.frames, read_frames(video, times, size=size).frames)

@@ -13,7 +13,7 @@ from numbered_video import number_of, painted, write_at, write_numbered
 from tubelet.types import VideoError
 from tubelet.video import decode, plan
 from tubelet.video.container import open_video
-from tubelet.video.convert import Crop
+from tubelet.video.convert import Crop, FrameSize
 from tubelet.video.decode import iter_frames, read_clips, read_frames
 
 
@@ -38,9 +38,9 @@ def numbers(clip: object) -> list[int]:
 
 def test_one_pass_for_ten_clips_is_ten_separate_reads(video: Path) -> None:
     clips = [[0.3 * k + i * 0.08 for i in range(8)] for k in (9, 0, 1, 2, 3, 4, 5, 6, 7, 8)] + [[-1.0, 9.0]]
-    together = read_clips(video, clips, short_side=64)
+    together = read_clips(video, clips, size=FrameSize(short_side=64))
     for clip, times in zip(together, clips, strict=True):
-        alone = read_frames(video, times, short_side=64)
+        alone = read_frames(video, times, size=FrameSize(short_side=64))
         assert torch.equal(clip.frames, alone.frames)
         assert np.array_equal(clip.pts_seconds, alone.pts_seconds)
         assert clip.num_clamped == alone.num_clamped
@@ -87,28 +87,32 @@ def test_times_behind_the_end_are_planned_too(video: Path, monkeypatch: pytest.M
 
 
 def test_short_side_exact_and_crop(short_gop: Path) -> None:
-    assert tuple(read_frames(short_gop, [1.0], short_side=48).frames.shape) == (1, 3, 48, 80)
-    assert tuple(read_frames(short_gop, [1.0], exact_hw=(40, 50)).frames.shape) == (1, 3, 40, 50)
-    assert tuple(read_frames(short_gop, [1.0], short_side=200, shrink_only=True).frames.shape) == (1, 3, 96, 160)
-    whole = read_frames(short_gop, [1.0, 1.5], exact_hw=(48, 80)).frames
+    assert tuple(read_frames(short_gop, [1.0], size=FrameSize(short_side=48)).frames.shape) == (1, 3, 48, 80)
+    assert tuple(read_frames(short_gop, [1.0], size=FrameSize(exact_hw=(40, 50))).frames.shape) == (1, 3, 40, 50)
+    no_larger = FrameSize(short_side=200, shrink_only=True)
+    assert tuple(read_frames(short_gop, [1.0], size=no_larger).frames.shape) == (1, 3, 96, 160)
+    whole = read_frames(short_gop, [1.0, 1.5], size=FrameSize(exact_hw=(48, 80))).frames
     for y, x, top, left in ((0.0, 0.0, 0, 0), (0.5, 0.5, 8, 24), (1.0, 1.0, 16, 48)):
-        part = read_frames(short_gop, [1.0, 1.5], exact_hw=(48, 80), crop=Crop(32, 32, y, x)).frames
+        part = read_frames(short_gop, [1.0, 1.5], size=FrameSize(exact_hw=(48, 80), crop=Crop(32, 32, y, x))).frames
         assert torch.equal(part, whole[:, :, top : top + 32, left : left + 32])
     with pytest.raises(ValueError, match="does not fit"):
-        read_frames(short_gop, [1.0], crop=Crop(97, 10))
+        read_frames(short_gop, [1.0], size=FrameSize(crop=Crop(97, 10)))
     with pytest.raises(ValueError, match="one of"):
-        read_frames(short_gop, [1.0], long_side=10, short_side=10)
+        read_frames(short_gop, [1.0], size=FrameSize(long_side=10, short_side=10))
 
 
 def test_crop_and_sides_count_after_rotation(folder: Path) -> None:
     path = write_at(folder / "turned_crop.mp4", [i / 25 for i in range(5)], rotation=90)
-    whole = read_frames(path, [0.08], exact_hw=(80, 48)).frames
+    whole = read_frames(path, [0.08], size=FrameSize(exact_hw=(80, 48))).frames
     upright = read_frames(path, [0.08]).frames.float()
     assert tuple(whole.shape) == (1, 3, 80, 48)
     expected = torch.nn.functional.interpolate(upright, size=(80, 48), mode="bilinear", antialias=True)
     assert (whole - expected).abs().mean() < 1.5
-    part = read_frames(path, [0.08], exact_hw=(80, 48), crop=Crop(16, 24, 1.0, 0.0)).frames
+    corner = FrameSize(exact_hw=(80, 48), crop=Crop(16, 24, 1.0, 0.0))
+    part = read_frames(path, [0.08], size=corner).frames
     assert torch.equal(part, whole[:, :, 64:, :24])
+    third = list(iter_frames(path, size=corner))[2][1]
+    assert (third.transpose(2, 0, 1) == part[0].numpy()).all()
 
 
 def test_lossy_is_near_and_keeps_the_times(folder: Path) -> None:
@@ -129,8 +133,8 @@ def test_odd_sizes(folder: Path) -> None:
             box.mux(stream.encode(frame.reformat(format="yuv420p")))
         box.mux(stream.encode(None))
     assert tuple(read_frames(path, [0.2]).frames.shape) == (1, 3, 97, 161)
-    for size in ({"long_side": 80}, {"short_side": 51}, {"exact_hw": (33, 77)}):
-        assert numbers(read_frames(path, [0.2, 0.32], **size)) == [5, 8]  # type: ignore[arg-type]
+    for size in (FrameSize(long_side=80), FrameSize(short_side=51), FrameSize(exact_hw=(33, 77))):
+        assert numbers(read_frames(path, [0.2, 0.32], size=size)) == [5, 8]
 
 
 def test_frames_before_an_edit_list_are_not_shown(folder: Path) -> None:

@@ -169,10 +169,11 @@ def test_rotation_metadata_is_applied(folder: Path) -> None:
 
 
 def test_long_side_scales_in_the_decoder(short_gop: Path) -> None:
-    assert tuple(read_frames(short_gop, [1.0], long_side=80).frames.shape) == (1, 3, 48, 80)
-    assert tuple(read_frames(short_gop, [1.0], long_side=320).frames.shape) == (1, 3, 192, 320)
-    assert tuple(read_frames(short_gop, [1.0], long_side=320, shrink_only=True).frames.shape) == (1, 3, 96, 160)
-    assert numbers(read_frames(short_gop, [1.0], long_side=80)) == [25]
+    assert tuple(read_frames(short_gop, [1.0], size=FrameSize(long_side=80)).frames.shape) == (1, 3, 48, 80)
+    assert tuple(read_frames(short_gop, [1.0], size=FrameSize(long_side=320)).frames.shape) == (1, 3, 192, 320)
+    no_larger = FrameSize(long_side=320, shrink_only=True)
+    assert tuple(read_frames(short_gop, [1.0], size=no_larger).frames.shape) == (1, 3, 96, 160)
+    assert numbers(read_frames(short_gop, [1.0], size=FrameSize(long_side=80))) == [25]
 
 
 def test_scaled_sizes_round_halves_up() -> None:
@@ -277,7 +278,7 @@ def test_mutated_bytes_give_frames_or_a_video_error(short_gop: Path, tmp_path: P
             data[place] = rng.integers(256)
         path.write_bytes(data[: rng.integers(1, len(data))] if attempt % 5 == 0 else data)
         try:
-            clip = read_frames(path, [0.1, 2.0, 3.9], long_side=32)
+            clip = read_frames(path, [0.1, 2.0, 3.9], size=FrameSize(long_side=32))
         except VideoError:
             refused += 1
         else:

@@ -184,10 +184,11 @@ def test_a_thousand_mutated_files_never_kill_a_reader(tmp_path: Path) -> None:
 def test_reading_many_times_keeps_no_memory(damaged: dict[str, Path], folder: Path) -> None:
     """Files and clips of 200 reads are given back: the process' resident memory stays."""
     code = (
-        "import resource, sys; from tubelet.video.decode import read_frames; from tubelet.types import VideoError\n"
+        "import resource, sys; from tubelet.types import VideoError\n"
+        "from tubelet.video.convert import FrameSize; from tubelet.video.decode import read_frames\n"
         "def once():\n"
         "    for path in sys.argv[1:]:\n"
-        "        try: read_frames(path, [0.2, 3.0], short_side=48)\n"
+        "        try: read_frames(path, [0.2, 3.0], size=FrameSize(short_side=48))\n"
         "        except VideoError: pass\n"
         "for _ in range(20): once()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

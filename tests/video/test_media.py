@@ -128,7 +128,7 @@ def test_frames_in_a_folder_or_tar_are_a_video(pictures: Media, tmp_path: Path) 
     meta = probe(pictures)
     assert (meta.width, meta.height, meta.fps, meta.duration_seconds) == (160, 96, 5.0, 2.4)
     assert [number_of(f.transpose(2, 0, 1)) for _, f in iter_frames(pictures, start_seconds=1.0)] == list(range(5, 12))
-    assert tuple(read_frames(pictures, [0.0], long_side=80).frames.shape) == (1, 3, 48, 80)
+    assert tuple(read_frames(pictures, [0.0], size=FrameSize(long_side=80)).frames.shape) == (1, 3, 48, 80)
     assert numbers(read_frames(pictures, lambda fps: [3 / fps])) == [3]
     assert numbers(FrameCache(tmp_path / "cache", FrameSize(long_side=160), 5.0).clip(pictures, [0.4])) == [2]
 
@@ -145,7 +145,7 @@ def test_frames_without_a_rate_are_refused(tmp_path: Path) -> None:
 def test_a_single_picture_is_a_video_of_one_frame(tmp_path: Path) -> None:
     path = tmp_path / "one.png"
     path.write_bytes(png(7))
-    clip = read_frames(path, [0.0, 0.5, 3.0], short_side=48)
+    clip = read_frames(path, [0.0, 0.5, 3.0], size=FrameSize(short_side=48))
     assert numbers(clip) == [7, 7, 7]
     assert clip.num_clamped == 1
     shard = write_tar(tmp_path / "s.tar", {"one.png": png(7)})

@@ -11,7 +11,7 @@ from numbered_video import number_of, write_at, write_numbered
 
 from tubelet.types import InputError, VideoError
 from tubelet.video import torchcodec_reader
-from tubelet.video.convert import Crop
+from tubelet.video.convert import Crop, FrameSize
 from tubelet.video.decode import read_frames
 
 
@@ -37,9 +37,9 @@ def test_both_decoders_give_the_same_frames(tmp_path: Path, gop: int) -> None:
         assert torch.equal(ours.frames, theirs.frames)
         assert np.array_equal(ours.pts_seconds, theirs.pts_seconds)
         assert ours.num_clamped == theirs.num_clamped
-        for size in ({"long_side": 80}, {"exact_hw": (48, 60), "crop": Crop(40, 40)}):
-            small = read_frames(path, times, **size).frames.float()  # type: ignore[arg-type]
-            other = torchcodec_reader.read_frames(path, times, **size).frames.float()  # type: ignore[arg-type]
+        for size in (FrameSize(long_side=80), FrameSize(exact_hw=(48, 60), crop=Crop(40, 40))):
+            small = read_frames(path, times, size=size).frames.float()
+            other = torchcodec_reader.read_frames(path, times, size=size).frames.float()
             assert (small - other).abs().mean() < 1.5
 
 

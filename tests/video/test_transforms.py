@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -205,10 +206,10 @@ def test_squares_are_cut_as_the_decoder_cuts_them(tmp_path: Path) -> None:
     video = write_numbered(tmp_path / "a.mp4", num_frames=3)  # 160x96
     for fit in (Fit(size=48, exact_hw=(64, 85)), Fit(size=48, short_side=53)):
         size = read_size(fit)
-        read = read_frames(video, [0.04], **size.sides).frames
+        read = read_frames(video, [0.04], size=size).frames
         for offset in crop_offsets(96, 160, "three"):
             crop = Crop(48, 48, y=offset[0], x=offset[1])
-            there = read_frames(video, [0.04], **size.sides, crop=crop).frames
+            there = read_frames(video, [0.04], size=replace(size, crop=crop)).frames
             assert torch.equal(to_canvas(read, None, fit=fit, offset=offset)[0], there)
 
 

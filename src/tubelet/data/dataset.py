@@ -251,7 +251,7 @@ class ClipDataset:
         media = self.media(index)
         if self._cache is not None:
             return self._cache.clip(media, times)
-        return read_frames(media, times, **read_size(self._preprocess.fit, max_scale).sides)
+        return read_frames(media, times, size=read_size(self._preprocess.fit, max_scale))
 
     def _augmented(self, frames: Tensor, boxes: Tensor | None, generator: torch.Generator) -> Augmented:
         assert self._augment is not None

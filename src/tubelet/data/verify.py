@@ -20,6 +20,7 @@ from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import rewrite_manifest
 from tubelet.records import whole_file, write_json
 from tubelet.types import InputError, VideoError
+from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
 from tubelet.video.media import Media, resolve_media
 from tubelet.worker_pool import WorkerPool
@@ -96,7 +97,7 @@ def check_video(_: None, location: str, fps: float) -> VideoCheck:
     number, last, before = 0, 0.0, 0.0
     failed = None
     try:
-        for time, frame in iter_frames(media, long_side=LOOK_PIXELS, shrink_only=True):
+        for time, frame in iter_frames(media, size=FrameSize(long_side=LOOK_PIXELS, shrink_only=True)):
             number, before, last = number + 1, last, time
             digest.update(f"{time:.4f}".encode() + frame.tobytes())
     except VideoError as error:

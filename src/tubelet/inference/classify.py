@@ -47,7 +47,7 @@ def classify(
     views = view_times(0.0, meta.duration_seconds, num_views=num_views, **p.sampling(meta.fps))
     model, place = placed_model(loaded, device)
     shown: list[Tensor] = []
-    for clip in read_clips(video, views, **read_size(p.fit).sides):
+    for clip in read_clips(video, views, size=read_size(p.fit)):
         height, width = clip.frames.shape[-2:]
         for offset in crop_offsets(height, width, crops):
             canvas, _ = to_canvas(clip.frames, None, fit=p.fit, offset=offset, whole=crops == "whole")

@@ -16,6 +16,7 @@ from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
 from tubelet.video.container import probe
+from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames, read_frames
 from tubelet.video.sound import open_sound
 from tubelet.video.write import VideoWriter
@@ -89,7 +90,7 @@ def render(
     width, height = drawn_size(meta)
     timeline = _Timeline(moments)
     written = repeated = dropped = 0
-    frames = iter_frames(video, long_side=max(width, height))
+    frames = iter_frames(video, size=FrameSize(long_side=max(width, height)))
     with open_sound(video) as sound, VideoWriter(out, width=width, height=height, fps=meta.fps, sound=sound) as writer:
         for (pts, frame), times_shown in _times_shown(frames, meta.fps):
             if times_shown == 0:
@@ -145,7 +146,7 @@ def stills(
         return []
     width, height = drawn_size(probe(video), most_long_side=max_side)
     times = [m.pts_seconds for m in moments]
-    frames = read_frames(video, times, long_side=max(width, height)).frames
+    frames = read_frames(video, times, size=FrameSize(long_side=max(width, height))).frames
     pictures = []
     for frame, moment in zip(frames, moments):
         people = [(moment.boxes_norm[i], moment.scores[i], int(p)) for i, p in enumerate(moment.person_ids)]

@@ -7,6 +7,7 @@ from typing import Any
 from tubelet.playground.jobs import Job, truth_path
 from tubelet.records import whole_file
 from tubelet.video.container import probe
+from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
 from tubelet.video.write import VideoWriter
 
@@ -29,7 +30,7 @@ def copy_video(job: Job, target: Job, root: Path) -> dict[str, Any]:
     end = meta.duration_seconds * float(rng.uniform(0.85, 1.0))
     long_side = round(min(max(meta.width, meta.height), _LONGEST) * float(rng.uniform(0.6, 0.95)))
     crf = int(rng.integers(28, 34))
-    frames = [f for t, f in iter_frames(source, long_side=long_side) if start <= t <= end]
+    frames = [f for t, f in iter_frames(source, size=FrameSize(long_side=long_side)) if start <= t <= end]
     height, width = (side // 2 * 2 for side in frames[0].shape[:2])
     with VideoWriter(root / job.video, width=width, height=height, fps=meta.fps, crf=crf) as writer:
         for frame in frames:

@@ -103,7 +103,7 @@ class FrameCache:
                 file.write(np.ascontiguousarray(frame).data)
 
             try:
-                for time, frame in iter_frames(media, **self.size.sides):
+                for time, frame in iter_frames(media, size=self.size):
                     intervals += 1
                     if self.fps == 0:
                         keep(time, frame)

@@ -8,7 +8,7 @@ that keep their size go swscale's faster way, as in every other reader; it round
 
 import math
 from dataclasses import dataclass
-from typing import TypedDict, cast
+from typing import cast
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -48,15 +48,6 @@ class Crop:
         return (height, self.height, self.y), (width, self.width, self.x)
 
 
-class Sides(TypedDict):
-    """``FrameSize`` without its crop, as arguments of the readers."""
-
-    long_side: int | None
-    short_side: int | None
-    exact_hw: tuple[int, int] | None
-    shrink_only: bool
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameSize:
     """Which size frames come out in; at most one of the first three. All are counted after rotation."""
@@ -79,16 +70,6 @@ class FrameSize:
         if any(side < 1 for v in given for side in (v if isinstance(v, tuple) else (v,))):
             raise ValueError(f"sides of frames must be at least 1 pixel, got {given[0]}")
 
-    @property
-    def sides(self) -> Sides:
-        """The arguments of a reader that give this size."""
-        return Sides(
-            long_side=self.long_side,
-            short_side=self.short_side,
-            exact_hw=self.exact_hw,
-            shrink_only=self.shrink_only,
-        )
-
     def scaled(self, width: int, height: int) -> tuple[int, int]:
         """Return (width, height) before the crop."""
         if self.exact_hw is not None:
@@ -98,6 +79,10 @@ class FrameSize:
         if self.short_side is not None:
             return _scaled(width, height, min(width, height), self.short_side, self.shrink_only)
         return width, height
+
+
+OWN_SIZE = FrameSize()
+"""The size a video's frames have."""
 
 
 def _scaled(width: int, height: int, side: int, wanted: int, shrink_only: bool) -> tuple[int, int]:

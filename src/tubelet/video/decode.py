@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 
 from tubelet.types import Clip, VideoError
 from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video
-from tubelet.video.convert import Crop, FrameBatch, FrameSize
+from tubelet.video.convert import OWN_SIZE, FrameBatch, FrameSize
 from tubelet.video.media import Media
 from tubelet.video.pictures import Pictures, open_pictures, resize_picture
 from tubelet.video.plan import Group, Picked, plan, read_planned
@@ -28,11 +28,7 @@ def read_frames(
     media: Media | str | Path,
     pts_seconds: WantedTimes,
     *,
-    long_side: int | None = None,
-    short_side: int | None = None,
-    exact_hw: tuple[int, int] | None = None,
-    shrink_only: bool = False,
-    crop: Crop | None = None,
+    size: FrameSize = OWN_SIZE,
     lossy: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Clip:
@@ -45,11 +41,7 @@ def read_frames(
         media: A video file, a folder or tar of frames, a picture, a shard's member or a URI.
         pts_seconds: Wanted times in any order, repeats allowed, at least one; or a function from the file's frame
             rate to them, which saves the ``probe`` that a stride in frames of the file would need.
-        long_side: Longer side of the frames returned, in pixels (the aspect is kept); None = as they are.
-        short_side: Shorter side, likewise.
-        exact_hw: Height and width; the aspect is not kept.
-        shrink_only: Leave frames alone that are smaller than the side wanted.
-        crop: Part of the scaled frame that is returned.
+        size: Which size the frames are returned in, and which part of them.
         lossy: Decode without the loop filter (H.264, HEVC, VP9), about a fifth faster. Frames differ by 1 to 2 of 255
             on average and by up to 60 at block edges, and more towards the end of a long group of pictures.
         max_pixels: Largest frame that is decoded.
@@ -60,7 +52,6 @@ def read_frames(
     Raises:
         VideoError: The video cannot be read, its times go backwards, or it is cut short before a wanted time.
     """
-    size = FrameSize(long_side=long_side, short_side=short_side, exact_hw=exact_hw, shrink_only=shrink_only, crop=crop)
     return _read(Media.of(media), [pts_seconds], size, lossy, max_pixels)[0]
 
 
@@ -68,11 +59,7 @@ def read_clips(
     media: Media | str | Path,
     clips: Sequence[WantedTimes],
     *,
-    long_side: int | None = None,
-    short_side: int | None = None,
-    exact_hw: tuple[int, int] | None = None,
-    shrink_only: bool = False,
-    crop: Crop | None = None,
+    size: FrameSize = OWN_SIZE,
     lossy: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> list[Clip]:
@@ -80,17 +67,13 @@ def read_clips(
 
     Args and errors are those of ``read_frames``, and so is each clip returned, bit for bit.
     """
-    size = FrameSize(long_side=long_side, short_side=short_side, exact_hw=exact_hw, shrink_only=shrink_only, crop=crop)
     return _read(Media.of(media), clips, size, lossy, max_pixels)
 
 
 def iter_frames(
     media: Media | str | Path,
     *,
-    long_side: int | None = None,
-    short_side: int | None = None,
-    exact_hw: tuple[int, int] | None = None,
-    shrink_only: bool = False,
+    size: FrameSize = OWN_SIZE,
     start_seconds: float = 0.0,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[tuple[float, np.ndarray]]:
@@ -100,7 +83,6 @@ def iter_frames(
         VideoError: The video cannot be read, its times go backwards, or, after the last frame, it was cut short.
     """
     media = Media.of(media)
-    size = FrameSize(long_side=long_side, short_side=short_side, exact_hw=exact_hw, shrink_only=shrink_only)
     if media.is_pictures:
         yield from _iter_pictures(open_pictures(media), size, start_seconds, max_pixels)
         return

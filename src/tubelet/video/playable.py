@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 
 from tubelet.types import VideoMeta
 from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video, probe
+from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
 from tubelet.video.sound import open_sound
 from tubelet.video.write import VideoWriter
@@ -100,7 +101,7 @@ def write_playable(
     scale = min(1.0, MOST_LONG_SIDE / max(meta.width, meta.height))
     width, height = (max(2, 2 * round(side * scale / 2)) for side in (meta.width, meta.height))
     gop = max(1, round(meta.fps * SECONDS_PER_KEY_FRAME))
-    frames = iter_frames(video, exact_hw=(height, width), max_pixels=max_pixels)
+    frames = iter_frames(video, size=FrameSize(exact_hw=(height, width)), max_pixels=max_pixels)
     with (
         open_sound(video) as sound,
         VideoWriter(out, width=width, height=height, fps=meta.fps, gop=gop, sound=sound, timed=True) as writer,

@@ -12,7 +12,7 @@ import torch
 
 from tubelet.types import Clip, InputError, VideoError, first_line
 from tubelet.video.container import MAX_PIXELS, OpenVideo, open_video
-from tubelet.video.convert import Crop, FrameSize, resize_rgb
+from tubelet.video.convert import OWN_SIZE, FrameSize, resize_rgb
 from tubelet.video.decode import WantedTimes, wanted_times
 from tubelet.video.media import Media
 from tubelet.video.sampling import nearest, num_clamped
@@ -22,11 +22,7 @@ def read_frames(
     media: Media | str | Path,
     pts_seconds: WantedTimes,
     *,
-    long_side: int | None = None,
-    short_side: int | None = None,
-    exact_hw: tuple[int, int] | None = None,
-    shrink_only: bool = False,
-    crop: Crop | None = None,
+    size: FrameSize = OWN_SIZE,
     device: str = "cpu",
     max_pixels: int = MAX_PIXELS,
 ) -> Clip:
@@ -35,11 +31,7 @@ def read_frames(
     Args:
         media: As there, without pictures.
         pts_seconds: As there.
-        long_side: As there.
-        short_side: As there.
-        exact_hw: As there.
-        shrink_only: As there.
-        crop: As there.
+        size: As there.
         device: Where torchcodec decodes and where the frames stay: ``cpu`` or ``cuda``.
         max_pixels: As there.
 
@@ -47,7 +39,6 @@ def read_frames(
         InputError: torchcodec is missing or does not load.
         VideoError: The video cannot be read.
     """
-    size = FrameSize(long_side=long_side, short_side=short_side, exact_hw=exact_hw, shrink_only=shrink_only, crop=crop)
     decoder_class = _decoder()
     media = Media.of(media)
     with open_video(media, max_pixels=max_pixels) as video:
