@@ -29,8 +29,9 @@ MidPlanes = Literal["per_convolution", "per_block"]
 BATCH_NORM_MOMENTUM = 0.1
 SMALL_SIDE = 2
 """Frames or pixels up to which a side is padded before a convolution on a CPU, not in it."""
-STAGE_PLANES = (64, 128, 256, 512)
-STEM_MID_PLANES = 45
+STAGE_FACTORS = (1, 2, 4, 8)
+"""Planes of a stage, in those of the stem."""
+STEM_PLANES, STEM_MID_PLANES = 64, 45
 BOTTLENECK_EXPANSION = 4
 
 
@@ -67,6 +68,9 @@ class ResNet3DConfig:
     """Frames of a clip that the network is trained on; it runs on any number."""
     mid_planes: MidPlanes = "per_convolution"
     """Of (2+1)D. ``per_block`` is torchvision's variant, not the papers' network."""
+    planes: int = STEM_PLANES
+    """Of the stem; every stage, and the stem's mid-planes, in proportion. The papers' networks have 64, a quarter of
+    the channels is 16."""
     pool1: bool = False
     """Max-pool 1x3x3, stride 2, after the stem, as networks for 224 pixels have."""
     norm_eps: float = 1e-3
@@ -80,7 +84,7 @@ class ResNet3DConfig:
         for name, known in (("convolution", get_args(Convolution)), ("mid_planes", get_args(MidPlanes))):
             if getattr(self, name) not in known:
                 raise InputError(f"ResNet3DConfig.{name} is {getattr(self, name)!r}, expected one of {known}")
-        for name in ("size", "num_frames"):
+        for name in ("size", "num_frames", "planes"):
             if getattr(self, name) < 1:
                 raise InputError(f"ResNet3DConfig.{name} is {getattr(self, name)}, expected at least 1")
         if not self.norm_eps > 0:
@@ -178,12 +182,18 @@ class Stem(nn.Module):
         super().__init__()
         self.pool1 = config.pool1
         self.conv = build_conv(
-            config.convolution, 3, 64, stride=(1, 2, 2), side=7, mid_planes=STEM_MID_PLANES, eps=config.norm_eps
+            config.convolution,
+            3,
+            config.planes,
+            stride=(1, 2, 2),
+            side=7,
+            mid_planes=max(1, STEM_MID_PLANES * config.planes // STEM_PLANES),
+            eps=config.norm_eps,
         )
-        self.norm = _norm(64, config.norm_eps)
+        self.norm = _norm(config.planes, config.norm_eps)
 
     def forward(self, video: Tensor) -> Tensor:
-        """Map (B, 3, T, H, W) to (B, 64, T, H/2, W/2), or a quarter of the side with ``pool1``."""
+        """Map (B, 3, T, H, W) to (B, planes, T, H/2, W/2), or a quarter of the side with ``pool1``."""
         x = F.relu(self.norm(self.conv(video)))
         return F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1)) if self.pool1 else x
 
@@ -264,8 +274,9 @@ class ResNet3D(nn.Module):
         expansion = BOTTLENECK_EXPANSION if depth.bottleneck else 1
         self.stem = Stem(config)
         self.stages = nn.ModuleList()
-        in_planes = 64
-        for stage, (planes, num_blocks) in enumerate(zip(STAGE_PLANES, depth.blocks, strict=True)):
+        in_planes = config.planes
+        for stage, (factor, num_blocks) in enumerate(zip(STAGE_FACTORS, depth.blocks, strict=True)):
+            planes = factor * config.planes
             halve_time = 1 if config.convolution == "2d" or stage == 0 else 2
             halve_side = 1 if stage == 0 else 2
             blocks = nn.Sequential()
