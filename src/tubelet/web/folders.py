@@ -116,6 +116,7 @@ def safe_name(name: str) -> str:
     """
     last = re.split(r"[/\\]", name.replace("\0", ""))[-1]
     plain = unicodedata.normalize("NFKD", last).encode("ascii", "ignore").decode()
-    suffix = Path(plain).suffix
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", plain.removesuffix(suffix)).strip("_-")[:LONGEST_STEM]
-    return f"{stem or 'video'}{suffix.lower() if suffix.lower() in SUFFIXES else '.mp4'}"
+    before, dot, ending = plain.rpartition(".")
+    suffix = f".{ending.lower()}" if dot else ""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", before if dot else plain).strip("_-")[:LONGEST_STEM]
+    return f"{stem or 'video'}{suffix if suffix in SUFFIXES else '.mp4'}"

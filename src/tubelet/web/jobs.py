@@ -31,12 +31,14 @@ create table if not exists jobs (
 create index if not exists jobs_of_visitor on jobs (visitor);
 create index if not exists jobs_in_state on jobs (state);
 """
-# Everybody's first video comes before anybody's second: a flood from one visitor keeps nobody else waiting long.
+# Everybody's first video comes before anybody's second, and who has waited longest since her last begins: a flood from
+# one visitor keeps nobody else waiting long.
 _TURNS = """
 select id from (
-    select id, number, row_number() over (partition by visitor order by state = 'queued', number) as turn, state
+    select id, number, state, row_number() over (partition by visitor order by state = 'queued', number) as turn,
+        (select max(started) from jobs as other where other.visitor = jobs.visitor) as last_begun
     from jobs where state in ('queued', 'running')
-) where state = 'queued' order by turn, number
+) where state = 'queued' order by turn, last_begun nulls first, number
 """
 
 

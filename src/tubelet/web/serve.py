@@ -103,7 +103,7 @@ def serve_page(
     """
     os.umask(0o077)
     folders = Folders(folder)
-    with _only_server_of(folders):
+    with only_server_of(folders):
         store = JobStore(folders.database)
         runner = Runner(store, folders, choices=choices, limits=limits)
         shop = Shop(
@@ -118,14 +118,15 @@ def serve_page(
         with listening(address) as listener:
             runner.start()
             try:
-                run_server(create_app(shop), address, listener, say=say)
+                say(f"open {address.url(listener.getsockname()[1])}   (Ctrl-C stops)")
+                make_server(create_app(shop), address).run(sockets=[listener])
             finally:
                 runner.close()
                 store.close()
 
 
 @contextmanager
-def _only_server_of(folders: Folders) -> Iterator[None]:
+def only_server_of(folders: Folders) -> Iterator[None]:
     """Hold a folder for this process: two servers would take each other's videos for left behind."""
     with (folders.root / "server.lock").open("w") as file:
         try:
@@ -148,11 +149,10 @@ def listening(address: Address) -> socket.socket:
         raise InputError(f"cannot listen on {address.host}, port {address.port}: {error.strerror or error}") from None
 
 
-def run_server(app: ASGIApp, address: Address, listener: socket.socket, *, say: Callable[[str], None]) -> None:
-    """Answer requests until SIGINT or SIGTERM."""
-    guarded = Guard(app, hosts=address.names, token=address.token)
+def make_server(app: ASGIApp, address: Address) -> uvicorn.Server:
+    """Return what answers requests once it is run with a socket, until SIGINT, SIGTERM or its ``should_exit``."""
     config = uvicorn.Config(
-        guarded,
+        Guard(app, hosts=address.names, token=address.token),
         http=PatientProtocol,
         ws="none",
         lifespan="off",
@@ -163,8 +163,7 @@ def run_server(app: ASGIApp, address: Address, listener: socket.socket, *, say: 
         timeout_graceful_shutdown=GRACE_SECONDS,
         proxy_headers=False,
     )
-    say(f"open {address.url(listener.getsockname()[1])}   (Ctrl-C stops)")
-    uvicorn.Server(config).run(sockets=[listener])
+    return uvicorn.Server(config)
 
 
 class PatientProtocol(H11Protocol):
