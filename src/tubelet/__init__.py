@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 
 def load(
-    model: Path | str,
+    model: Path | str | None = None,
     *,
     task: str | None = None,
     people: "str | PersonDetector | ListedPeople" = "nanodet",
@@ -27,7 +27,7 @@ def load(
     identities and scores (``types.ActionDetections``) and comes as soon as the frames it needs have been read.
 
     Args:
-        model: Run folder of a model with a localisation head.
+        model: Run folder of a model with a localisation head; None = the one that ships (``docs/model-card.md``).
         task: Which localisation head; default: the first.
         people: Name of a person detector (``inference.detectors.open_people``), or one of your own.
         person_threshold: A person box at least this confident starts a tube; weaker ones may continue one.
@@ -42,6 +42,7 @@ def load(
     # Here, so that importing Tubelet stays quick.
     from tubelet.inference.detectors import open_people
     from tubelet.inference.pipeline import Localiser
+    from tubelet.inference.shipped import SHIPPED_MODEL
     from tubelet.inference.tubes import link_from
     from tubelet.models.precision import pick_device
     from tubelet.models.saved import load_model
@@ -50,7 +51,7 @@ def load(
     if isinstance(people, str):
         people = open_people(people, threshold=link.keep_score, device=place)
     return Localiser(
-        load_model(model),
+        load_model(SHIPPED_MODEL if model is None else model),
         task=task,
         people=people,
         link=link,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.inference.export import SCHEMA, ava_writer, json_schema, json_writer, read_detections
@@ -38,7 +39,7 @@ def moments() -> list[ActionDetections]:
 
 
 def write_json(path: Path, found: Iterable[ActionDetections], *, task: str = "ava") -> None:
-    with json_writer(path, video=VIDEO, task=task, label_space=SPACE) as write:
+    with json_writer(path, video=VIDEO, task=task, label_space=SPACE, thresholds=np.full(len(SPACE), 0.5)) as write:
         for moment in found:
             write(moment)
 
@@ -48,46 +49,17 @@ def write_ava(path: Path, found: Iterable[ActionDetections], *, video_id: str = 
         return [write(moment) for moment in found]
 
 
-KINDS = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
-CHECKED = {
-    "type", "const", "enum", "required", "properties", "additionalProperties", "items", "minItems", "maxItems",
-    "minimum", "maximum", "exclusiveMinimum", "description", "$schema", "title",
-}  # fmt: skip
-
-
-def violations(value: Any, schema: dict[str, Any], place: str = "$") -> list[str]:
-    """Check a value against the part of JSON Schema that our schema uses; an unknown keyword is a violation."""
-    found = [f"{place}: keyword {k} is not checked" for k in schema if k not in CHECKED]
-    kinds = schema.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kinds and not any(isinstance(value, KINDS[k]) and not isinstance(value, bool) for k in kinds):
-        return [*found, f"{place}: {value!r} is not {kinds}"]
-    if "const" in schema and value != schema["const"]:
-        found.append(f"{place}: not {schema['const']!r}")
-    if "enum" in schema and value not in schema["enum"]:
-        found.append(f"{place}: not one of {schema['enum']}")
-    if isinstance(value, dict):
-        known = schema.get("properties", {})
-        found += [f"{place}: lacks {k}" for k in schema.get("required", []) if k not in value]
-        if schema.get("additionalProperties") is False:
-            found += [f"{place}: unknown {k}" for k in value if k not in known]
-        found += [v for k in value if k in known for v in violations(value[k], known[k], f"{place}.{k}")]
-    if isinstance(value, list):
-        size_fits = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
-        found += [] if size_fits else [f"{place}: {len(value)} items"]
-        found += [v for i, item in enumerate(value) for v in violations(item, schema.get("items", {}), f"{place}[{i}]")]
-    if isinstance(value, int | float):
-        low, high = schema.get("minimum", value), schema.get("maximum", value)
-        if not low <= value <= high or value <= schema.get("exclusiveMinimum", value - 1):
-            found.append(f"{place}: {value} out of range")
-    return found
+def violations(data: Any) -> list[str]:
+    """Return what a JSON Schema validator has against a file's content, or against the schema itself."""
+    Draft202012Validator.check_schema(json_schema())
+    return [error.message for error in Draft202012Validator(json_schema()).iter_errors(data)]
 
 
 def test_the_json_follows_its_schema_and_comes_back_the_same(tmp_path: Path) -> None:
     path = tmp_path / "new" / "d.json"
     write_json(path, iter(moments()))
     data = json.loads(path.read_text(encoding="utf-8"))
-    assert violations(data, json_schema()) == []
+    assert violations(data) == []
     assert data["schema"] == SCHEMA == json_schema()["title"]
     assert data["moments"][0]["people"][0] == {
         "person_id": 3,
@@ -99,6 +71,7 @@ def test_the_json_follows_its_schema_and_comes_back_the_same(tmp_path: Path) -> 
     assert data["moments"][1] == {"pts_seconds": 1.0, "people": []}
     back = read_detections(path)
     assert (back.video, back.task, back.label_space) == (VIDEO, "ava", SPACE)
+    assert back.thresholds.tolist() == [0.5, 0.5]
     for read, written in zip(back.moments, moments(), strict=True):
         for name in ("pts_seconds", "boxes_norm", "scores", "box_scores", "person_ids"):
             assert np.array_equal(getattr(read, name), getattr(written, name)), name
@@ -117,12 +90,25 @@ def test_the_schema_check_itself_finds_mistakes(tmp_path: Path) -> None:
         ('"tail"', '"long"'),
     ):
         assert old in text
-        assert violations(json.loads(text.replace(old, new, 1)), json_schema()) != [], new
+        assert violations(json.loads(text.replace(old, new, 1))) != [], new
+
+
+def test_a_file_from_before_there_were_thresholds_is_read_with_the_usual_one(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    write_json(path, moments())
+    data = json.loads(path.read_text(encoding="utf-8"))
+    del data["thresholds"]
+    assert violations(data) == []
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert read_detections(path).thresholds == pytest.approx([0.3, 0.3])
+    path.write_text(json.dumps(data | {"thresholds": [0.1]}), encoding="utf-8")
+    with pytest.raises(InputError, match="1 thresholds for 2 classes"):
+        read_detections(path)
 
 
 def test_a_video_without_moments_is_valid(tmp_path: Path) -> None:
     write_json(tmp_path / "d.json", [])
-    assert violations(json.loads((tmp_path / "d.json").read_text(encoding="utf-8")), json_schema()) == []
+    assert violations(json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))) == []
 
 
 def test_an_interrupted_json_leaves_the_old_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files for other programs, read back and worked out by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ def found() -> DetectionsFile:
         video=VideoMeta(path="in/street.mp4", width=200, height=100, fps=25.0, duration_seconds=3601.5),
         task="t",
         label_space=SPACE,
+        thresholds=np.array([0.5, 0.5], dtype=np.float32),
         moments=(
             moment(0.0, {2: [0.9, 0.1]}),
             moment(1.0, {2: [0.8, 0.2]}),
@@ -50,7 +52,7 @@ def found() -> DetectionsFile:
 
 def write(found: DetectionsFile, name: str, folder: Path) -> Path:
     path = folder / f"x{FORMATS[name][0]}"
-    FORMATS[name][1](found, path, 0.5)
+    FORMATS[name][1](found, path)
     return path
 
 
@@ -58,8 +60,10 @@ def test_captions_say_who_does_what_for_as_long_as_it_stays_the_same(found: Dete
     """Halfway between moments: 1.5, 2.5, 1802; the last speaks to the end."""
     both = "2: carry <it> & go, walk"
     expected = [(0.0, 1.5, ("2: walk",)), (1.5, 2.5, (both,)), (1802.0, 3601.5, ("?: carry <it> & go",))]
-    assert [(s.begin_seconds, s.end_seconds, s.lines) for s in captions(found, 0.5)] == expected
-    assert list(captions(found, 0.95)) == []
+    assert [(s.begin_seconds, s.end_seconds, s.lines) for s in captions(found)] == expected
+    assert list(captions(replace(found, thresholds=np.array([0.95, 0.95])))) == []
+    walks = [stretch.lines for stretch in captions(replace(found, thresholds=np.array([0.5, 0.95])))]
+    assert walks == [("2: walk",)], "each class has its own"
     assert write(found, "srt", tmp_path).read_text() == (
         "1\n00:00:00,000 --> 00:00:01,500\n2: walk\n\n"
         f"2\n00:00:01,500 --> 00:00:02,500\n{both}\n\n"
@@ -99,7 +103,7 @@ def test_parquet_has_every_box_and_score(found: DetectionsFile, tmp_path: Path) 
 
 
 def test_a_video_without_anybody(found: DetectionsFile, tmp_path: Path) -> None:
-    nobody = DetectionsFile(video=found.video, task="t", label_space=SPACE, moments=())
+    nobody = DetectionsFile(video=found.video, task="t", label_space=SPACE, thresholds=found.thresholds, moments=())
     assert write(nobody, "vtt", tmp_path).read_text() == "WEBVTT\n"
     assert write(nobody, "srt", tmp_path).read_text() == ""
     assert json.loads(write(nobody, "coco", tmp_path).read_text())["annotations"] == []

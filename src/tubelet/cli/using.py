@@ -11,14 +11,14 @@ from tubelet.types import Crops, InputError
 def localise(
     videos: Positional[tuple[Path, ...]],
     *,
-    model: Path,
+    model: Path | None = None,
     out: Path = Path("out/localise"),
     task: str | None = None,
     people: str = "nanodet",
     person_threshold: float = 0.5,
     every_seconds: float = 0.5,
     detect_every: int | None = None,
-    threshold: float = 0.3,
+    threshold: float | None = None,
     csv_threshold: float = 0.05,
     also: tuple[str, ...] = (),
     device: str | None = None,
@@ -27,7 +27,7 @@ def localise(
 
     Args:
         videos: Video files.
-        model: Run folder of a model with a localisation head.
+        model: Run folder of a model with a localisation head; default: the one that ships with Tubelet.
         out: Folder for the results, one set of files a video.
         task: Which localisation head; default: the first.
         people: Person detector: nanodet, yolox:FILE.onnx, rt-detr:FILE.onnx, ssd:FILE.onnx, ssd-tensorflow:FILE.onnx,
@@ -36,8 +36,8 @@ def localise(
         every_seconds: Time between the instants at which actions are scored.
         detect_every: People are looked for at least at every n-th frame of the video, and followed between; default:
             five times a second.
-        threshold: Actions below this score are not drawn, nor in captions or COCO; the JSON holds all scores,
-            smoothed along each person.
+        threshold: Actions below this score are not drawn, nor in captions or COCO; default: what was chosen for each
+            class on validation. The JSON holds all scores, smoothed along each person.
         csv_threshold: Scores below this are left out of the AVA csv.
         also: Other formats to write: parquet, vtt, srt, coco.
         device: cpu, cuda; default: a GPU if there is one.
@@ -69,7 +69,7 @@ def localise(
 def classify(
     videos: Positional[tuple[Path, ...]],
     *,
-    model: Path,
+    model: Path | None = None,
     task: str | None = None,
     num_views: int = 1,
     crops: Crops = "centre",
@@ -80,7 +80,7 @@ def classify(
 
     Args:
         videos: Video files.
-        model: Run folder of a model with a classification head.
+        model: Run folder of a model with a classification head; default: the one that ships with Tubelet.
         task: Which classification head; default: the first.
         num_views: Clips a video, spread evenly, whose scores are averaged.
         crops: Shown of a frame larger than the model's square: its centre, three squares (averaged) or whole.
@@ -88,10 +88,11 @@ def classify(
         device: cpu, cuda; default: a GPU if there is one.
     """
     from tubelet.inference.classify import classify as classify_video
+    from tubelet.inference.shipped import SHIPPED_MODEL
     from tubelet.models.precision import pick_device
     from tubelet.models.saved import load_model
 
-    loaded = load_model(model, device=pick_device(device))
+    loaded = load_model(SHIPPED_MODEL if model is None else model, device=pick_device(device))
     name = loaded.task_of_kind("classify", task)
     names = loaded.label_spaces[name].names
     for video in videos:

@@ -19,6 +19,8 @@ from tubelet.types import ActionDetections, InputError, VideoMeta
 SCHEMA = "tubelet.detections/1"
 # Boxes and scores are written with this many decimals: a tenth of a pixel at 1000 pixels.
 DECIMALS = 4
+THRESHOLD = 0.3
+"""Score from which on an action is said to happen, where none was chosen for a class."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +30,8 @@ class DetectionsFile:
     video: VideoMeta
     task: str
     label_space: LabelSpace
+    thresholds: np.ndarray
+    """float32 (K,): from which score on an action was said to happen."""
     moments: tuple[ActionDetections, ...]
 
 
@@ -40,7 +44,7 @@ def json_schema() -> dict[str, Any]:
 
 @contextmanager
 def json_writer(
-    path: Path, *, video: VideoMeta, task: str, label_space: LabelSpace
+    path: Path, *, video: VideoMeta, task: str, label_space: LabelSpace, thresholds: np.ndarray
 ) -> Iterator[Callable[[ActionDetections], None]]:
     """Write a detections JSON moment by moment, so that hours of video need no memory; whole or not at all.
 
@@ -49,11 +53,18 @@ def json_writer(
         video: Facts of the video.
         task: Name of the head that scored.
         label_space: Classes of the scores' columns.
+        thresholds: (K,), as ``DetectionsFile`` has them.
 
     Yields:
         Call it with each moment, in order of time.
     """
-    head = {"schema": SCHEMA, "video": to_json(video), "task": task, "label_space": label_space.to_json()}
+    head = {
+        "schema": SCHEMA,
+        "video": to_json(video),
+        "task": task,
+        "label_space": label_space.to_json(),
+        "thresholds": _rounded(thresholds),
+    }
     with whole_file(path) as file:
         opening = json.dumps(head, ensure_ascii=False, allow_nan=False, indent=1)
         file.write(opening.removesuffix("\n}") + ',\n "moments": [')
@@ -125,7 +136,10 @@ def read_detections(path: Path | str) -> DetectionsFile:
         video = VideoMeta(**data["video"])
         space = LabelSpace.from_json(data["label_space"])
         moments = tuple(_moment(video.path, entry, len(space)) for entry in data["moments"])
-        return DetectionsFile(video=video, task=data["task"], label_space=space, moments=moments)
+        least = np.array(data.get("thresholds", [THRESHOLD] * len(space)), dtype=np.float32)
+        if least.shape != (len(space),):
+            raise ValueError(f"{len(least)} thresholds for {len(space)} classes")
+        return DetectionsFile(video=video, task=data["task"], label_space=space, thresholds=least, moments=moments)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a whole {SCHEMA} file ({type(error).__name__}: {error})") from error
 

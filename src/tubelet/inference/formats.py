@@ -34,16 +34,16 @@ class Stretch:
     lines: tuple[str, ...]
 
 
-def write_parquet(found: DetectionsFile, path: Path, threshold: float) -> None:
+def write_parquet(found: DetectionsFile, path: Path) -> None:
     """Write a row for each box, with all scores.
 
     Columns: ``video, pts_seconds, person_id`` (null = seen once), ``x1, y1, x2, y2`` (0..1), ``box_score, scores`` (a
-    list, one for each class). The classes' names are in the file's metadata (``label_names``, a JSON list).
+    list, one for each class). The classes' names are in the file's metadata (``label_names``, a JSON list), and so are
+    their ``thresholds``.
 
     Args:
         found: What was found.
         path: The file.
-        threshold: Not used: all scores are written.
     """
     moments = [moment for moment in found.moments if len(moment.boxes_norm)]
     boxes = _joined([moment.boxes_norm for moment in moments], (0, 4))
@@ -60,32 +60,36 @@ def write_parquet(found: DetectionsFile, path: Path, threshold: float) -> None:
         "box_score": pa.array(_joined([moment.box_scores for moment in moments], (0,)), pa.float32()),
         "scores": pa.FixedSizeListArray.from_arrays(pa.array(scores.ravel()), len(found.label_space)),
     }
-    named = {"label_names": json.dumps(list(found.label_space.names), ensure_ascii=False), "task": found.task}
+    named = {
+        "label_names": json.dumps(list(found.label_space.names), ensure_ascii=False),
+        "thresholds": json.dumps(found.thresholds.tolist()),
+        "task": found.task,
+    }
     temporary = path.with_name(f".{path.name}.tmp")
     pq.write_table(pa.table(columns).replace_schema_metadata(named), temporary)
     temporary.replace(path)
 
 
-def write_vtt(found: DetectionsFile, path: Path, threshold: float) -> None:
+def write_vtt(found: DetectionsFile, path: Path) -> None:
     """Write WebVTT captions: who does what, for as long as it stays the same."""
     with whole_file(path) as file:
         file.write("WEBVTT\n")
-        for stretch in captions(found, threshold):
+        for stretch in captions(found):
             # Its text is markup: these three characters would open a tag or an entity.
             text = "\n".join(stretch.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
             file.write(f"\n{_clock(stretch.begin_seconds, '.')} --> {_clock(stretch.end_seconds, '.')}\n{text}\n")
 
 
-def write_srt(found: DetectionsFile, path: Path, threshold: float) -> None:
+def write_srt(found: DetectionsFile, path: Path) -> None:
     """Write SRT captions: who does what, for as long as it stays the same."""
     with whole_file(path) as file:
-        for number, stretch in enumerate(captions(found, threshold), start=1):
+        for number, stretch in enumerate(captions(found), start=1):
             times = f"{_clock(stretch.begin_seconds, ',')} --> {_clock(stretch.end_seconds, ',')}"
             file.write(f"{number}\n{times}\n" + "\n".join(stretch.lines) + "\n\n")
 
 
-def write_coco(found: DetectionsFile, path: Path, threshold: float) -> None:
-    """Write COCO's JSON: an image for each moment, an annotation for each box and action from the threshold on.
+def write_coco(found: DetectionsFile, path: Path) -> None:
+    """Write COCO's JSON: an image for each moment, an annotation for each box and action from its threshold on.
 
     An image's ``file_name`` is the video's stem and the time in milliseconds; ``pts_seconds`` says which frame it is.
     ``track_id`` is the identity (left out where somebody was seen once), ``score`` the action's.
@@ -99,7 +103,7 @@ def write_coco(found: DetectionsFile, path: Path, threshold: float) -> None:
         size = {"width": video.width, "height": video.height}
         images.append({"id": number, "file_name": name, **size, "pts_seconds": moment.pts_seconds})
         boxes = pixel_boxes(moment.boxes_norm.astype(np.float64), (video.height, video.width))
-        for row, column in np.argwhere(moment.scores >= threshold):
+        for row, column in np.argwhere(moment.scores >= found.thresholds):
             x, y, right, bottom = (round(float(v), 2) for v in boxes[row])
             bbox = [x, y, round(right - x, 2), round(bottom - y, 2)]
             person = int(moment.person_ids[row])
@@ -120,27 +124,26 @@ def write_coco(found: DetectionsFile, path: Path, threshold: float) -> None:
         json.dump({"images": images, "annotations": annotations, "categories": categories}, file, ensure_ascii=False)
 
 
-FORMATS: Mapping[str, tuple[str, Callable[[DetectionsFile, Path, float], None]]] = {
+FORMATS: Mapping[str, tuple[str, Callable[[DetectionsFile, Path], None]]] = {
     "parquet": (".parquet", write_parquet),
     "vtt": (".vtt", write_vtt),
     "srt": (".srt", write_srt),
     "coco": (".coco.json", write_coco),
 }
-"""Name to file ending and to what writes it: what was found, the file, the smallest score said."""
+"""Name to file ending and to what writes it: what was found, the file."""
 
 
-def captions(found: DetectionsFile, threshold: float) -> Iterator[Stretch]:
+def captions(found: DetectionsFile) -> Iterator[Stretch]:
     """Yield what is said, in order and without overlap; a line for each person who does something.
 
     A moment speaks for the time up to halfway to its neighbours; neighbours that say the same are one.
 
     Args:
-        found: What was found.
-        threshold: Smallest score said.
+        found: What was found; its thresholds say what counts.
     """
     held: Stretch | None = None
     for begin, end, moment in _spans(found):
-        now = Stretch(begin_seconds=begin, end_seconds=end, lines=_lines(found, moment, threshold))
+        now = Stretch(begin_seconds=begin, end_seconds=end, lines=_lines(found, moment))
         if held is not None and held.lines == now.lines:
             now = Stretch(begin_seconds=held.begin_seconds, end_seconds=end, lines=now.lines)
         elif held is not None and held.lines:
@@ -157,7 +160,7 @@ def _spans(found: DetectionsFile) -> Iterator[tuple[float, float, ActionDetectio
     yield from zip(edges[:-1], edges[1:], found.moments)
 
 
-def _lines(found: DetectionsFile, moment: ActionDetections, threshold: float) -> tuple[str, ...]:
+def _lines(found: DetectionsFile, moment: ActionDetections) -> tuple[str, ...]:
     """Return ``person: action, action`` for each, best action first, those who are followed first."""
     lines = []
     order = sorted(
@@ -165,7 +168,7 @@ def _lines(found: DetectionsFile, moment: ActionDetections, threshold: float) ->
     )
     for row in order:
         best = np.argsort(-moment.scores[row], kind="stable")[:MOST_ACTIONS]
-        names = [found.label_space.names[k] for k in best if moment.scores[row, k] >= threshold]
+        names = [found.label_space.names[k] for k in best if moment.scores[row, k] >= found.thresholds[k]]
         who = "?" if moment.person_ids[row] == NOT_FOLLOWED else str(moment.person_ids[row])
         lines += [f"{who}: {', '.join(names)}"] if names else []
     return tuple(lines)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tubelet.inference.export import ava_writer, json_writer, read_detections
 from tubelet.inference.formats import FORMATS
 from tubelet.inference.pipeline import Localiser
@@ -64,7 +66,7 @@ def localise_video(
     video: Path,
     out: Path,
     *,
-    threshold: float = 0.3,
+    threshold: float | None = None,
     csv_threshold: float = CSV_THRESHOLD,
     also: Sequence[str] = (),
     top: int = 3,
@@ -79,7 +81,7 @@ def localise_video(
         localiser: Model and person detector.
         video: A video file.
         out: Folder, made when missing.
-        threshold: Actions below this score are not drawn; the JSON holds all scores.
+        threshold: Actions below this score are not drawn; the JSON holds all scores. None = the model's own, by class.
         csv_threshold: Scores below this are left out of the AVA csv and counted. Average precision counts down to low
             scores: keep it low.
         also: Other formats to write (``formats.FORMATS``); captions and COCO hold actions from ``threshold`` on.
@@ -97,10 +99,14 @@ def localise_video(
     num_moments = num_left_out = 0
     unnamed = results_of(video, out / f".{video.stem}.incomplete", also)
     shutil.rmtree(unnamed.json.parent, ignore_errors=True)  # of a run that was killed
-    labelling = Labelling(label_space=localiser.label_space, top=top, threshold=threshold)
+    own = localiser.thresholds
+    least = own if threshold is None else np.full_like(own, threshold)
+    labelling = Labelling(label_space=localiser.label_space, top=top, threshold=least)
     try:
         with (
-            json_writer(unnamed.json, video=meta, task=localiser.task, label_space=localiser.label_space) as to_json,
+            json_writer(
+                unnamed.json, video=meta, task=localiser.task, label_space=localiser.label_space, thresholds=least
+            ) as to_json,
             ava_writer(
                 unnamed.ava_csv, video_id=video.stem, label_space=localiser.label_space, threshold=csv_threshold
             ) as to_csv,
@@ -115,7 +121,7 @@ def localise_video(
                     yield moment
 
             render(video, written(), unnamed.annotated, labelling=labelling, on_time=on_time)
-        _write_also(unnamed, also, threshold)
+        _write_also(unnamed, also)
         final.json.unlink(missing_ok=True)
         for source, target in zip(unnamed.paths, final.paths, strict=True):
             source.replace(target)
@@ -124,9 +130,9 @@ def localise_video(
     return LocalisedVideo(files=final, num_moments=num_moments, num_left_out=num_left_out)
 
 
-def _write_also(files: ResultFiles, also: Sequence[str], threshold: float) -> None:
+def _write_also(files: ResultFiles, also: Sequence[str]) -> None:
     """Write the other formats from the finished JSON."""
     if also:
         found = read_detections(files.json)
         for name, path in zip(dict.fromkeys(also), files.also, strict=True):
-            FORMATS[name][1](found, path, threshold)
+            FORMATS[name][1](found, path)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tubelet.boxes import normalised_boxes
+from tubelet.inference.export import THRESHOLD
 from tubelet.inference.listed_people import ListedPeople
 from tubelet.inference.people import NanoDetDetector, PersonDetector
 from tubelet.inference.reading import Keyframe, KeyframeReader, Schedule
@@ -66,6 +67,9 @@ class Localiser:
         self.label_space: LabelSpace = loaded.label_spaces[self.task]
         self.preprocess: Preprocess = loaded.preprocess
         self.every_seconds = every_seconds
+        chosen = loaded.thresholds.get(self.task) or (THRESHOLD,) * len(self.label_space)
+        self.thresholds = np.array(chosen, dtype=np.float32)
+        """(K,): of each class, the score from which on it is said to happen."""
         self._score_kind = loaded.score_kinds[self.task]
         self._model, self._device = placed_model(loaded, device)
         self._people = people or NanoDetDetector(threshold=self.link.keep_score, device=self._device)

@@ -52,13 +52,14 @@ class Labelling:
     label_space: LabelSpace
     top: int = 3
     """At most so many actions."""
-    threshold: float = 0.1
-    """Smallest score shown."""
+    threshold: float | np.ndarray = 0.1
+    """Smallest score shown, of every class or (K,) of each."""
 
     def actions(self, scores: np.ndarray) -> tuple[tuple[str, float], ...]:
         """Return names and scores of (K,) scores, best first."""
-        order = np.argsort(-scores, kind="stable")[: self.top]
-        return tuple((self.label_space.names[k], float(scores[k])) for k in order if scores[k] >= self.threshold)
+        shown = scores >= self.threshold
+        order = [k for k in np.argsort(-scores, kind="stable") if shown[k]][: self.top]
+        return tuple((self.label_space.names[k], float(scores[k])) for k in order)
 
 
 def render(

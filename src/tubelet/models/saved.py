@@ -6,7 +6,7 @@ head its label space and whether its scores are a softmax or independent sigmoid
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,13 @@ class HeadMeta:
     label_space: LabelSpace
     score: ScoreKind
     """``softmax``: one class per clip; ``sigmoid``: every class on its own (several actions at once)."""
+    thresholds: tuple[float, ...] = ()
+    """For each class the score from which on it is said to happen, chosen on validation (``evals.thresholds``); empty =
+    nobody has chosen."""
+
+    def __post_init__(self) -> None:
+        if self.thresholds and len(self.thresholds) != len(self.label_space):
+            raise InputError(f"{len(self.thresholds)} thresholds for {len(self.label_space)} classes")
 
     @property
     def config(self) -> HeadConfig:
@@ -58,6 +65,8 @@ class LoadedModel:
     score_kinds: Mapping[str, ScoreKind]
     meta: dict[str, Any]
     """All of ``meta.json``: recipe, full config, versions, metrics."""
+    thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """As in ``HeadMeta``, of the tasks that have them."""
 
     def task_of_kind(self, kind: Literal["classify", "localise"], task: str | None = None) -> str:
         """Return ``task`` if it is a head of this kind, or the first head of this kind when none is named."""
@@ -99,7 +108,12 @@ def model_meta(
         "backbone": to_json(backbone),
         "preprocess": to_json(preprocess),
         "tasks": {
-            name: {"kind": head.kind, "score": head.score, "label_space": head.label_space.to_json()}
+            name: {
+                "kind": head.kind,
+                "score": head.score,
+                "label_space": head.label_space.to_json(),
+                **({"thresholds": list(head.thresholds)} if head.thresholds else {}),
+            }
             for name, head in heads.items()
         },
     }
@@ -149,7 +163,8 @@ def read_heads(meta: Mapping[str, Any], *, where: str) -> dict[str, HeadMeta]:
     for name, entry in meta["tasks"].items():
         try:
             space = LabelSpace.from_json(entry["label_space"])
-            heads[name] = HeadMeta(kind=entry["kind"], label_space=space, score=entry["score"])
+            chosen = tuple(map(float, entry.get("thresholds", ())))
+            heads[name] = HeadMeta(kind=entry["kind"], label_space=space, score=entry["score"], thresholds=chosen)
         except KeyError as error:
             raise InputError(f"{where}: task {name!r} lacks the entry {error}") from error
     return heads
@@ -182,6 +197,7 @@ def load_model(folder: Path | str, *, device: torch.device | str = "cpu") -> Loa
         heads=configs,
         label_spaces={name: head.label_space for name, head in heads.items()},
         score_kinds={name: head.score for name, head in heads.items()},
+        thresholds={name: head.thresholds for name, head in heads.items() if head.thresholds},
         meta=meta,
     )
 
