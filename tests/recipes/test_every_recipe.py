@@ -39,6 +39,8 @@ def arguments(name: str, playground: Path) -> list[str]:
         return ["--manifests", *sets, "--boxes", "annotated", "--eval-boxes", "annotated", "--vivit", "nano"]
     if name == "paper_a":
         return ["--row", "2-cofinetune", "--data", str(manifests), "--mini"]
+    if name == "paper_b":
+        return ["--row", "14-kinetics-verb", "--data", str(manifests), "--mini"]
     if name == "finetune":
         return ["--manifests", str(manifests / "localise"), "--init-from", str(playground / "run")]
     return ["--playground", str(playground), "--size", "tiny"]
@@ -77,7 +79,7 @@ def test_dry_run(
     ):
         assert part in shown, (name, part)
     assert not out.exists()
-    assert shown.count("expected passes") == {"transfer": 3, "transfer_ava": 2}.get(name, 1)
+    assert shown.count("expected passes") == {"transfer": 3, "transfer_ava": 2, "paper_b": 2}.get(name, 1)
 
 
 def test_the_playgrounds_other_sets_are_reached(playground: Path) -> None:

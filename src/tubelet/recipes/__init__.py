@@ -12,6 +12,7 @@ from tubelet.recipes import clips as _clips
 from tubelet.recipes import corpora as _corpora
 from tubelet.recipes import own_data as _own_data
 from tubelet.recipes import paper_a as _paper_a
+from tubelet.recipes import paper_b as _paper_b
 from tubelet.recipes import playground as _playground
 from tubelet.train.config import RunConfig
 from tubelet.types import InputError, did_you_mean
@@ -59,6 +60,7 @@ RECIPES: Mapping[str, Recipe] = {
     "cofinetune_ava": _ava.cofinetune_ava,
     "transfer_ava": _ava.transfer_ava,
     "paper_a": _paper_a.paper_a,
+    "paper_b": _paper_b.paper_b,
 }
 
 

@@ -7,7 +7,8 @@ The input is the paper's (3.2): frames scaled to 128 x 171, squares of 112 pixel
 frames, scored on 10 clips and the centre. The defaults are its settings for Kinetics (A.4, Table 8 and 13), the rate
 scaled to the batch at hand.
 Hardware: as published, 64 GPUs (16 nodes of 4) for fine-tuning, 128 for pre-training. Duration: not measured by us.
-Expected: paper B, Table 5: Kinetics-400 top-1 of 81.3 with R(2+1)D-152 and 32 frames, 79.6 with R(2+1)D-34.
+Expected: paper B, Table 5: Kinetics-400 top-1 of 81.3 with R(2+1)D-152 and 32 frames, 79.6 with R(2+1)D-34. ``paper_b``
+has every row of the paper's tables.
 """
 
 from dataclasses import dataclass, replace
@@ -27,6 +28,9 @@ CLIPS_PER_GPU = {8: 16, 32: 6}
 """Frames of a clip to the clips that one of the paper's GPUs had in a step (3.2)."""
 NUM_GPUS = 64
 """Of fine-tuning (A.4); the rates of its tables are of one of them."""
+NUM_PRETRAIN_GPUS = 128
+PRETRAIN_RATE = 0.192
+"""Of all 128 (3.3)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +40,8 @@ class NotInPaper:
     momentum: float = 0.9
     clip_norm: float | None = None
     flip: bool = False
-    pretrain_warmup_epochs: float = 0.1
-    """Of pre-training, which has a warm-up of unknown length."""
+    pretrain_warmup_share: float = 0.1
+    """Share of pre-training that is its warm-up, whose length the paper does not give."""
 
 
 OUR_CHOICES = NotInPaper()
@@ -120,13 +124,13 @@ def pretrain_clips(
     """
     run = _run("pretrain_clips", manifests, model, num_frames, labels, batch_size, seed, not_in_paper)
     optim = OptimConfig(
-        learning_rate=0.192,
-        reference_batch_size=128 * CLIPS_PER_GPU.get(num_frames, 16),
+        learning_rate=PRETRAIN_RATE,
+        reference_batch_size=NUM_PRETRAIN_GPUS * CLIPS_PER_GPU.get(num_frames, 16),
         momentum=not_in_paper.momentum,
         weight_decay=0.0001,
         schedule="halving",
-        warmup_epochs=not_in_paper.pretrain_warmup_epochs * num_epochs,
-        warmup_start=1 / 128,
+        warmup_epochs=not_in_paper.pretrain_warmup_share * num_epochs,
+        warmup_start=1 / NUM_PRETRAIN_GPUS,
         clip_norm=not_in_paper.clip_norm,
     )
     return replace(run, optim=optim, num_epochs=num_epochs)

@@ -80,7 +80,7 @@ def paper_a(
     if mini:
         runs = tuple(_mini(found, sets, data, mini_epochs, seed) for sets in stages)
     else:
-        _check_manifests(data, [name for stage in stages for name in stage])
+        check_manifests(data, [name for stage in stages for name in stage])
         if start is None and found.start == "wts":
             raise InputError(f"row {row} starts from weights that are not public; give your own with --init-from")
         start = start or IMAGENET21K[found.vivit]
@@ -111,7 +111,7 @@ def _full(
 
 def _mini(row: RowA, sets: tuple[str, ...], manifests: Path, num_epochs: float, seed: int) -> RunConfig:
     names = tuple(dict.fromkeys(mini for name in sets for mini in MINI_SETS[name]))
-    _check_manifests(manifests, names)
+    check_manifests(manifests, names)
     scale = replace(MINI, vivit=MINI_VIVIT[row.vivit])
     if row.name.startswith("8-"):
         scale = replace(scale, size=MINI_SIZES[row.size], patch=MINI_PATCH)
@@ -129,7 +129,7 @@ def _mini(row: RowA, sets: tuple[str, ...], manifests: Path, num_epochs: float, 
     return replace(run, mixture=row.mixture)
 
 
-def _check_manifests(data: Path, names: tuple[str, ...] | list[str]) -> None:
+def check_manifests(data: Path, names: tuple[str, ...] | list[str]) -> None:
     """Raise with all the manifests that a row needs and ``data`` lacks."""
     missing = [name for name in dict.fromkeys(names) if not (data / name / "manifest.json").exists()]
     if missing:
