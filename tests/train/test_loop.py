@@ -78,6 +78,10 @@ def test_a_run_folder_holds_everything(run: RunConfig, whole: Path) -> None:
     assert RunConfig.from_json(meta["config"]) == run
     assert meta["num_examples"] == {"kinetics": 12, "moments": 12, "localise": 12}
     assert meta["tasks"]["localise"]["score"] == "sigmoid"
+    thresholds = meta["tasks"]["localise"]["thresholds"]
+    assert len(thresholds) == 5
+    assert all(0 < threshold < 1 for threshold in thresholds)
+    assert "thresholds" not in meta["tasks"]["kinetics"], "one class per clip"
     assert meta["tasks"]["localise"]["label_space"]["buckets"] == ["mid", "mid", "tail", "head", "head"]
     assert set(meta["metrics"]) >= {
         "kinetics/val/top1",

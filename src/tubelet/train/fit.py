@@ -1,13 +1,14 @@
 """A whole run: from a config and a folder to trained, scored weights in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from tubelet.evals.run import TaskResult
+from tubelet.evals.thresholds import thresholds_of
 from tubelet.train.config import RunConfig
 from tubelet.train.data import TrainingData, batches_from, frame_cache, open_data
 from tubelet.train.distributed import joined
@@ -77,13 +78,15 @@ def _train(
         log.table(f"{run.name}: {session.num_steps} steps, {run.mixture} mixture", map(asdict, data.mixture.table()))
         log.say(session.start)
         with closing(batches_from(session.step, run, data, session.world, num_workers=run.num_workers)) as batches:
-            train_steps(session, batches, log, stop, score=partial(score, session, log, stop), on_step=on_step)
+            train_steps(
+                session, batches, log, stop, score=lambda: metrics_of(score(session, log, stop)), on_step=on_step
+            )
         session.checkpoints.wait()
         log.table("What the model has seen", session.seen_table())
         log.say(left_out(session.state, data))
-        metrics = score(session, log, stop)
-        session.describe(metrics=metrics)
-    return metrics
+        results = score(session, log, stop)
+        session.describe(metrics=metrics_of(results), thresholds=thresholds_of(results))
+    return metrics_of(results)
 
 
 def open_log(session: Session, *, progress: bool, console: Console | None) -> RunLog:
@@ -103,7 +106,7 @@ def open_log(session: Session, *, progress: bool, console: Console | None) -> Ru
     )
 
 
-def score(session: Session, log: RunLog, stop: StopRequest) -> dict[str, float]:
+def score(session: Session, log: RunLog, stop: StopRequest) -> dict[str, TaskResult]:
     """Score every task on its evaluation split, with the averaged weights where there are any.
 
     Raises:
@@ -123,10 +126,14 @@ def score(session: Session, log: RunLog, stop: StopRequest) -> dict[str, float]:
             world=session.world,
             on_batch=lambda: session.obey(stop),
         )
-    metrics = {name: value for result in results.values() for name, value in result.metrics.items()}
-    log.metrics(session.step, metrics)
+    log.metrics(session.step, metrics_of(results))
     log.realised(session.step, session.seen_table())
-    return metrics
+    return results
+
+
+def metrics_of(results: Mapping[str, TaskResult]) -> dict[str, float]:
+    """Return the metrics of all tasks."""
+    return {name: value for result in results.values() for name, value in result.metrics.items()}
 
 
 def left_out(state: RunState, data: TrainingData) -> str:

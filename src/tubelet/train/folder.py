@@ -8,7 +8,7 @@ import platform
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,7 @@ def write_run_meta(
     num_steps: int,
     finished: bool,
     metrics: Mapping[str, float],
+    thresholds: Mapping[str, tuple[float, ...]],
 ) -> None:
     """Write ``meta.json``; together with the weights it rebuilds the model.
 
@@ -140,6 +141,7 @@ def write_run_meta(
         num_steps: Length of the run.
         finished: Whether the run is trained and scored.
         metrics: Its scores.
+        thresholds: Task name to those of its classes (``evals.thresholds``), chosen on the split that was scored.
     """
     extra: dict[str, Any] = {
         "config": run.to_json(),
@@ -151,6 +153,6 @@ def write_run_meta(
         "metrics": dict(metrics),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in ("tubelet", "torch", "av")},
     }
-    heads = {name: task.head_meta for name, task in tasks.items()}
+    heads = {name: replace(task.head_meta, thresholds=thresholds.get(name, ())) for name, task in tasks.items()}
     meta = model_meta(recipe=run.name, backbone=run.backbone, preprocess=run.preprocess, heads=heads, extra=extra)
     write_json(out / META_FILE, meta)

@@ -173,7 +173,12 @@ class Session:
         self.saved_step = self.step
         self.describe()
 
-    def describe(self, *, metrics: Mapping[str, float] | None = None) -> None:
+    def describe(
+        self,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        thresholds: Mapping[str, tuple[float, ...]] | None = None,
+    ) -> None:
         """Write ``meta.json``, once for all ranks; a run with ``metrics`` is finished."""
         if not self.world.is_main:
             return
@@ -187,6 +192,7 @@ class Session:
             num_steps=self.num_steps,
             finished=metrics is not None,
             metrics=metrics or {},
+            thresholds=thresholds or {},
         )
 
     def seen_table(self) -> list[dict[str, str | int | float]]:
