@@ -99,7 +99,6 @@ def page_server(
         folders=folders,
         limits=limits,
         model="m",
-        threshold=0.3,
         examples=examples,
         wake=runner.wake,
     )

@@ -47,7 +47,6 @@ class Shop:
     limits: Limits
     model: str
     """What the page calls the model."""
-    threshold: float
     examples: tuple[Path, ...]
     wake: Callable[[], None]
     """Called when there is something in the queue."""
@@ -156,7 +155,6 @@ def _add_jobs(app: FastAPI, shop: Shop) -> None:
             max_bytes=shop.limits.max_bytes,
             max_seconds=shop.limits.max_seconds,
             keep_seconds=shop.limits.keep_seconds,
-            threshold=shop.threshold,
             examples=example_answers(shop.examples),
         )
 

@@ -59,4 +59,6 @@ class Outcome:
     num_moments: int
     num_left_out: int
     """Scores below the csv's threshold, which the other files hold."""
+    thresholds: tuple[float, ...]
+    """For each action the score from which on it is said to happen."""
     files: tuple[ResultFile, ...]

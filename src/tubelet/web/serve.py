@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,6 @@ def serve_page(
             folders=folders,
             limits=limits,
             model=model,
-            threshold=choices.threshold,
             examples=list_examples(examples),
             wake=runner.wake,
         )
@@ -119,7 +118,8 @@ def serve_page(
             runner.start()
             try:
                 say(f"open {address.url(listener.getsockname()[1])}   (Ctrl-C stops)")
-                make_server(create_app(shop), address).run(sockets=[listener])
+                with suppress(KeyboardInterrupt):  # how a server is stopped
+                    make_server(create_app(shop), address).run(sockets=[listener])
             finally:
                 runner.close()
                 store.close()

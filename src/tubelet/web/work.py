@@ -112,6 +112,7 @@ def work(order: Order, say: Callable[[str, float], None]) -> Outcome:
         num_people=len({int(p) for moment in moments for p in moment.person_ids if p >= 0}),
         num_moments=done.num_moments,
         num_left_out=done.num_left_out,
+        thresholds=(c.threshold,) * len(localiser.label_space),
         files=tuple(
             ResultFile(format=name, path=str(path), num_bytes=path.stat().st_size)
             for name, path in zip(formats, done.files.paths, strict=True)

@@ -84,13 +84,13 @@ export class Moments {
     return [...found.values()].sort((a, b) => (a.person === null) - (b.person === null) || a.first - b.first);
   }
 
-  // Stretches in which a person does something with a score of at least the threshold, in order of time.
-  spans(known, threshold) {
+  // Stretches in which a person does something whose score passes(action, score), in order of time.
+  spans(known, passes) {
     const spans = [];
     const open = new Map();
     for (const [i, p] of known.places) {
       for (let k = 0; k < this.names.length; k++) {
-        if (p.scores[k] < threshold) continue;
+        if (!passes(k, p.scores[k])) continue;
         const span = open.get(k);
         if (span && i <= span.last + 1) {
           span.last = i;

@@ -49,11 +49,11 @@ function unpin() {
 }
 
 function refresh() {
-  player.threshold = filters.threshold;
+  player.passes = filters.passes;
   player.shown = filters.personShown;
   player.actionShown = filters.actionShown;
   const people = moments.people.filter((p) => filters.personShown(p.person)).map((known) => ({
-    known, spans: moments.spans(known, filters.threshold).filter((s) => filters.actionShown(s.action)),
+    known, spans: moments.spans(known, filters.passes).filter((s) => filters.actionShown(s.action)),
   }));
   timeline.show(moments, people, filters.colour);
   now.told = "";
@@ -142,7 +142,7 @@ async function view() {
   showDownloads(job);
   byId("stage").style.setProperty("--aspect", job.video.width / job.video.height);
   player.moments = moments;
-  filters.open(moments, info.threshold);
+  filters.open(moments, job.video.thresholds);
   refresh();
   player.open(job.video.url, moments, secondsInAddress());
   say(`${job.name} is ready: ${people}.`);

@@ -10,34 +10,37 @@ const WORDS = { mp4: "Annotated video", csv: "AVA csv", json: "JSON, everything"
 export class Filters {
   // onChange(): something else is to be shown.
   constructor(onChange) {
-    Object.assign(this, { onChange, actions: new Set(), people: new Set(), threshold: 0.3 });
+    Object.assign(this, { onChange, actions: new Set(), people: new Set(), threshold: null });
     byId("score").addEventListener("input", (event) => this.setThreshold(Number(event.target.value)));
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
     byId("filters").addEventListener("reset", (event) => {
       event.preventDefault();
       this.actions.clear();
       this.people.clear();
-      this.setThreshold(this.usual);
+      this.setThreshold(null);
     });
   }
 
-  open(moments, threshold) {
-    Object.assign(this, { moments, usual: threshold, threshold });
+  // usual: for each action the score from which on it is said to happen.
+  open(moments, usual) {
+    const middle = usual.toSorted((a, b) => a - b)[usual.length >> 1];
+    Object.assign(this, { moments, usual, middle, threshold: null });
     this.actions.clear();
     this.people.clear();
-    byId("score").value = threshold;
+    byId("score").value = middle;
     this.#rank();
     this.#show();
   }
 
   // Nothing chosen means everything.
   actionShown = (action) => !this.actions.size || this.actions.has(action);
+  passes = (action, score) => score >= (this.threshold ?? this.usual[action]);
   personShown = (person) => !this.people.size || this.people.has(person);
   colour = (action) => actionColour(this.places.get(action) ?? this.places.size);
 
   setThreshold(threshold) {
     this.threshold = threshold;
-    byId("score").value = threshold;
+    byId("score").value = threshold ?? this.middle;
     this.#show();
     this.onChange();
   }
@@ -52,8 +55,8 @@ export class Filters {
   #rank() {
     const seconds = new Map();
     for (const known of this.moments.people) {
-      for (const span of this.moments.spans(known, Math.min(0.05, this.usual))) {
-        const strong = span.score >= this.usual ? 1000 : 1;
+      for (const span of this.moments.spans(known, (_, score) => score >= 0.05)) {
+        const strong = span.score >= this.usual[span.action] ? 1000 : 1;
         seconds.set(span.action, (seconds.get(span.action) ?? 0) + strong * (span.end - span.begin));
       }
     }
@@ -61,8 +64,10 @@ export class Filters {
   }
 
   #show() {
-    byId("score-value").value = this.threshold.toFixed(2);
-    const seen = new Set(this.moments.people.flatMap((p) => this.moments.spans(p, this.threshold)).map((s) => s.action));
+    const same = this.usual.every((t) => t === this.middle);
+    const told = this.threshold ?? (same ? this.middle : null);
+    byId("score-value").value = told === null ? "as chosen for each" : told.toFixed(2);
+    const seen = new Set(this.moments.people.flatMap((p) => this.moments.spans(p, this.passes)).map((s) => s.action));
     const actions = [...this.places.keys()].filter((k) => seen.has(k) || this.actions.has(k));
     const chip = (set, value, text, colour) => make("button", { type: "button", class: "chip", "--c": colour,
       "aria-pressed": String(set.has(value)), onclick: () => this.toggle(set, value) },

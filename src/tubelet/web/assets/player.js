@@ -8,7 +8,7 @@ const TOP = 3;
 export class Player {
   // onTime(seconds): a frame is shown; onHover(person or undefined, event): the pointer is on somebody.
   constructor({ onTime, onHover }) {
-    Object.assign(this, { onTime, onHover, moments: null, shown: () => true, threshold: 0.3, boxes: true, drawn: [] });
+    Object.assign(this, { onTime, onHover, moments: null, shown: () => true, passes: () => true, boxes: true, drawn: [] });
     this.video = byId("video");
     this.canvas = byId("overlay");
     this.seconds = 0;
@@ -153,7 +153,7 @@ export class Player {
   // [column, score] of the actions that pass the filter, best first.
   actionsOf(scores) {
     return scores.map((score, k) => [k, score])
-      .filter(([k, score]) => score >= this.threshold && this.actionShown(k))
+      .filter(([k, score]) => this.passes(k, score) && this.actionShown(k))
       .sort((a, b) => b[1] - a[1]);
   }
 
