@@ -1,12 +1,13 @@
 """Posts to labels and labels to subsets: seconds, processor seconds and memory, on generated posts with a Zipf tail.
 
-    python benchmarks/corpus.py --posts 1e7 --rounds 3     # 10^7 posts, 4 x 10^7 tags, 10^5 hashtag spellings
-    python benchmarks/corpus.py                            # a tenth of it
+    python benchmarks/corpus.py --posts 1e7 --rounds 3            # 10^7 posts, 4 x 10^7 tags, 10^5 hashtag spellings
+    python benchmarks/corpus.py                                   # a tenth of it
+    python benchmarks/corpus.py --posts 1e7 --kinds tags --times 1 3 10     # memory only: 10^7, 3 x 10^7 and 10^8 posts
 
 Posts are written once into --folder. ``join`` is DuckDB's bare join of the same file, without any rule. ``tags`` and
-``captions`` are everything up to one label a video. ``in 1 GiB`` gives the database a GiB, once for the same posts and
-once for three times as many: what grows is the result. Measured in processes of their own, so that each has its own
-peak of memory.
+``captions`` are everything up to one label a video. ``--times`` takes the posts so many times, each time under other
+names of videos. Measured in processes of their own, so that each has its own peak of memory; ``anonymous gib`` is what
+of it is no file that the system may take back.
 """
 
 import argparse
@@ -14,8 +15,10 @@ import json
 import resource
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import machine
@@ -37,8 +40,7 @@ TAGS_A_POST = 4
 BATCH = 250_000
 PLAIN = "what a lovely day it was today, see you"
 EMOJI = "\U0001f41f\U0001f3a3 was für ein Tag \u2026 see you"
-KINDS = ("join", "tags", "captions", "subset", "tags in 1 GiB", "3 x tags in 1 GiB")
-TIMES = 3
+KINDS = ("join", "tags", "captions", "subset")
 
 
 def main() -> None:
@@ -47,30 +49,30 @@ def main() -> None:
     parser.add_argument("--posts", type=float, default=1e6)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("out/bench-corpus"))
-    parser.add_argument("--memory-gib", type=float, default=3.0)
-    parser.add_argument("--only", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--times", type=int, nargs="+", default=[1])
+    parser.add_argument("--result", default="", help="name of the file below results/")
+    parser.add_argument("--only", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     number = int(arguments.posts)
-    path = arguments.folder / f"posts-{number}.parquet"
+    path, hashtags = arguments.folder / f"posts-{number}.parquet", arguments.folder / "hashtags.parquet"
     if arguments.only:
-        print(json.dumps(measure(arguments.only, path, arguments.folder / "hashtags.parquet", arguments.memory_gib)))
+        print(json.dumps(measure(arguments.only[0], path, hashtags, int(arguments.only[1]))))
         return
     if not path.exists():
-        write_posts(path, arguments.folder / "hashtags.parquet", number)
+        write_posts(path, hashtags, number)
+    wanted = [(kind, times) for kind in arguments.kinds for times in arguments.times]
     rounds = []
     for _ in range(arguments.rounds):
-        given = [sys.executable, __file__, "--posts", str(number), "--folder", str(arguments.folder)]
-        given += ["--memory-gib", str(arguments.memory_gib)]
-        lines = [subprocess.check_output([*given, "--only", kind], text=True) for kind in KINDS]
-        rounds.append({kind: json.loads(line.splitlines()[-1]) for kind, line in zip(KINDS, lines)})
-    rows = []
-    for kind in KINDS:
-        median = {what: round(float(np.median([r[kind][what] for r in rounds])), 3) for what in rounds[0][kind]}
-        ratio = float(np.median([r[kind]["cpu_seconds"] / r["join"]["cpu_seconds"] for r in rounds]))
-        posts = number * (TIMES if kind.startswith(str(TIMES)) else 1)
-        rows.append({"posts": posts, "kind": kind, **median, "x processor of the bare join": round(ratio, 2)})
-    if number >= 10**7:
-        machine.write_result("corpus", rows)
+        given = [sys.executable, __file__, "--posts", str(number), "--folder", str(arguments.folder), "--only"]
+        lines = [subprocess.check_output([*given, kind, str(times)], text=True) for kind, times in wanted]
+        rounds.append([json.loads(line.splitlines()[-1]) for line in lines])
+    rows: list[dict[str, Any]] = []
+    for place, (kind, times) in enumerate(wanted):
+        median = {what: round(float(np.median([r[place][what] for r in rounds])), 3) for what in rounds[0][place]}
+        rows.append({"posts": number * times, "kind": kind, **median})
+    if arguments.result:
+        machine.write_result(arguments.result, rows)
     else:
         machine.print_table(rows)
 
@@ -108,10 +110,17 @@ def write_posts(path: Path, hashtags: Path, number: int) -> None:
         writer.close()
 
 
-def measure(kind: str, path: Path, hashtags: Path, memory_gib: float) -> dict[str, float]:
+def measure(kind: str, path: Path, hashtags: Path, times: int) -> dict[str, float]:
     """Return seconds, processor seconds and peak memory of one measurement."""
     table = pq.read_table(hashtags).cast(HASHTAGS_SCHEMA)
     seeds = Hashtags(label_space=LabelSpace(name="bench", names=tuple(map(str, range(LABELS)))), table=table)
+    wanted = path
+    if kind in ("tags", "captions"):
+        wanted = one_kind(path, "text" if kind == "captions" else "tags")
+        wanted = several(wanted, times) if times > 1 else wanted
+    done, peak = threading.Event(), [0.0]
+    watch = threading.Thread(target=_watch, args=(done, peak))
+    watch.start()
     began, busy = time.perf_counter(), _cpu()
     if kind == "join":
         with duckdb.connect(config={"threads": 2}) as connection:
@@ -125,14 +134,19 @@ def measure(kind: str, path: Path, hashtags: Path, memory_gib: float) -> dict[st
         labels = np.random.default_rng(0).zipf(1.5, len(names)) % LABELS
         tail_preserving_order(labels, draw(names, 0, "clip"), draw(pa.array(seeds.label_space.names), 0, "label"))
     else:
-        wanted = one_kind(path, "text" if kind == "captions" else "tags")
-        if kind.startswith(str(TIMES)):
-            wanted = several(wanted)
-        memory_gib = 1.0 if "1 GiB" in kind else memory_gib
-        began, busy = time.perf_counter(), _cpu()
-        match_posts(wanted, seeds, settings=JoinSettings(memory_gib=memory_gib, num_threads=2))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"seconds": time.perf_counter() - began, "cpu_seconds": _cpu() - busy, "gib": peak}
+        match_posts(wanted, seeds, settings=JoinSettings(num_threads=2))
+    seconds, busy = time.perf_counter() - began, _cpu() - busy
+    done.set()
+    watch.join()
+    gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"seconds": seconds, "cpu_seconds": busy, "gib": gib, "anonymous gib": peak[0]}
+
+
+def _watch(done: threading.Event, peak: list[float]) -> None:
+    """Keep the most anonymous memory that this process has had, in GiB; looks ten times a second."""
+    while not done.wait(0.1):
+        status = Path("/proc/self/status").read_text()
+        peak[0] = max(peak[0], int(status.partition("RssAnon:")[2].split()[0]) / 2**20)
 
 
 def one_kind(path: Path, column: str) -> Path:
@@ -146,11 +160,11 @@ def one_kind(path: Path, column: str) -> Path:
     return only
 
 
-def several(path: Path) -> Path:
-    """Return a folder with the posts ``TIMES`` times, each time under other names of videos."""
-    folder = path.with_suffix(f".{TIMES}x")
+def several(path: Path, times: int) -> Path:
+    """Return a folder with the posts so many times, each time under other names of videos."""
+    folder = path.with_suffix(f".{times}x")
     folder.mkdir(exist_ok=True)
-    for number in range(TIMES):
+    for number in range(times):
         copy = folder / f"{number}.parquet"
         if copy.exists():
             continue

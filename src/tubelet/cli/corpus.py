@@ -59,7 +59,7 @@ def corpus_labels(
     top: int = 20,
     columns: PostColumns = DEFAULT_COLUMNS,
     on_malformed: Literal["count", "stop"] = "count",
-    memory_gib: float = 3.0,
+    memory_gib: float = 2.0,
 ) -> None:
     """Show which hashtags each label matches and how many posts use them, so that a person can prune them.
 

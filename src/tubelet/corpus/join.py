@@ -44,7 +44,7 @@ class JoinSettings:
     """Drop posts without a duration that are no pictures."""
     stop_at_malformed: bool = False
     """A row that cannot be read is an error instead of a count."""
-    memory_gib: float = 3.0
+    memory_gib: float = 2.0
     """What the database may hold in memory; the rest goes to a scratch folder on disk."""
     num_threads: int | None = None
     """None = one for each core."""

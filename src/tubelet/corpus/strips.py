@@ -48,15 +48,15 @@ def strips(wanted: Sequence[Sequence[Row]], num_workers: int) -> list[bytes | No
 
 
 def strip(_: None, rows: Sequence[Row]) -> bytes | None:
-    """Return one strip; runs in a worker."""
+    """Return one strip, in which frames that belong together stand above each other; runs in a worker."""
     try:
-        lines = [_line(row) for row in rows]
+        lines = [_frames(row) for row in rows]
     except VideoError:
         return None
-    width = max(line.shape[1] for line in lines)
-    padded = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0))) for line in lines]
+    width = max(frame.shape[1] for line in lines for frame in line)
     file = io.BytesIO()
-    Image.fromarray(np.concatenate(padded)).save(file, "JPEG", quality=QUALITY)
+    cells = [np.concatenate([_centred(frame, width) for frame in line], axis=1) for line in lines]
+    Image.fromarray(np.concatenate(cells)).save(file, "JPEG", quality=QUALITY)
     return file.getvalue()
 
 
@@ -65,10 +65,13 @@ def evenly(duration_seconds: float) -> tuple[float, ...]:
     return tuple((k + 0.5) * duration_seconds / NUM_FRAMES for k in range(NUM_FRAMES))
 
 
-def _line(row: Row) -> np.ndarray:
+def _frames(row: Row) -> list[np.ndarray]:
     media = resolve_media(row.media_root, row.video)
     frames = read_frames(media, row.pts_seconds).frames.permute(0, 2, 3, 1).numpy()
     width = max(1, round(frames.shape[2] * FRAME_HEIGHT / frames.shape[1]))
-    return np.concatenate(
-        [np.asarray(Image.fromarray(frame).resize((width, FRAME_HEIGHT))) for frame in frames], axis=1
-    )
+    return [np.asarray(Image.fromarray(frame).resize((width, FRAME_HEIGHT))) for frame in frames]
+
+
+def _centred(frame: np.ndarray, width: int) -> np.ndarray:
+    left = (width - frame.shape[1]) // 2
+    return np.pad(frame, ((0, 0), (left, width - frame.shape[1] - left), (0, 0)))

@@ -33,9 +33,18 @@ from tubelet.video.media import PICTURE_SUFFIXES
 
 REPORT_VERSION = 1
 CHOSEN_SPLIT = "train"
-SHORT_SECONDS = (1.0, 5.0)
-LONG_SECONDS = (55.0, 60.0)
-CENTRE_SECONDS = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoLengths:
+    """What is a short video, what a long one, and how much of a long one's middle is as long as a short one."""
+
+    short: tuple[float, float] = (1.0, 5.0)
+    long: tuple[float, float] = (55.0, 60.0)
+    centre: float = 4.0
+
+
+PAPER_LENGTHS = VideoLengths()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +121,9 @@ def subset_manifest(source: Manifest, out: Path, rules: SubsetRules) -> Manifest
     return _write(source, out, work, settings=to_json(_finite(rules)))
 
 
-def length_manifests(source: Manifest, out: Path, *, num_videos: int, seed: int = 0) -> dict[str, Manifest]:
+def length_manifests(
+    source: Manifest, out: Path, *, num_videos: int, lengths: VideoLengths = PAPER_LENGTHS, seed: int = 0
+) -> dict[str, Manifest]:
     """Write paper B's sets of short and long videos (4.3.1), all with the same label space and distribution.
 
     ``short`` (1-5 s), ``long`` (55-60 s) and ``long-center`` (the central 4 s of the same long videos) have the same
@@ -123,13 +134,14 @@ def length_manifests(source: Manifest, out: Path, *, num_videos: int, seed: int 
         source: A classification manifest.
         out: Folder of the four manifests.
         num_videos: Training clips of each of the first three.
+        lengths: In seconds; other than the paper's for sets that have no videos of a minute.
         seed: Decides every draw.
 
     Raises:
         InputError: There are fewer such videos whose labels can be matched.
     """
     _check(source, SubsetRules(num_videos=num_videos))
-    pools = {"short": SHORT_SECONDS, "long": LONG_SECONDS}
+    pools = {"short": lengths.short, "long": lengths.long}
     works = {name: _Working(source.clips, source.label_space, seed) for name in pools}
     counts = []
     for name, (low, high) in pools.items():
@@ -146,11 +158,11 @@ def length_manifests(source: Manifest, out: Path, *, num_videos: int, seed: int 
     for work in works.values():
         ranks = rank_in_label(_labels(work), _clip_draw(work))
         _keep_chosen(work, "the same number of each label in every set", ranks < wanted[_labels(work)])
-    settings: dict[str, Any] = {"num_videos": num_videos, "seed": seed}
+    settings: dict[str, Any] = {"num_videos": num_videos, "seed": seed, "lengths": to_json(lengths)}
     made = {name: _write(source, out / name, work, settings | {"set": name}) for name, work in works.items()}
     hours = float(works["short"].seconds[works["short"].chosen].sum()) / 3600
     center, long_hours = (_copy(works["long"]) for _ in range(2))
-    _shorten(center, SubsetRules(centre_seconds=CENTRE_SECONDS))
+    _shorten(center, SubsetRules(centre_seconds=lengths.centre))
     order = proportional_order(_labels(long_hours), _clip_draw(long_hours), _label_draw(long_hours))
     number = within_hours(long_hours.seconds[long_hours.chosen][order], hours)
     _keep_first(long_hours, f"together no longer than short, {hours:.4g} hours, labels in proportion", order, number)

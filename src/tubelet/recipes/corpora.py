@@ -67,7 +67,7 @@ def own_posts(
     max_seconds: float = MAX_SECONDS,
     columns: PostColumns = NO_COLUMNS,
     on_malformed: Literal["count", "stop"] = "count",
-    memory_gib: float = 3.0,
+    memory_gib: float = 2.0,
     video_seconds: float = 600.0,
     shard_videos: int = 256,
     name: str = "posts",
