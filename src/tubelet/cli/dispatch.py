@@ -71,6 +71,7 @@ COMMANDS: Mapping[str, Any] = {
     "ava-eval": score_files.ava_eval,
     "tube-eval": score_files.tube_eval,
     "localise": using.localise,
+    "search": using.search,
     "classify": using.classify,
     "serve": serve.serve,
     "recipes": training.recipes,

@@ -39,7 +39,7 @@ def localise(
         threshold: Actions below this score are not drawn, nor in captions or COCO; default: what was chosen for each
             class on validation. The JSON holds all scores, smoothed along each person.
         csv_threshold: Scores below this are left out of the AVA csv.
-        also: Other formats to write: parquet, vtt, srt, coco.
+        also: Other formats to write: parquet, vtt, srt, coco, cvat, fiftyone.
         device: cpu, cuda; default: a GPU if there is one.
     """
     from tubelet import load
@@ -99,6 +99,37 @@ def classify(
         scores = classify_video(video, loaded, task=name, num_views=num_views, crops=crops)
         best = sorted(range(len(names)), key=lambda k: -float(scores[k]))[:top]
         print(f"{video}: " + ", ".join(f"{names[k]} {float(scores[k]):.3f}" for k in best))
+
+
+def search(
+    folder: Positional[Path],
+    action: Positional[str],
+    *,
+    min_score: float | None = None,
+    top: int | None = None,
+) -> None:
+    """List the moments with an action in everything that ``tubelet localise`` wrote below a folder.
+
+    Args:
+        folder: Results of any number of videos.
+        action: A class's name, or whole words of it.
+        min_score: Smallest score that counts; default: the thresholds that each file has.
+        top: Only so many moments, those with the best scores.
+    """
+    from rich.table import Table
+
+    from tubelet.inference.search import search as search_results
+
+    found = search_results(folder, action, min_score=min_score)
+    best = sorted(found.hits, key=lambda hit: -hit.score)[:top]
+    table = Table("video", "from", "to", "person", "action", "score")
+    for hit in (hit for hit in found.hits if hit in best):
+        who = "?" if hit.person_id < 0 else str(hit.person_id)
+        times = (f"{hit.begin_seconds:.2f}", f"{hit.end_seconds:.2f}")
+        table.add_row(hit.video, *times, who, hit.action, f"{hit.score:.2f}")
+    if found.hits:
+        Console().print(table)
+    print(f"{len(best):,} of {len(found.hits):,} moments, {found.num_files:,} files")
 
 
 def detect(

@@ -1,4 +1,4 @@
-"""Detections in other programs' formats, made from a finished detections JSON: parquet, WebVTT, SRT and COCO.
+"""Detections in other programs' formats, made from a finished detections JSON: parquet, WebVTT, SRT, COCO and others.
 
 They are made after the video was read, from all of its moments at once: an hour of four people takes some hundred
 megabytes then, while the JSON itself is written in constant memory.
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tubelet.boxes import pixel_boxes
+from tubelet.inference.annotation_formats import write_cvat, write_fiftyone
 from tubelet.inference.export import DECIMALS, DetectionsFile
 from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.records import whole_file
@@ -129,6 +130,8 @@ FORMATS: Mapping[str, tuple[str, Callable[[DetectionsFile, Path], None]]] = {
     "vtt": (".vtt", write_vtt),
     "srt": (".srt", write_srt),
     "coco": (".coco.json", write_coco),
+    "cvat": (".cvat.xml", write_cvat),
+    "fiftyone": (".fiftyone.zip", write_fiftyone),
 }
 """Name to file ending and to what writes it: what was found, the file."""
 
@@ -142,7 +145,7 @@ def captions(found: DetectionsFile) -> Iterator[Stretch]:
         found: What was found; its thresholds say what counts.
     """
     held: Stretch | None = None
-    for begin, end, moment in _spans(found):
+    for begin, end, moment in speaking_times(found):
         now = Stretch(begin_seconds=begin, end_seconds=end, lines=_lines(found, moment))
         if held is not None and held.lines == now.lines:
             now = Stretch(begin_seconds=held.begin_seconds, end_seconds=end, lines=now.lines)
@@ -153,7 +156,7 @@ def captions(found: DetectionsFile) -> Iterator[Stretch]:
         yield held
 
 
-def _spans(found: DetectionsFile) -> Iterator[tuple[float, float, ActionDetections]]:
+def speaking_times(found: DetectionsFile) -> Iterator[tuple[float, float, ActionDetections]]:
     """Yield each moment with the time it speaks for."""
     times = [moment.pts_seconds for moment in found.moments]
     edges = [0.0, *((a + b) / 2 for a, b in pairwise(times)), max([found.video.duration_seconds, *times[-1:]])]
