@@ -3,7 +3,16 @@ import heapq
 import numpy as np
 import pytest
 
-from tubelet.evals.matching import ClassBoxes, best_per_keyframe, by_keyframe, by_score, find_places, paired_iou
+from tubelet.evals.ava import Matched, lists_by_class
+from tubelet.evals.matching import (
+    LOOKED_UP_AT_ONCE,
+    ClassBoxes,
+    best_per_keyframe,
+    by_keyframe,
+    by_score,
+    find_places,
+    paired_iou,
+)
 
 
 def rows_of(keyframe: np.ndarray, scores: np.ndarray, seed: int = 0) -> ClassBoxes:
@@ -79,6 +88,35 @@ def test_places_of_numbers(known: list[int]) -> None:
     wanted = [-(2**40), -5, -4, -3, 0, 2, 3, 4, 5, 9, 10, 2**40, 2**41]
     expected = [known.index(number) if number in known else -1 for number in wanted]
     assert find_places(np.array(known), np.array(wanted)).tolist() == expected
+
+
+def test_places_of_more_numbers_than_are_looked_up_at_once() -> None:
+    known = np.array([-3, 4, 90_000])
+    wanted = np.random.default_rng(0).choice([-3, 4, 90_000, 5, -4, 90_001], LOOKED_UP_AT_ONCE * 2 + 7)
+    expected = [{-3: 0, 4: 1, 90_000: 2}.get(number, -1) for number in wanted.tolist()]
+    np.testing.assert_array_equal(find_places(known, wanted), expected)
+
+
+@pytest.mark.parametrize("num_classes", [5, 1 << 20])  # the sorted numbers have 32 bits, or 64
+def test_lists_by_class_keep_the_order(num_classes: int) -> None:
+    generator = np.random.default_rng(num_classes)
+    rows = rows_of(np.zeros(9_000, dtype=np.int64), generator.random(9_000))
+    rows.column[:] = generator.choice([0, 2, num_classes - 1], len(rows))
+    order = generator.permutation(len(rows))[:8_500]
+    no_rows = rows.take(np.empty(0, dtype=np.int64))
+    matched = Matched(
+        found=rows,
+        order=order,
+        claimed=np.full(len(order), -1, dtype=np.int32),
+        truth=no_rows,
+        counted=np.empty(0, dtype=np.int64),
+        num_truth=np.zeros(num_classes, dtype=np.int64),
+        counts={},
+    )
+    lists = lists_by_class(matched)
+    assert len(lists) == num_classes
+    for column in (0, 1, 2, num_classes - 1):
+        np.testing.assert_array_equal(lists[column], np.flatnonzero(rows.column[order] == column))
 
 
 def test_paired_iou_by_hand() -> None:

@@ -21,7 +21,7 @@ from tubelet.types import InputError
 
 COLUMNS = ("video", "seconds", "x1", "y1", "x2", "y2", "action id")
 LONGEST_SECONDS = 1e6  # 12 days; a number beyond is no time
-BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 22
 NO_LABEL = int(np.iinfo(np.int32).min)
 """Stands for an empty action id."""
 

@@ -177,7 +177,7 @@ class Matched:
     order: np.ndarray
     """int64 (P,), rows of ``found`` that count, in the order in which they claimed ground truth."""
     claimed: np.ndarray
-    """int64 (P,), the row of ``truth`` that each of them found, -1 = none: a false positive."""
+    """int32 (P,), the row of ``truth`` that each of them found, -1 = none: a false positive."""
     truth: ClassBoxes
     """All ground truth."""
     counted: np.ndarray
@@ -205,10 +205,12 @@ def match_detections(
     if rules.single_precision:
         truth = replace(truth, boxes=truth.boxes.astype(np.float32))
     claimed = matching.match(chosen.found, chosen.order, truth, iou=iou, heap_ties=rules.heap_ties)
+    hits = np.flatnonzero(claimed >= 0)
+    claimed[hits] = rows[claimed[hits]]
     return Matched(
         found=chosen.found,
         order=chosen.order,
-        claimed=np.where(claimed >= 0, rows[claimed], -1) if len(rows) else claimed.astype(np.int64),
+        claimed=claimed,
         truth=chosen.truth,
         counted=chosen.counted,
         num_truth=np.bincount(chosen.truth.column[chosen.counted], minlength=len(label_space)),
@@ -246,7 +248,7 @@ def _select(
     truth, found = replace(truth, keyframe=truth_keyframe), replace(found, keyframe=found_keyframe)
     counts = {"ground_truth_rows": len(truth), "detection_rows": len(found)}
     inside = np.flatnonzero(truth.column >= 0)
-    _check_not_inverted(truth.take(inside))
+    _check_not_inverted(truth)
     counts["ground_truth_other_class"] = len(truth) - len(inside)
     opened = inside[~np.isin(truth.keyframe[inside], shut)] if len(shut) else inside
     # mmaction2 counts ground truth before it leaves the excluded keyframes out.
@@ -264,10 +266,13 @@ def _select(
 
 def _in_matching_order(found: ClassBoxes, ignored: np.ndarray, rules: Protocol, counts: dict[str, int]) -> np.ndarray:
     """Return the detections that count, in matching order; ``counts`` gets the others, ``ignored`` is by keyframe."""
-    other, away = found.column < 0, ignored[found.keyframe]
-    counts["detections_other_class"] = int(other.sum())
-    counts["detections_ignored_keyframe"] = int((away & ~other).sum())
-    chosen = np.flatnonzero(~(other | away)) if other.any() or away.any() else None
+    out = found.column < 0
+    num_other = counts["detections_other_class"] = int(np.count_nonzero(out))
+    if ignored.any():
+        out |= ignored[found.keyframe]
+    num_out = int(np.count_nonzero(out))
+    counts["detections_ignored_keyframe"] = num_out - num_other
+    chosen = np.flatnonzero(~out) if num_out else None
     order = rules.order(found, chosen)
     counts["detections_over_cap"] = (len(found) if chosen is None else len(chosen)) - len(order)
     if rules.drop_degenerate:
@@ -307,7 +312,8 @@ def _rows(table: AvaTable, label_space: LabelSpace, scores: np.ndarray | None) -
 
 
 def _check_not_inverted(truth: ClassBoxes) -> None:
-    bad = np.flatnonzero((truth.boxes[:, :2] > truth.boxes[:, 2:]).any(axis=1))
+    x1, y1, x2, y2 = truth.boxes.T
+    bad = np.flatnonzero(((x1 > x2) | (y1 > y2)) & (truth.column >= 0))
     if len(bad):
         raise InputError(
             f"ground truth box {truth.boxes[bad[0]].tolist()} of class {truth.label_id[bad[0]]}: "
@@ -316,22 +322,30 @@ def _check_not_inverted(truth: ClassBoxes) -> None:
 
 
 def lists_by_class(matched: Matched) -> list[np.ndarray]:
-    """Return for each of the K classes the places in ``matched.order`` of its detections, int64, in that order."""
-    num_classes = len(matched.num_truth)
-    narrow = np.int16 if num_classes <= np.iinfo(np.int16).max else np.int32  # 16 bits are sorted by counting
-    column = matched.found.column[matched.order].astype(narrow)
-    by_class = np.argsort(column, kind="stable")
-    return np.split(by_class, np.searchsorted(column[by_class], np.arange(1, num_classes, dtype=narrow)))
+    """Return for each of the K classes the places in ``matched.order`` of its detections, whole numbers, in that order.
+
+    Numbers that hold the class above the place are sorted where they stand: no other way takes less memory.
+    """
+    num_classes, place_bits = len(matched.num_truth), len(matched.order).bit_length()
+    narrow = num_classes.bit_length() + place_bits <= 32
+    key = matched.found.column[matched.order].astype(np.uint32 if narrow else np.uint64)
+    key <<= key.dtype.type(place_bits)
+    key |= np.arange(len(key), dtype=key.dtype)
+    key.sort()
+    firsts = np.arange(1, num_classes, dtype=key.dtype) << key.dtype.type(place_bits)
+    ends = np.searchsorted(key, firsts)
+    key &= key.dtype.type((1 << place_bits) - 1)
+    return np.split(key, ends)
 
 
 def _per_class(matched: Matched, label_space: LabelSpace, rules: Protocol) -> tuple[ClassAp, ...]:
     """Return the average precision of every class."""
     precision = np.float32 if rules.single_precision else np.float64
-    scores, hits = matched.found.scores[matched.order].astype(precision), matched.claimed >= 0
     results = []
     names = zip(label_space.published_ids, label_space.names, strict=True)
     for (label_id, name), mine, num in zip(names, lists_by_class(matched), matched.num_truth.tolist(), strict=True):
         left_out = num == 0 or (rules.skip_undetected and len(mine) == 0)
-        ap = None if left_out else all_point_ap(scores[mine], hits[mine], num)
+        scores = matched.found.scores[matched.order[mine]].astype(precision, copy=False)
+        ap = None if left_out else all_point_ap(scores, matched.claimed[mine] >= 0, num)
         results.append(ClassAp(id=label_id, name=name, ap=ap, num_ground_truth=num))
     return tuple(results)

@@ -20,12 +20,13 @@ def all_point_ap(scores: np.ndarray, hits: np.ndarray, num_positives: int) -> fl
     if len(scores) == 0:
         return 0.0
     # Recall rises at true positives only, and there the envelope's peaks are: nothing else is looked at.
-    places = np.flatnonzero(hits[np.argsort(scores)[::-1]])
+    places = hits[np.argsort(scores)[::-1]].nonzero()[0]
     num_hits = np.arange(1, len(places) + 1)
     envelope = np.maximum.accumulate((num_hits / (places + 1))[::-1])[::-1]
     gained = num_hits / num_positives
     gained[1:] -= gained[:-1].copy()
-    return float((gained * envelope).sum())
+    gained *= envelope
+    return float(gained.sum())
 
 
 def step_ap(scores: np.ndarray, hits: np.ndarray) -> float | None:

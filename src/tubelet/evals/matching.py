@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CHUNK = 1 << 21
+CHUNK = 1 << 19
 """Rows looked up at a time, so that what is needed on the way does not grow with the rows."""
+
+LOOKED_UP_AT_ONCE = 1 << 16
+"""As many numbers as stay in a processor's cache on the way to the table."""
 
 LARGEST_TABLE = 1 << 25
 """Numbers in a small range are looked up in a table, several times as fast as by searching."""
@@ -49,27 +52,36 @@ def by_score(rows: ClassBoxes, chosen: np.ndarray | None = None) -> np.ndarray:
     """
     keyframe, scores = (rows.keyframe, rows.scores) if chosen is None else (rows.keyframe[chosen], rows.scores[chosen])
     # Whole numbers that hold the keyframe, above as many bits of the falling score as fit, above the row are sorted
-    # several times as fast as rows by two keys; the few rows whose bits are the same are then put in order exactly.
+    # several times as fast as rows by two keys. Rows whose scores differ, but not in those bits, are then put in order.
     row_bits = len(keyframe).bit_length()
     score_bits = min(32, 64 - row_bits - int(keyframe.max(initial=0)).bit_length())
-    with np.errstate(over="ignore"):
-        bits = (scores + 0.0).astype(np.float32).view(np.uint32)  # + 0.0: minus zero is zero
-    falling = np.where(bits >> 31, bits, ~(bits | np.uint32(1 << 31)))
     key = keyframe.astype(np.uint64)
     key <<= np.uint64(score_bits)
-    key |= falling >> np.uint32(32 - score_bits)
+    key |= _falling(scores) >> np.uint32(32 - score_bits)
     key <<= np.uint64(row_bits)
     key |= np.arange(len(keyframe), dtype=np.uint64)
     key.sort()
     order: np.ndarray = (key & np.uint64((1 << row_bits) - 1)).view(np.int64)
     key >>= np.uint64(row_bits)
-    is_tied = np.zeros(len(key), dtype=bool)
-    np.equal(key[1:], key[:-1], out=is_tied[1:])
-    is_tied[:-1] |= is_tied[1:]
-    places = np.flatnonzero(is_tied)
-    tied = order[places]
-    order[places] = tied[np.lexsort((tied, -scores[tied], key[places]))]
+    same_as_next = np.flatnonzero(key[1:] == key[:-1])
+    unequal = same_as_next[scores[order[same_as_next]] != scores[order[same_as_next + 1]]]
+    if len(unequal):
+        places = np.union1d(same_as_next, same_as_next + 1)
+        places = places[np.isin(key[places], key[unequal])]
+        tied = order[places]
+        order[places] = tied[np.lexsort((tied, -scores[tied], key[places]))]
     return order if chosen is None else chosen[order]
+
+
+def _falling(scores: np.ndarray) -> np.ndarray:
+    """Return uint32 (R,), in float32's precision larger for smaller scores; equal scores have equal ones."""
+    with np.errstate(over="ignore"):
+        single = scores.astype(np.float32)
+    single += 0.0  # minus zero is zero
+    bits = single.view(np.uint32)
+    if int(bits.max(initial=0)) >> 31:  # some are negative
+        return np.where(bits >> 31, bits, ~(bits | np.uint32(1 << 31)))
+    return np.bitwise_xor(bits, np.uint32((1 << 31) - 1), out=bits)
 
 
 def by_keyframe(rows: ClassBoxes, chosen: np.ndarray | None = None) -> np.ndarray:
@@ -89,26 +101,29 @@ def best_per_keyframe(rows: ClassBoxes, capacity: int, chosen: np.ndarray | None
     cut are chosen by ``_choose_at_cut``, and only keyframes where two kept rows of a class tie go through a real heap.
     """
     order = by_score(rows, chosen)
-    keyframe, score = rows.keyframe[order], rows.scores[order]
-    same_as_next = (keyframe[1:] == keyframe[:-1]) & (score[1:] == score[:-1])
-    del score
-    starts = np.append(0, np.flatnonzero(keyframe[1:] != keyframe[:-1]) + 1)[: len(keyframe)]
-    counts = np.diff(np.append(starts, len(keyframe)))
-    rank = np.arange(len(keyframe), dtype=np.int32) - np.repeat(starts.astype(np.int32), counts)
-    keep = rank < capacity
-    across = np.flatnonzero(same_as_next & (rank[1:] == capacity))
-    for place, group in zip(across.tolist(), np.searchsorted(keyframe[starts], keyframe[across]).tolist(), strict=True):
+    keyframe = rows.keyframe[order]
+    starts = np.flatnonzero(keyframe[1:] != keyframe[:-1]) + 1
+    starts = np.concatenate([[0], starts]) if len(order) else starts
+    counts = np.diff(starts, append=len(order))
+    over = np.flatnonzero(counts > capacity)
+    first_out = starts[over] + capacity
+    at_cut = rows.scores[order[first_out - 1]] == rows.scores[order[first_out]]
+    for group in over[at_cut].tolist():
         at = int(starts[group])
-        _choose_at_cut(rows, order[at : at + int(counts[group])], same_as_next[at:], place - at, capacity)
-    tied_keyframes = _keyframes_with_tied_class(keyframe, rows.column[order], same_as_next & keep[1:])
-    for group in np.searchsorted(keyframe[starts], tied_keyframes).tolist():
-        at = int(starts[group])
+        _choose_at_cut(rows, order[at : at + int(counts[group])], capacity)
+    kept_counts = np.minimum(counts, capacity)
+    kept_starts = np.cumsum(kept_counts) - kept_counts
+    best = order
+    if len(over):
+        best = order[np.arange(int(kept_counts.sum())) + np.repeat(starts - kept_starts, kept_counts)]
+    for group in _groups_with_tied_class(rows, best, kept_starts).tolist():
+        at, first = int(starts[group]), int(kept_starts[group])
         kept = heap_order(rows, np.sort(order[at : at + int(counts[group])]), capacity)
-        order[at : at + len(kept)] = kept
-    return order[keep]
+        best[first : first + len(kept)] = kept
+    return best
 
 
-def _choose_at_cut(rows: ClassBoxes, order: np.ndarray, same_as_next: np.ndarray, place: int, capacity: int) -> None:
+def _choose_at_cut(rows: ClassBoxes, order: np.ndarray, capacity: int) -> None:
     """Put the rows that the heap keeps first among those that tie at the cut of one keyframe, in place.
 
     With s the score at the cut, the heap holds only rows of s and above once ``capacity`` of them have come. No row of
@@ -117,34 +132,41 @@ def _choose_at_cut(rows: ClassBoxes, order: np.ndarray, same_as_next: np.ndarray
     Args:
         rows: All rows.
         order: The keyframe's rows by falling score, ties in file order; a view.
-        same_as_next: Whether the score of a place is that of the next.
-        place: The last one before the cut.
         capacity: Rows kept of a keyframe.
     """
-    better = np.flatnonzero(~same_as_next[:place])
-    first = int(better[-1]) + 1 if len(better) else 0
-    worse = np.flatnonzero(~same_as_next[place : len(order) - 1])
-    end = place + int(worse[0]) + 1 if len(worse) else len(order)
+    scores = rows.scores[order]
+    at_cut = np.flatnonzero(scores == scores[capacity])
+    first, end = int(at_cut[0]), int(at_cut[-1]) + 1
     tied = order[first:end]
-    inside = tied[tied <= np.sort(order[:end])[capacity - 1]]
-    too_many = len(inside) - (capacity - first)
+    inside = tied <= np.partition(order[:end], capacity - 1)[capacity - 1]
+    entered = np.flatnonzero(inside)
+    too_many = len(entered) - (capacity - first)
     if too_many:
-        y1, x1, y2, x2 = rows.boxes[inside][:, [1, 0, 3, 2]].T
-        inside = np.delete(inside, np.lexsort((x2, y2, x1, y1, rows.label_id[inside]))[:too_many])
-    order[first:end] = np.concatenate([inside, np.setdiff1d(tied, inside)])
+        y1, x1, y2, x2 = rows.boxes[tied[entered]][:, [1, 0, 3, 2]].T
+        inside[entered[np.lexsort((x2, y2, x1, y1, rows.label_id[tied[entered]]))[:too_many]]] = False
+    order[first:end] = np.concatenate([tied[inside], tied[~inside]])
 
 
-def _keyframes_with_tied_class(keyframe: np.ndarray, column: np.ndarray, same_as_next: np.ndarray) -> np.ndarray:
-    """Return the keyframes where two rows of equal score have the same class (rows sorted by keyframe and score)."""
-    tied = np.zeros(len(keyframe), dtype=bool)
-    tied[1:] |= same_as_next
-    tied[:-1] |= same_as_next
-    run = np.cumsum(~np.concatenate([[False], same_as_next]), dtype=np.int32)[tied]
-    keyframe, column = keyframe[tied], column[tied]
-    order = np.lexsort((column, run))
-    twice = (np.diff(run[order]) == 0) & (np.diff(column[order]) == 0)
-    tied_keyframes: np.ndarray = np.unique(keyframe[order][1:][twice])
-    return tied_keyframes
+def _groups_with_tied_class(rows: ClassBoxes, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return which keyframes have two rows of equal score and class, int64 increasing.
+
+    Args:
+        rows: All rows.
+        order: int64 (P,), rows by keyframe and falling score.
+        starts: int64 (G,), where in ``order`` each keyframe begins.
+    """
+    scores = rows.scores[order]
+    same_as_next = scores[1:] == scores[:-1]
+    same_as_next[starts[1:] - 1] = False
+    pairs = np.flatnonzero(same_as_next)
+    # A place ties with the one before it or after it; a run of equal scores is named by its first place.
+    places = np.union1d(pairs, pairs + 1)
+    goes_on = np.zeros(len(places), dtype=bool)
+    goes_on[1:] = (np.diff(places) == 1) & same_as_next[places[:-1]]
+    run, column = np.cumsum(~goes_on), rows.column[order[places]]
+    by_class = np.lexsort((column, run))
+    twice = (np.diff(run[by_class]) == 0) & (np.diff(column[by_class]) == 0)
+    return np.unique(np.searchsorted(starts, places[by_class[1:]][twice], side="right") - 1)
 
 
 def heap_order(rows: ClassBoxes, indices: np.ndarray, capacity: int | None) -> np.ndarray:
@@ -185,10 +207,12 @@ def match(detections: ClassBoxes, order: np.ndarray, truth: ClassBoxes, *, iou: 
         by_heap = _reorder_by_heap(truth, tied_keyframes)
         best, _ = best_truth(detections, order, truth.take(by_heap), iou)
         best = np.where(best >= 0, by_heap[best], -1).astype(np.int32)
+    reaching = np.flatnonzero(best >= 0)[::-1]
+    first = np.full(len(truth), -1)
+    first[best[reaching]] = reaching  # of several, the last one written stays: the first in matching order
+    found = np.flatnonzero(first >= 0)
     claimed = np.full(len(order), -1, dtype=np.int32)
-    reaching = np.flatnonzero(best >= 0)
-    _, first = np.unique(best[reaching], return_index=True)
-    claimed[reaching[first]] = best[reaching[first]]
+    claimed[first[found]] = found
     return claimed
 
 
@@ -202,7 +226,9 @@ def best_truth(
     num_columns = int(max(detections.column.max(initial=0), truth.column.max(initial=0))) + 1
     truth_key = truth.keyframe.astype(np.int64) * num_columns + truth.column
     by_key = np.argsort(truth_key, kind="stable")
-    known, first_of, count_of = np.unique(truth_key[by_key], return_index=True, return_counts=True)
+    sorted_key = truth_key[by_key]
+    first_of = np.flatnonzero(np.diff(sorted_key, prepend=-1))
+    known, count_of = sorted_key[first_of], np.diff(first_of, append=len(truth_key))
     best = np.full(len(order), -1, dtype=np.int32)
     tied = [np.empty(0, dtype=np.int32)]
     for start in range(0, len(order) if len(known) else 0, CHUNK):
@@ -215,8 +241,8 @@ def best_truth(
         first, counts = first_of[place[there]], count_of[place[there]]
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
         pair_truth = by_key[np.arange(counts.sum()) + np.repeat(first - starts, counts)]
-        boxes = detections.boxes[part[there]].astype(truth.boxes.dtype, copy=False)
-        overlap = paired_iou(np.repeat(boxes, counts, axis=0), truth.boxes[pair_truth])
+        boxes = detections.boxes[np.repeat(part[there], counts)].astype(truth.boxes.dtype, copy=False)
+        overlap = paired_iou(boxes, truth.boxes[pair_truth])
         chosen, is_tied = _largest(overlap, starts, counts, iou)
         best[start + there] = np.where(chosen >= 0, pair_truth[chosen], -1)
         tied.append(detections.keyframe[part[there[is_tied]]])
@@ -239,7 +265,10 @@ def find_places(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return np.where(known[at] == wanted, at, -1).astype(np.int32)
     table = np.full(high - low + 3, -1, dtype=np.int32)  # an entry of -1 at each end for what lies outside
     table[known - low + 1] = np.arange(len(known), dtype=np.int32)
-    places: np.ndarray = table.take(np.subtract(wanted, low - 1, dtype=np.int64), mode="clip")
+    places = np.empty(len(wanted), dtype=np.int32)
+    for start in range(0, len(wanted), LOOKED_UP_AT_ONCE):
+        part = slice(start, start + LOOKED_UP_AT_ONCE)
+        table.take(np.subtract(wanted[part], low - 1, dtype=np.int64), mode="clip", out=places[part])
     return places
 
 
@@ -271,11 +300,12 @@ def paired_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     Sides are subtracted in the boxes' own precision and multiplied in float64, the order of operations of the public
     evaluators: a threshold must not be decided by another rounding.
     """
-    sides = np.minimum(boxes_a[:, 2:], boxes_b[:, 2:]) - np.maximum(boxes_a[:, :2], boxes_b[:, :2])
-    sides = np.maximum(0.0, sides.astype(np.float64))
-    overlap = sides[:, 1] * sides[:, 0]
-    area_a = (boxes_a[:, 3] - boxes_a[:, 1]) * (boxes_a[:, 2] - boxes_a[:, 0])
-    area_b = (boxes_b[:, 3] - boxes_b[:, 1]) * (boxes_b[:, 2] - boxes_b[:, 0])
+    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = boxes_a.T, boxes_b.T
+    width = (np.minimum(ax2, bx2) - np.maximum(ax1, bx1)).astype(np.float64, copy=False)
+    height = (np.minimum(ay2, by2) - np.maximum(ay1, by1)).astype(np.float64, copy=False)
+    overlap = np.maximum(0.0, height) * np.maximum(0.0, width)
+    area_a = (ay2 - ay1) * (ax2 - ax1)
+    area_b = (by2 - by1) * (bx2 - bx1)
     union = (area_a + area_b) - overlap
     with np.errstate(invalid="ignore", divide="ignore"):
         iou: np.ndarray = overlap / union
