@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
-.PHONY: help venv demo test check format format-check lint types layers check-ci wheel bench clean
+.PHONY: help venv demo test check format format-check lint types layers check-ci docs wheel bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,7 +30,11 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 $(VENV)/installed-parity: $(VENV)/installed-dev
-	@$(PIP) install --constraint constraints.txt --editable '.[demo,web,dev,parity,ray]'
+	@$(PIP) install --constraint constraints.txt --editable '.[demo,web,dev,docs,parity,ray]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	@$(PIP) install --constraint constraints.txt --editable '.[demo,web,docs]'
 	@touch $@
 
 venv: $(VENV)/python-ready ## only make the environment, to install another build of torch first
@@ -61,6 +65,9 @@ layers: $(VENV)/installed-dev ## imports go downwards only
 check-ci: $(VENV)/installed-parity ## what needs longer: killed runs, a Ray cluster, the wheel in an empty environment, every command in the documents
 	@$(BIN)/python -m pytest -q -m ci
 	@$(BIN)/python -m pytest -q tests/models/test_convert_vit.py tests/models/test_export.py
+
+docs: $(VENV)/installed-docs ## the site, into build/docs; no network needed once installed
+	@$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs && echo "open build/docs/index.html"
 
 wheel: $(VENV)/installed ## build the wheel into dist/
 	@rm -rf build dist && $(PIP) wheel --no-deps --wheel-dir dist . && ls -1 dist
