@@ -1,8 +1,6 @@
 """Find the command that the words of a command line name, call it, and turn mistakes into one line."""
 
-import atexit
 import errno
-import gc
 import inspect
 import os
 import signal
@@ -112,7 +110,6 @@ def main() -> None:
 
     Of the processes that ``torchrun`` starts the first shows results, and the first on each host its mistakes.
     """
-    atexit.register(gc.freeze)  # else the interpreter ends by searching all that torch made: 0.8 s of computing
     with ExitStack() as stack:
         if os.environ.get("RANK", "0") != "0":
             stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
