@@ -1,4 +1,4 @@
-"""The site (make docs): pages are Markdown, the reference is made of the docstrings; nothing is loaded from elsewhere."""
+"""The site (make docs): pages in Markdown, the reference made of the docstrings; nothing is loaded from elsewhere."""
 
 project = "Tubelet"
 author = "The Tubelet authors"
