@@ -1,4 +1,4 @@
-"""The page in a real browser: send, follow, play with boxes in step, filter, jump, download, reload, share; on a phone."""
+"""The page in a real browser: send, follow, play with boxes in step, filter, jump, download, reload, share."""
 
 import json
 import re
@@ -24,8 +24,8 @@ VIDEOS = {
     "square_hevc.mkv": "libx265",
     "square_mkv.mkv": "libx264",
 }
-# What is red in the frame that the player shows, and where the box of the first person is drawn at the same moment: both
-# as the left and right edge at half of their height, and the bottom edge, in the page's pixels.
+# What is red in the frame that the player shows, and where the box of the first person is drawn at the same moment:
+# both as the left and right edge at half of their height, and the bottom edge, in the page's pixels.
 MEASURE = """
 (() => {
   const video = document.getElementById('video'), overlay = document.getElementById('overlay');
@@ -235,7 +235,7 @@ def test_a_link_leads_another_visitor_to_the_moment_and_no_further(browser, serv
 def test_every_format_is_downloaded(browser, server):
     opened(browser, server, "square.mp4")
     links = browser.js("[...document.querySelectorAll('#download-list a')].map((a) => [a.dataset.format, a.download])")
-    assert {"mp4", "csv", "json", "parquet", "vtt", "srt", "coco"} <= {name for name, _ in links}
+    assert {"mp4", "csv", "json", "parquet", "vtt", "srt", "coco", "cvat", "fiftyone"} <= {name for name, _ in links}
     sizes = browser.js(
         "Promise.all([...document.querySelectorAll('#download-list a')].map((a) => fetch(a.href).then(async (r) =>"
         " [r.status, (await r.blob()).size, r.headers.get('content-disposition')])))"

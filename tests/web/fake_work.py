@@ -29,7 +29,7 @@ if text.startswith("bad"):
 (folder / "results/seen.json").write_text(json.dumps({"of": text}))
 (folder / "film.mp4").write_bytes(b"0123456789")
 facts = {"duration_seconds": 1.0, "width": 4, "height": 3, "fps": 10.0}
-counts = {"num_people": 0, "num_moments": 0, "num_left_out": 0, "thresholds": []}
+counts = {"num_people": 0, "num_moments": 0, "num_left_out": 0}
 result = {"format": "json", "path": "results/seen.json", "num_bytes": (folder / "results/seen.json").stat().st_size}
 outcome = {"video": "film.mp4", "media_type": "video/mp4", **facts, **counts, "files": [result]}
 (folder / "outcome.json").write_text(json.dumps(outcome))

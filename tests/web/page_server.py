@@ -24,10 +24,10 @@ CHOICES = Choices(
     model=None,
     task=None,
     people="nanodet",
-    person_threshold=0.4,
+    person_threshold=0.5,
     every_seconds=0.5,
-    detect_every=1,
-    threshold=0.3,
+    detect_every=None,
+    threshold=None,
     device="cpu",
 )
 

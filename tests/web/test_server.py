@@ -26,6 +26,13 @@ def files_of(running: Running) -> list[str]:
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and "sqlite" not in p.name)
 
 
+def wait_until_empty(running: Running) -> None:
+    end = time.monotonic() + 20
+    while files_of(running) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert files_of(running) == []
+
+
 def test_a_video_goes_in_and_results_come_out(running):
     me = running.visitor()
     sent = me.send(b"good", "My%20film%2C%20%C3%BC.MOV")
@@ -57,7 +64,7 @@ def test_what_is_no_video_fails_with_its_reason(running):
     job = me.wait(me.send(b"bad").json["id"])
     assert (job["state"], job["error"]) == ("failed", "it is no video")
     assert me.ask("GET", f"/api/jobs/{job['id']}/video").status == 409
-    assert files_of(running) == []  # what failed is of no use to anybody
+    wait_until_empty(running)  # what failed is of no use to anybody
 
 
 def test_a_process_that_dies_is_told_and_the_next_video_is_worked_on(running):
@@ -119,10 +126,7 @@ def test_a_cancelled_video_ends_at_once_and_leaves_nothing(running):
     me.wait(job_id, "running")
     assert me.ask("DELETE", f"/api/jobs/{job_id}").status == 204
     assert me.wait(job_id)["state"] == "cancelled"
-    end = time.monotonic() + 10
-    while files_of(running) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert files_of(running) == []
+    wait_until_empty(running)
     assert me.wait(me.send(b"good").json["id"])["state"] == "done"
 
 

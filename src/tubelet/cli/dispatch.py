@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, Any] = {
     "search": using.search,
     "classify": using.classify,
     "serve": serve.serve,
+    "label": serve.label,
     "recipes": training.recipes,
     "info": using.info,
 }

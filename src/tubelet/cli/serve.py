@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tyro.conf import Positional
+
 from tubelet.types import InputError
 
 NEEDS = 'tubelet {command} needs the extra "web": pip install "tubelet[web]"'
@@ -9,7 +11,7 @@ NEEDS = 'tubelet {command} needs the extra "web": pip install "tubelet[web]"'
 
 def serve(
     *,
-    model: Path,
+    model: Path | None = None,
     out: Path = Path("out/serve"),
     host: str = "127.0.0.1",
     port: int = 8080,
@@ -17,10 +19,10 @@ def serve(
     examples: Path | None = None,
     task: str | None = None,
     people: str = "nanodet",
-    person_threshold: float = 0.4,
+    person_threshold: float = 0.5,
     every_seconds: float = 0.5,
-    detect_every: int = 1,
-    threshold: float = 0.3,
+    detect_every: int | None = None,
+    threshold: float | None = None,
     device: str | None = None,
     max_mib: int = 1024,
     max_minutes: float = 30.0,
@@ -33,7 +35,7 @@ def serve(
     """Serve a page: drop a video, watch it being looked at, see who does what, where and when.
 
     Args:
-        model: Run folder of a model with a localisation head.
+        model: Run folder of a model with a localisation head; default: the one that ships with Tubelet.
         out: Private folder of uploads, results and the queue; a later server with the same folder goes on with it.
         host: Address to listen on; one that others can reach wants a token.
         port: 0 = any that is free.
@@ -43,8 +45,8 @@ def serve(
         people: Person detector, as of tubelet localise.
         person_threshold: A person box at least this confident starts a tube.
         every_seconds: Time between the instants at which actions are scored.
-        detect_every: People are looked for at about every n-th frame of the model's clips.
-        threshold: Where the page's filter begins; actions below are not in captions and COCO.
+        detect_every: As of tubelet localise; default: people are looked for five times a second.
+        threshold: Where the page's filter begins; default: what was chosen for each action on validation.
         device: cpu, cuda; default: a GPU if there is one.
         max_mib: Of an upload.
         max_minutes: Of a video.
@@ -64,12 +66,13 @@ def serve(
 
     if examples is not None and not examples.is_dir():
         raise InputError(f"{examples}: expected a folder of example videos")
-    read_meta(model)  # a mistake is told now, not to every visitor
+    if model is not None:
+        read_meta(model)  # a mistake is told now, not to every visitor
     serve_page(
         address=Address.choose(host, port, token),
         folder=out,
         choices=Choices(
-            model=str(model.resolve()),
+            model=None if model is None else str(model.resolve()),
             task=task,
             people=people,
             person_threshold=person_threshold,
@@ -78,7 +81,7 @@ def serve(
             threshold=threshold,
             device=device,
         ),
-        model=model.name,
+        model="that ships" if model is None else model.name,
         limits=Limits(
             max_bytes=max_mib * MIB,
             max_seconds=60 * max_minutes,
@@ -90,3 +93,46 @@ def serve(
         ),
         examples=examples,
     )
+
+
+def label(
+    videos: Positional[tuple[Path, ...]],
+    *,
+    out: Path,
+    actions: tuple[str, ...] = (),
+    every_seconds: float = 1.0,
+    val_share: float = 0.25,
+    people: str = "nanodet",
+    person_threshold: float = 0.3,
+    host: str = "127.0.0.1",
+    port: int = 8081,
+    token: str | None = None,
+) -> None:
+    """Open a page to tick what the people of your videos do; train.csv, val.csv and actions.pbtxt are AVA's layout.
+
+    Args:
+        videos: Video files.
+        out: Folder of the labels; called again, labelling goes on there.
+        actions: What can be ticked; default: as in the folder. New ones are put at the end.
+        every_seconds: Time between the instants that are labelled.
+        val_share: Of the videos, kept for validation.
+        people: Person detector, as of tubelet localise.
+        person_threshold: Least confidence of somebody who can be ticked.
+        host: Address to listen on; one that others can reach wants a token.
+        port: 0 = any that is free.
+        token: At least 16 characters; default: none on this machine, otherwise a random one, which is printed.
+    """
+    try:
+        from tubelet.web.label_app import serve_labelling
+        from tubelet.web.labelling import Labelling
+        from tubelet.web.serve import Address
+    except ModuleNotFoundError as error:
+        raise InputError(NEEDS.format(command="label")) from error
+    from tubelet.inference.detectors import open_people
+    from tubelet.inference.listed_people import ListedPeople
+
+    labelling = Labelling(videos, out, actions=actions, every_seconds=every_seconds, val_share=val_share)
+    detector = open_people(people, threshold=person_threshold)
+    if isinstance(detector, ListedPeople):
+        raise InputError(f"--people {people} finds nobody; expected a detector")
+    serve_labelling(labelling, detector, address=Address.choose(host, port, token))

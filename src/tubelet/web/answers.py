@@ -32,8 +32,6 @@ class VideoFacts:
     fps: float
     num_people: int
     num_moments: int
-    thresholds: tuple[float, ...]
-    """For each action the score from which on it is said to happen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +108,7 @@ def job_answer(job: Job, *, visitor: str, before: int | None, limits: Limits, no
     downloads: tuple[Download, ...] = ()
     if job.state == "done":
         facts = {name: job.outcome[name] for name in VideoFacts.__dataclass_fields__ if name != "url"}
-        video = VideoFacts(url=f"{base}/video", **{**facts, "thresholds": tuple(facts["thresholds"])})
+        video = VideoFacts(url=f"{base}/video", **facts)
         downloads = tuple(
             Download(
                 format=file["format"],

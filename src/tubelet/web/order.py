@@ -12,8 +12,8 @@ class Choices:
     people: str
     person_threshold: float
     every_seconds: float
-    detect_every: int
-    threshold: float
+    detect_every: int | None
+    threshold: float | None
     device: str | None
 
 
@@ -59,6 +59,4 @@ class Outcome:
     num_moments: int
     num_left_out: int
     """Scores below the csv's threshold, which the other files hold."""
-    thresholds: tuple[float, ...]
-    """For each action the score from which on it is said to happen."""
     files: tuple[ResultFile, ...]

@@ -84,7 +84,7 @@ def work(order: Order, say: Callable[[str, float], None]) -> Outcome:
     say("looking", begun)
     c = order.choices
     localiser = load(
-        **({} if c.model is None else {"model": c.model}),
+        c.model,
         task=c.task,
         people=c.people,
         person_threshold=c.person_threshold,
@@ -112,7 +112,6 @@ def work(order: Order, say: Callable[[str, float], None]) -> Outcome:
         num_people=len({int(p) for moment in moments for p in moment.person_ids if p >= 0}),
         num_moments=done.num_moments,
         num_left_out=done.num_left_out,
-        thresholds=(c.threshold,) * len(localiser.label_space),
         files=tuple(
             ResultFile(format=name, path=str(path), num_bytes=path.stat().st_size)
             for name, path in zip(formats, done.files.paths, strict=True)

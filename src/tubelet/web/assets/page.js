@@ -142,7 +142,7 @@ async function view() {
   showDownloads(job);
   byId("stage").style.setProperty("--aspect", job.video.width / job.video.height);
   player.moments = moments;
-  filters.open(moments, job.video.thresholds);
+  filters.open(moments, detections.thresholds);
   refresh();
   player.open(job.video.url, moments, secondsInAddress());
   say(`${job.name} is ready: ${people}.`);

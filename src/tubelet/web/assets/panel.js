@@ -5,7 +5,7 @@ import { make, sizeText } from "./server.js";
 
 const byId = (id) => document.getElementById(id);
 const WORDS = { mp4: "Annotated video", csv: "AVA csv", json: "JSON, everything", parquet: "Parquet table",
-  vtt: "Captions (WebVTT)", srt: "Captions (SRT)", coco: "COCO" };
+  vtt: "Captions (WebVTT)", srt: "Captions (SRT)", coco: "COCO", cvat: "CVAT", fiftyone: "FiftyOne" };
 
 export class Filters {
   // onChange(): something else is to be shown.
