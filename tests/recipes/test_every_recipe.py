@@ -79,7 +79,7 @@ def test_dry_run(
     ):
         assert part in shown, (name, part)
     assert not out.exists()
-    assert shown.count("expected passes") == {"transfer": 3, "transfer_ava": 2, "paper_b": 2}.get(name, 1)
+    assert shown.count("expected passes") == {"transfer": 3, "transfer_ava": 2, "paper_a": 2, "paper_b": 2}.get(name, 1)
 
 
 def test_the_playgrounds_other_sets_are_reached(playground: Path) -> None:

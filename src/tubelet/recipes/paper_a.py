@@ -38,10 +38,13 @@ MINI_SETS = {
     "something_v2": ("direction",),
     "ava": ("localise",),
     "ava_kinetics": ("localise", "single_keyframe"),
+    "posts": ("posts",),
 }
 """A published set to what stands for it on the playground; AVA-Kinetics is two sets there, each with its head."""
 MINI = PlaygroundScale(size=96, patch=12, batch_size=16, pretrain_epochs=20.0, num_epochs=10.0)
 """Everything but the resolutions of Table 8."""
+MINI_STARTS = {"imagenet21k": (20.0,), "wts": (60.0,), "random": ()}
+"""Passes over the tagged posts that stand for a start; of seed 0 for all, so that arms and seeds share them."""
 MINI_VIVIT = {"base": "nano", "large": "micro"}
 MINI_PATCH = 6
 MINI_SIZES = {224: 42, 352: 66, 416: 78, 512: 96}
@@ -69,7 +72,8 @@ def paper_a(
         mini_epochs: Passes over the summed sets of each of its stages, so that all arms see as many clips.
         kinetics: In the place of the row's own Kinetics set.
         eval_boxes: Person boxes that are scored; a mini has the playground's annotated ones.
-        init_from: Start of the first stage; default: published ImageNet-21K weights, in a mini random ones.
+        init_from: Start of the first stage; default: published ImageNet-21K weights, in a mini a pre-training on the
+            playground's posts, as a stage before the others.
         seed: Decides weights, order and augmentation.
         not_in_paper: Values the paper does not give.
     """
@@ -78,12 +82,15 @@ def paper_a(
     stages = tuple(tuple(swap.get(name, name) for name in stage) for stage in found.stages)
     start = absolute_start(init_from)
     if mini:
-        runs = tuple(_mini(found, sets, data, mini_epochs, seed) for sets in stages)
+        starts = MINI_STARTS[found.start] if start is None else ()
+        runs = tuple(_mini(found, ("posts",), data, epochs, 0) for epochs in starts)
+        runs += tuple(_mini(found, sets, data, mini_epochs, seed) for sets in stages)
     else:
         check_manifests(data, [name for stage in stages for name in stage])
         if start is None and found.start == "wts":
             raise InputError(f"row {row} starts from weights that are not public; give your own with --init-from")
-        start = start or IMAGENET21K[found.vivit]
+        if found.start == "imagenet21k":
+            start = start or IMAGENET21K[found.vivit]
         runs = tuple(_full(found, sets, data, eval_boxes, seed, not_in_paper) for sets in stages)
     named = (replace(run, name=f"{row}-{number}") for number, run in enumerate(runs, start=1))
     return tuple(replace(run, init_from=PREVIOUS if n else start) for n, run in enumerate(named))

@@ -16,7 +16,7 @@ K400, K700, MIT, SSV2 = "kinetics400", "kinetics700", "moments_in_time", "someth
 AVA, AVA_KINETICS = "ava", "ava_kinetics"
 TARGETS = (AVA, AVA_KINETICS)
 
-StartA = Literal["imagenet21k", "wts"]
+StartA = Literal["imagenet21k", "wts", "random"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +88,8 @@ def _rows() -> tuple[RowA, ...]:
             start="wts",
             paper={AVA_KINETICS: 36.2},
         ),
+        # Not in the paper: co-finetuning without any pre-training, for our own question.
+        RowA(name="own-cofinetune", stages=(three,), size=512, start="random", paper={}),
         # Table 8. What it co-finetunes with is not said; 26.3 at 224 is Table 3's row with K400 and MiT.
         *(
             RowA(name=f"8-{size}-{what}", stages=stages, size=size, paper={AVA: number})

@@ -35,7 +35,7 @@ def write_pages(results: Path, to: Path) -> dict[Study, str]:
         after = rest.partition(TABLE_ENDS)[2]
         if begins:
             with whole_file(readme) as file:
-                file.write(f"{before}{TABLE_BEGINS}\n{states_table(states, to)}\n{TABLE_ENDS}{after}")
+                file.write(f"{before}{TABLE_BEGINS}\n\n{states_table(states, to)}\n\n{TABLE_ENDS}{after}")
     return states
 
 

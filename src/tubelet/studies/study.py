@@ -8,8 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from tubelet.models.download import sha256_of
+from tubelet.models.saved import MODEL_FILE
 from tubelet.recipes.paper_a import MINI, paper_a
+from tubelet.recipes.paper_b import MINI_TARGETS, paper_b
+from tubelet.recipes.rows_b import find_row_b
 from tubelet.records import from_json, read_json, write_json
+from tubelet.studies.mini_data import make_corpus
 from tubelet.studies.plan import Arm, Study
 from tubelet.studies.runs import PlannedRun, RunScores, do_runs, plan_stages
 from tubelet.train.config import RunConfig
@@ -70,6 +75,12 @@ class StudyPlace:
         return {arm.name: plan_stages(self._stages(arm, seed), self.out) for arm in study.arms}
 
     def _stages(self, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
+        if arm.recipe == "paper_b":
+            corpora = self.out / "data"
+            source = find_row_b(arm.row).source
+            if source is not None and source not in MINI_TARGETS:
+                make_corpus(source, self.playground, corpora)
+            return paper_b(row=arm.row, data=self.playground / "manifests", corpora=corpora, mini=True, seed=seed)
         start = None if self.start is None else str(self.start)
         epochs = MINI.num_epochs if self.num_epochs is None else self.num_epochs
         data = self.playground / "manifests"
@@ -114,7 +125,7 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
         scale="mini",
         commit=commit(),
         hardware="",
-        start="random weights" if place.start is None else place.start.name,
+        start="as each row has it" if place.start is None else f"weights {sha256_of(place.start / MODEL_FILE)[:12]}",
         seeds=tuple(seeds),
     )
     machines: set[str] = set()

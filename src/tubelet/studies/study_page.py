@@ -1,12 +1,13 @@
 """A study as markdown: the paper's table, the claims with their verdicts, and what the arms reached."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
 from tubelet.evals.figures import COLOURS, GREY, figure_style, figure_svg, new_figure, plain_text
 from tubelet.studies.plan import Claim, PaperTable, Study
 from tubelet.studies.study import StudyResult
-from tubelet.studies.verdict import Outcome, Verdict, judge, together
+from tubelet.studies.verdict import Verdict, judge, together
 
 NOT_RUN = "not run"
 
@@ -25,14 +26,11 @@ def status(study: Study, result: StudyResult | None) -> str:
     """Return the state of a study in a few words: not run, or the verdicts counted."""
     if result is None or not result.scores:
         return NOT_RUN
-    found = verdicts(study, result)
-    outcomes: list[Outcome] = ["not resolved" if each is None else each.outcome for each in found.values()]
-    missing = sum(each is None for each in found.values())
-    parts = [
-        f"{outcomes.count(kind)} {kind}" for kind in ("holds", "does not hold", "not resolved") if kind in outcomes
-    ]
-    left = f" ({missing} not run)" if missing else ""
-    return f"**{together(outcomes)}**: {', '.join(parts)} of {len(outcomes)} claims{left}"
+    found = verdicts(study, result).values()
+    counts = Counter(NOT_RUN if verdict is None else verdict.outcome for verdict in found)
+    parts = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    overall = together(["not resolved" if verdict is None else verdict.outcome for verdict in found])
+    return f"**{overall}** (of {len(found)} claims: {parts})"
 
 
 def study_markdown(study: Study, result: StudyResult | None, *, figure: str | None = None) -> str:

@@ -1,0 +1,148 @@
+"""A study on moving squares: runs shared by what they are, resumed, collected, judged, and its pages."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tubelet.recipes import paper_a as recipe
+from tubelet.records import read_json, write_json
+from tubelet.studies import runs
+from tubelet.studies.index import STUDIES
+from tubelet.studies.mini_data import make_corpus
+from tubelet.studies.report_files import write_pages
+from tubelet.studies.runs import SCORES_FILE, RunScores, plan_stages
+from tubelet.studies.study import StudyPlace, StudyResult, collect, read_result, run_study
+from tubelet.studies.study_page import status, study_markdown
+from tubelet.train.nonfinite import NonFiniteLossError
+from tubelet.types import InputError
+
+STUDY = replace(STUDIES["A-table-1"], arms=STUDIES["A-table-1"].arms[:3], claims=STUDIES["A-table-1"].claims[:2])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tiny() -> object:
+    """Enough steps for the paths, not for good numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "MINI", replace(recipe.MINI, size=64, patch=8, batch_size=8))
+        patch.setattr(recipe, "MINI_STARTS", {"imagenet21k": (1.0,)})
+        yield
+
+
+@pytest.fixture(scope="module")
+def place(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyPlace:
+    return StudyPlace(playground=squares, out=tmp_path_factory.mktemp("studies"), num_epochs=1.0)
+
+
+@pytest.fixture(scope="module")
+def result(place: StudyPlace) -> StudyResult:
+    return run_study(STUDY, place, seeds=(0, 1), progress=False)
+
+
+def test_arms_share_runs(place: StudyPlace, result: StudyResult) -> None:
+    plan = place.plan(STUDY, 0)
+    start, k400 = plan["K400"]
+    transfer, together = plan["K400→AVA"], plan["K400 + AVA"]
+    assert [run.key for run in transfer[:2]] == [start.key, k400.key]
+    assert together[0].key == start.key
+    assert (transfer[2].after, together[1].after) == (k400.key, start.key)
+    # One start for all; with two seeds k400, the transfer's last stage and co-finetuning twice.
+    assert len(list((place.out / "runs").iterdir())) == 1 + 2 * 3
+    assert sorted(result.scores) == ["0", "1"]
+    assert set(result.scores["0"]["K400→AVA"]) >= {"localise mAP", "kinetics top1", "localise colour"}
+    assert result.scores["0"]["K400→AVA"]["kinetics top1"] == result.scores["0"]["K400"]["kinetics top1"]
+    assert result.finished
+    assert read_result(place.out / "results" / "A-table-1.json") == result
+
+
+def test_a_second_call_trains_nothing(place: StudyPlace, result: StudyResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "fit", lambda *a, **k: pytest.fail("a finished run was trained"))
+    assert run_study(STUDY, place, seeds=(0, 1), progress=False) == result
+
+
+def test_a_budget_ends_it_and_what_is_missing_is_said(squares: Path, tmp_path: Path) -> None:
+    place = StudyPlace(playground=squares, out=tmp_path, num_epochs=1.0)
+    found = run_study(STUDY, place, budget_minutes=0, progress=False)
+    assert found.scores == {}
+    assert not found.finished
+    assert status(STUDY, found) == "not run"
+
+
+def test_the_key_is_what_decides_the_weights(place: StudyPlace, tmp_path: Path) -> None:
+    run = place.plan(STUDY, 0)["K400"][0].run
+    (key,) = {
+        plan_stages([other], out)[0].key
+        for out in (place.out, tmp_path)
+        for other in (run, replace(run, name="x"), replace(run, num_workers=3))
+    }
+    for other in (replace(run, seed=5), replace(run, num_epochs=9.0), replace(run, init_from="y")):
+        assert plan_stages([other], place.out)[0].key != key
+
+
+def test_what_starts_from_a_failed_run_is_left_out(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(run: object, folder: Path, **_: object) -> None:
+        tried.append(folder.name)
+        raise NonFiniteLossError("step 3: loss nan")
+
+    tried: list[str] = []
+    monkeypatch.setattr(runs, "fit", fit)
+    place = StudyPlace(playground=squares, out=tmp_path, num_epochs=1.0)
+    found = run_study(STUDY, place, seeds=(0,), progress=False)
+    assert len(tried) == 1  # the start, which all arms begin from
+    assert found.scores == {}
+    assert found.failed["K400→AVA, seed 0"] == "step 3: loss nan"
+    run_study(STUDY, place, seeds=(0,), progress=False)
+    assert len(tried) == 1  # it would fail again
+
+
+def test_the_page_judges_what_was_measured(place: StudyPlace, result: StudyResult, tmp_path: Path) -> None:
+    def scores(together: float) -> dict[str, dict[str, float]]:
+        return {
+            "K400": {"kinetics top1": 0.5},
+            "K400→AVA": {"localise mAP": 0.2},
+            "K400 + AVA": {"localise mAP": together, "kinetics top1": 0.5},
+        }
+
+    seeds = {str(n): scores(value) for n, value in enumerate((0.22, 0.23, 0.24))}
+    measured = replace(result, seeds=(0, 1, 2), scores=seeds)
+    assert status(STUDY, measured) == "**not resolved** (of 2 claims: 1 holds, 1 not resolved)"
+    page = study_markdown(STUDY, measured)
+    assert "| K400 + AVA beats K400→AVA in localise mAP (> 0) | +3.0 | +0.5 to +5.5 | **holds** |" in page
+    assert "| K400 + AVA beats K400 in kinetics top1 (> 0) | +0.0 | +0.0 to +0.0 | **not resolved** |" in page
+    assert "| K400 + AVA | 23.0 ± 1.0 | 50.0 ± 0.0 | - |" in page
+    results = tmp_path / "results"
+    write_json(results / "A-table-1.json", measured)
+    (tmp_path / "README.md").write_text("Before\n<!-- studies -->\nstale\n<!-- end of studies -->\nafter\n")
+    states = write_pages(results, tmp_path)
+    assert {study.name for study, state in states.items() if state != "not run"} == {"A-table-1"}
+    assert "<svg" in (tmp_path / "A-table-1.svg").read_text()
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith("Before\n<!-- studies -->\n\n| study |")
+    assert "| [A-table-1](A-table-1.md) | Co-finetuning against transfer" in readme
+    assert "stale" not in readme
+    assert readme.endswith("<!-- end of studies -->\nafter\n")
+    assert "**not resolved** (of 5 claims: 1 holds, 1 not resolved, 3 not run) |" in readme
+    assert readme.count("| not run |") == len(STUDIES) - 1
+
+
+def test_an_unfinished_arm_counts_for_nothing(place: StudyPlace, result: StudyResult) -> None:
+    planned = place.plan(STUDY, 1)["K400 + AVA"][1]
+    kept = read_json(planned.folder / SCORES_FILE)
+    (planned.folder / SCORES_FILE).unlink()
+    found = collect(STUDY, place, (0, 1))
+    assert "K400 + AVA" not in found.scores["1"]
+    assert not found.finished
+    write_json(planned.folder / SCORES_FILE, RunScores(**kept))
+
+
+def test_corpora_are_made_once_and_unknown_ones_refused(squares: Path, tmp_path: Path) -> None:
+    folder = make_corpus("ig_kinetics_250m_images", squares, tmp_path)
+    before = (folder / "manifest.json").stat().st_mtime_ns
+    assert make_corpus("ig_kinetics_250m_images", squares, tmp_path) == folder
+    assert (folder / "manifest.json").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="ig_kinetics_1b: no corpus of a study"):
+        make_corpus("ig_kinetics_1b", squares, tmp_path)
+    with pytest.raises(InputError, match="no result; tubelet study run makes it"):
+        read_result(tmp_path / "x.json")
