@@ -32,7 +32,7 @@ def test_it_is_small_and_knows_when_to_speak() -> None:
 
 def test_a_video_needs_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = write_video(tmp_path / "v.mp4", lambda i: [((10, 20, 34, 80), RED)], num_frames=12)
-    localise((video,), out=tmp_path / "out", device="cpu")
+    localise((str(video),), out=tmp_path / "out", device="cpu")
     found = read_detections(tmp_path / "out" / "v.json")
     assert found.label_space.names[:2] == ("stand", "walk")
     assert found.thresholds == pytest.approx(np.array(load_model(SHIPPED_MODEL).thresholds[found.task]), abs=1e-4)

@@ -9,7 +9,7 @@ from tubelet.types import Crops, InputError
 
 
 def localise(
-    videos: Positional[tuple[Path, ...]],
+    videos: Positional[tuple[str, ...]],
     *,
     model: Path | None = None,
     out: Path = Path("out/localise"),
@@ -21,12 +21,15 @@ def localise(
     threshold: float | None = None,
     csv_threshold: float = 0.05,
     also: tuple[str, ...] = (),
+    seconds: float | None = None,
     device: str | None = None,
 ) -> None:
     """Find every person in raw videos, follow them, and say what each does: annotated mp4, AVA csv and JSON.
 
+    A camera or stream is worked on as it comes, until it ends, ``--seconds`` have passed or Ctrl-C; it gives no mp4.
+
     Args:
-        videos: Video files.
+        videos: Video files, folders of them, cameras (0, /dev/video0) or streams (rtsp://, http://, udp://, ...).
         model: Run folder of a model with a localisation head; default: the one that ships with Tubelet.
         out: Folder for the results, one set of files a video.
         task: Which localisation head; default: the first.
@@ -40,15 +43,14 @@ def localise(
             class on validation. The JSON holds all scores, smoothed along each person.
         csv_threshold: Scores below this are left out of the AVA csv.
         also: Other formats to write: parquet, vtt, srt, coco, cvat, fiftyone.
+        seconds: How long to listen to a camera or stream; default: until it ends.
         device: cpu, cuda; default: a GPU if there is one.
     """
     from tubelet import load
-    from tubelet.inference.outputs import localise_video
+    from tubelet.cli.localising import Options, check_places, found_in, localise_places
 
-    if twice := {video.stem for video in videos if sum(video.stem == other.stem for other in videos) > 1}:
-        raise InputError(
-            f"{sorted(twice)}: more than one video of this name would be written to {out}; use several --out"
-        )
+    places = found_in(videos)
+    check_places(places, out)
     localiser = load(
         model,
         task=task,
@@ -58,12 +60,8 @@ def localise(
         detect_every=detect_every,
         device=device,
     )
-    for video in videos:
-        done = localise_video(localiser, video, out, threshold=threshold, csv_threshold=csv_threshold, also=also)
-        for path in done.files.paths:
-            print(path)
-        if done.num_left_out:
-            print(f"{done.num_left_out:,} scores below {csv_threshold} are in the JSON only")
+    options = Options(out=out, threshold=threshold, csv_threshold=csv_threshold, also=also, seconds=seconds)
+    localise_places(localiser, places, options)
 
 
 def classify(

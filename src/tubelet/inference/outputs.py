@@ -2,7 +2,8 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from tubelet.inference.export import ava_writer, json_writer, read_detections
 from tubelet.inference.formats import FORMATS
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.render import Labelling, render
-from tubelet.types import ActionDetections, InputError, did_you_mean
+from tubelet.types import ActionDetections, InputError, VideoError, VideoMeta, did_you_mean
 from tubelet.video.container import probe
+from tubelet.video.live import LiveSource
 
 CSV_THRESHOLD = 0.05
 """Smallest score in the AVA csv unless another is asked for; what is below is counted."""
@@ -23,8 +25,8 @@ class ResultFiles:
     """Where a video's results are."""
 
     video: Path
-    annotated: Path
-    """The mp4 with boxes, identities and actions drawn."""
+    annotated: Path | None
+    """The mp4 with boxes, identities and actions drawn; None of a live source."""
     json: Path
     ava_csv: Path
     also: tuple[Path, ...] = ()
@@ -33,7 +35,13 @@ class ResultFiles:
     @property
     def paths(self) -> tuple[Path, ...]:
         """The files, in the order in which they get their names."""
-        return self.annotated, self.ava_csv, *self.also, self.json
+        return *(() if self.annotated is None else (self.annotated,)), self.ava_csv, *self.also, self.json
+
+    def within(self, folder: Path) -> "ResultFiles":
+        """Return the same in another folder."""
+        json, ava_csv, *also = (folder / path.name for path in (self.json, self.ava_csv, *self.also))
+        annotated = None if self.annotated is None else folder / self.annotated.name
+        return replace(self, annotated=annotated, json=json, ava_csv=ava_csv, also=tuple(also))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +71,7 @@ def results_of(video: Path, out: Path, also: Sequence[str] = ()) -> ResultFiles:
 
 def localise_video(
     localiser: Localiser,
-    video: Path,
+    video: Path | str,
     out: Path,
     *,
     threshold: float | None = None,
@@ -79,55 +87,119 @@ def localise_video(
 
     Args:
         localiser: Model and person detector.
-        video: A video file.
+        video: A video file, or its address.
         out: Folder, made when missing.
         threshold: Actions below this score are not drawn; the JSON holds all scores. None = the model's own, by class.
         csv_threshold: Scores below this are left out of the AVA csv and counted. Average precision counts down to low
             scores: keep it low.
-        also: Other formats to write (``formats.FORMATS``); captions and COCO hold actions from ``threshold`` on.
+        also: Other formats to write (``formats.FORMATS``); they hold the actions that are drawn, parquet all.
         top: At most so many actions are drawn beside a person.
         on_time: Called with the time of each frame drawn, for progress.
 
     Raises:
         VideoError: The video cannot be read; earlier results stay as they were.
     """
-    meta, final = probe(video), results_of(video, out, also)
-    if video.resolve() in {path.resolve() for path in final.paths}:
+    meta, final = probe(video), results_of(Path(video), out, also)
+    if Path(video).resolve() in {path.resolve() for path in final.paths}:
         raise InputError(f"{video}: the results would replace their own input; give another --out")
-    if not 0 <= csv_threshold <= 1:
-        raise InputError(f"the csv's threshold is {csv_threshold}, expected 0 to 1")
-    num_moments = num_left_out = 0
-    unnamed = results_of(video, out / f".{video.stem}.incomplete", also)
-    shutil.rmtree(unnamed.json.parent, ignore_errors=True)  # of a run that was killed
-    own = localiser.thresholds
+    with _results(localiser, meta, final, threshold, csv_threshold, also) as (unnamed, notes):
+        labelling = Labelling(label_space=localiser.label_space, top=top, threshold=notes.thresholds)
+        assert unnamed.annotated is not None
+        render(video, map(notes, localiser(video)), unnamed.annotated, labelling=labelling, on_time=on_time)
+    return LocalisedVideo(files=final, num_moments=notes.num_moments, num_left_out=notes.num_left_out)
+
+
+def localise_live(
+    localiser: Localiser,
+    source: LiveSource,
+    out: Path,
+    *,
+    name: str,
+    threshold: float | None = None,
+    csv_threshold: float = CSV_THRESHOLD,
+    also: Sequence[str] = (),
+    on_moment: Callable[[ActionDetections], None] | None = None,
+) -> LocalisedVideo:
+    """Localise a camera or stream until it ends or is closed: as ``localise_video``, but without an annotated mp4.
+
+    Args:
+        localiser: Model and person detector.
+        source: The camera or stream.
+        out: Folder, made when missing.
+        name: What the files are called.
+        threshold: As of ``localise_video``; so are the next two.
+        csv_threshold: Likewise.
+        also: Likewise.
+        on_moment: Called with each moment when it is known.
+
+    Raises:
+        VideoError: The stream broke off; what was found up to then is in the files.
+    """
+    final = replace(results_of(Path(name), out, also), annotated=None)
+    broken: VideoError | None = None
+    with _results(localiser, source.meta, final, threshold, csv_threshold, also) as (_, notes):
+        try:
+            for moment in map(notes, localiser(source)):
+                if on_moment is not None:
+                    on_moment(moment)
+        except VideoError as error:
+            broken = error
+    if broken is not None:
+        raise broken
+    return LocalisedVideo(files=final, num_moments=notes.num_moments, num_left_out=notes.num_left_out)
+
+
+class _Notes:
+    """Writes moments down as they pass."""
+
+    def __init__(
+        self,
+        to_json: Callable[[ActionDetections], None],
+        to_csv: Callable[[ActionDetections], int],
+        thresholds: np.ndarray,
+    ) -> None:
+        self._to_json, self._to_csv, self.thresholds = to_json, to_csv, thresholds
+        self.num_moments = self.num_left_out = 0
+
+    def __call__(self, moment: ActionDetections) -> ActionDetections:
+        """Write a moment and hand it on."""
+        self._to_json(moment)
+        self.num_left_out += self._to_csv(moment)
+        self.num_moments += 1
+        return moment
+
+
+@contextmanager
+def _results(
+    localiser: Localiser,
+    meta: VideoMeta,
+    final: ResultFiles,
+    threshold: float | None,
+    csv_threshold: float,
+    also: Sequence[str],
+) -> Iterator[tuple[ResultFiles, _Notes]]:
+    """Give the files names of their own while they are written, and at the end those they are to have."""
+    for what, value in (("csv's threshold", csv_threshold), ("threshold", threshold)):
+        if value is not None and not 0 <= value <= 1:
+            raise InputError(f"the {what} is {value}, expected 0 to 1")
+    folder = final.json.parent / f".{final.json.stem}.incomplete"
+    unnamed = final.within(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    own, space = localiser.thresholds, localiser.label_space
     least = own if threshold is None else np.full_like(own, threshold)
-    labelling = Labelling(label_space=localiser.label_space, top=top, threshold=least)
+    video_id = final.json.stem
     try:
         with (
-            json_writer(
-                unnamed.json, video=meta, task=localiser.task, label_space=localiser.label_space, thresholds=least
-            ) as to_json,
-            ava_writer(
-                unnamed.ava_csv, video_id=video.stem, label_space=localiser.label_space, threshold=csv_threshold
-            ) as to_csv,
+            json_writer(unnamed.json, video=meta, task=localiser.task, label_space=space, thresholds=least) as to_json,
+            ava_writer(unnamed.ava_csv, video_id=video_id, label_space=space, threshold=csv_threshold) as to_csv,
         ):
-
-            def written() -> Iterator[ActionDetections]:
-                nonlocal num_moments, num_left_out
-                for moment in localiser(video):
-                    to_json(moment)
-                    num_left_out += to_csv(moment)
-                    num_moments += 1
-                    yield moment
-
-            render(video, written(), unnamed.annotated, labelling=labelling, on_time=on_time)
+            yield unnamed, _Notes(to_json, to_csv, least)
         _write_also(unnamed, also)
         final.json.unlink(missing_ok=True)
         for source, target in zip(unnamed.paths, final.paths, strict=True):
             source.replace(target)
     finally:
-        shutil.rmtree(unnamed.json.parent, ignore_errors=True)
-    return LocalisedVideo(files=final, num_moments=num_moments, num_left_out=num_left_out)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_also(files: ResultFiles, also: Sequence[str]) -> None:

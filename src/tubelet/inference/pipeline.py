@@ -22,11 +22,12 @@ from tubelet.types import ActionDetections, InputError, PersonBoxes, Preprocess
 from tubelet.video.container import probe
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
+from tubelet.video.live import LiveSource
 from tubelet.video.normalise import normalise
 from tubelet.video.transforms import canvas_boxes, placement, shown_boxes
 
-# Longer side, at most, of the frames that detector and canvases are made from; NanoDet looks at 416 pixels.
 DECODE_SIDE = 640
+"""Longer side, at most, of the frames that detector and canvases are made from; NanoDet looks at 416 pixels."""
 # Of 10, 5, 2 and 1 a second people are followed best at 5 (benchmarks/people.py; docs/localise.md has the table).
 LOOKS_PER_SECOND = 5
 
@@ -77,29 +78,34 @@ class Localiser:
         self._detect_every = detect_every
 
     def __call__(
-        self, video: Path | str, *, on_time: Callable[[float], None] | None = None
+        self, video: Path | str | LiveSource, *, on_time: Callable[[float], None] | None = None
     ) -> Iterator[ActionDetections]:
         """Yield one moment for every keyframe, in order of time, also where nobody is seen.
 
         Args:
-            video: A video file.
+            video: A video file, or an open camera or stream: then moments come as soon as the frames that bridge them.
             on_time: Called with the time of each keyframe when it has been computed, for progress.
 
         Raises:
             VideoError: The file cannot be read; moments before the broken place have been yielded by then.
         """
-        for moment in smooth_scores(self._scored(str(video), self.keyframes(video)), weight=self._smooth):
+        name, at_once = (video.place, 1) if isinstance(video, LiveSource) else (str(video), self._batch_size)
+        for moment in smooth_scores(self._scored(name, self.keyframes(video), at_once), weight=self._smooth):
             if on_time is not None:
                 on_time(moment.pts_seconds)
             yield moment
 
-    def keyframes(self, video: Path | str) -> Iterator[Keyframe]:
+    def keyframes(self, video: Path | str | LiveSource) -> Iterator[Keyframe]:
         """Read the video once; yield its keyframes with people and clips."""
-        meta = probe(video)
+        if isinstance(video, LiveSource):
+            meta, frames = video.meta, video.frames()
+        else:
+            size = FrameSize(long_side=DECODE_SIDE, shrink_only=True)
+            meta, frames = probe(video), iter_frames(video, size=size)
         schedule = self._schedule(meta.fps)
-        look = self._look(Path(video), schedule)
+        look = self._look(Path(meta.path), schedule)
         read = KeyframeReader(self.preprocess, meta.fps, look=look, schedule=schedule, link=self.link)
-        yield from read(iter_frames(video, size=FrameSize(long_side=DECODE_SIDE, shrink_only=True)))
+        yield from read(frames)
 
     def _look(self, video: Path, schedule: Schedule) -> Callable[[float, np.ndarray], PersonBoxes]:
         """Return what finds the people of a frame of this video."""
@@ -114,12 +120,12 @@ class Localiser:
         looks = max(1, ceil(self.every_seconds * fps / frames - 1e-6))
         return Schedule(every_seconds=self.every_seconds, looks_per_keyframe=looks)
 
-    def _scored(self, video: str, keyframes: Iterable[Keyframe]) -> Iterator[ActionDetections]:
-        """Run the model on groups of keyframes."""
+    def _scored(self, video: str, keyframes: Iterable[Keyframe], at_once: int) -> Iterator[ActionDetections]:
+        """Run the model on groups of so many keyframes."""
         group: list[Keyframe] = []
         for keyframe in keyframes:
             group.append(keyframe)
-            if len(group) == self._batch_size:
+            if len(group) == at_once:
                 yield from self._score(video, group)
                 group = []
         yield from self._score(video, group)

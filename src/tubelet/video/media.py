@@ -22,9 +22,11 @@ from tubelet.types import InputError, VideoError, first_line
 
 SCHEMES = ("s3", "gs", "hf", "https", "memory")
 """URIs that are followed, through fsspec. Anything else, ``http`` and ``file`` too, is refused."""
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".mpg", ".ts")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 INDEX_SUFFIXES = (".index.json", ".index.parquet")
 """An index beside ``shard.tar`` is ``shard.tar.index.json`` (name: [offset, size]) or the same as parquet columns."""
+MAX_FPS = 1000
 PASSING_ERRORS = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN)
 RETRY_SECONDS = (0.1, 1.0, 5.0)
 T = TypeVar("T")
@@ -40,8 +42,10 @@ class Media:
     """Frames per second of a folder or tar of frames; 0 = the file's own rate."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.fps < 1000:
-            raise InputError(f"{self.location}: frame rate must be 0 (the file's own) or up to 1000, got {self.fps}")
+        if not 0 <= self.fps < MAX_FPS:
+            raise InputError(
+                f"{self.location}: frame rate must be 0 (the file's own) or up to {MAX_FPS}, got {self.fps}"
+            )
 
     @classmethod
     def of(cls, media: "Media | str | Path") -> "Media":

@@ -19,7 +19,7 @@ from tubelet.data.manifest_writer import write_manifest
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError, VideoError
 from tubelet.video.container import probe
-from tubelet.video.media import PICTURE_SUFFIXES, Media
+from tubelet.video.media import MAX_FPS, PICTURE_SUFFIXES, VIDEO_SUFFIXES, Media, resolve_media
 from tubelet.video.pictures import open_pictures
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ opened = logging.getLogger(f"{__name__}.opened")
 """Told (videos opened, videos in all) while their lengths are read, at level INFO: an import prints nothing, and
 hundreds of thousands of files take minutes."""
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".mpg", ".ts")
 FRAMES_TAR = ".tar"
 MAX_DEPTH = 8
 """Folders below the media root are searched this deep: a link to a folder above must not be followed for ever."""
@@ -149,6 +148,17 @@ def _fits(have: str, wanted: str) -> bool:
     return have == wanted or have.endswith("/" + wanted)
 
 
+def check_rate(frames_fps: float) -> None:
+    """Raise where a rate of frames that is asked for is none."""
+    if not 0 <= frames_fps < MAX_FPS:
+        raise InputError(f"frames_fps is {frames_fps:g}, expected frames per second: 0 (not known) to {MAX_FPS}")
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """Return counts as words, ``2 videos missing, 7 rows without video``; zeros are left out."""
+    return ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.items() if number) or "no rows"
+
+
 def share_of(text: str) -> float:
     """Return a number in [0, 1) that depends on the text only, for splits that do not move when files are added."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
@@ -189,17 +199,21 @@ def write_clips(
         own_splits: The splits are a user's own: one video that is shown in two of them is a mistake.
 
     Raises:
-        InputError: No clip is left; a rate is missing; two media fit one clip.
+        InputError: No clip is left; a rate is missing or none; two media fit one clip.
     """
+    check_rate(frames_fps)
     total = {"rows": len(rows), **(counts or {}), "names_not_utf8": media.num_badly_named}
+    if not rows:
+        raise InputError(f"{source}: no row is left: {told(total)}")
     rows = _distinct(rows, total)
     cells = [_uri(row) or media.find(row.names) for row in rows]
     total["videos_in_two_splits"] = _count_leaks(rows, cells, refuse=own_splits)
     _count_missing(rows, cells, media, total)
     found = [(row, cell) for row, cell in zip(rows, cells, strict=True) if cell is not None]
     if not found:
-        example = f", such as {rows[0].names[0]!r}" if rows else ""
-        raise InputError(f"{media.root}: none of the {len(rows)} annotated videos is there{example}")
+        raise InputError(
+            f"{media.root}: none of the {len(rows)} annotated videos is there, such as {rows[0].names[0]!r}"
+        )
     rates = [_rate(row, cell, media, frames_fps) for row, cell in found]
     lengths = durations(media, [c if r.segment is None else None for r, c in found], rates, total)
     columns: dict[str, list[object]] = defaultdict(list)
@@ -279,6 +293,7 @@ def _uri(row: ClipRow) -> str | None:
     """Return the cell of a row that names a URI; it is not looked up."""
     if "://" not in row.names[0]:
         return None
+    resolve_media("", row.names[0])  # its scheme is one that is followed
     if row.segment is None:
         raise InputError(f"{row.names[0]}: a URI is not opened here; expected its start_seconds and end_seconds")
     return row.names[0]
