@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tubelet.corpus.subset import SubsetRules
 from tubelet.recipes import paper_a as recipe
+from tubelet.recipes import paper_b
 from tubelet.records import read_json, write_json
-from tubelet.studies import runs
+from tubelet.studies import mini_data, runs
 from tubelet.studies.index import STUDIES
-from tubelet.studies.mini_data import make_corpus
+from tubelet.studies.mini_data import MiniCorpus, make_corpus
 from tubelet.studies.report_files import write_pages
 from tubelet.studies.runs import SCORES_FILE, RunScores, plan_stages
 from tubelet.studies.study import StudyPlace, StudyResult, collect, read_result, run_study
@@ -146,3 +148,19 @@ def test_corpora_are_made_once_and_unknown_ones_refused(squares: Path, tmp_path:
         make_corpus("ig_kinetics_1b", squares, tmp_path)
     with pytest.raises(InputError, match="no result; tubelet study run makes it"):
         read_result(tmp_path / "x.json")
+
+
+def test_image_frame_and_clip_pre_training_run(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Table 4 of paper B: an image network of one random frame is inflated, a video network is not."""
+    monkeypatch.setattr(paper_b, "MINI_VIDEOS_SEEN", 16)
+    monkeypatch.setattr(paper_b, "MINI_EPOCHS", {"kinetics": 1.5})
+    clips = {"ig_kinetics_19m": SubsetRules(), "ig_kinetics_19m_frames": SubsetRules(frame="random")}
+    monkeypatch.setattr(mini_data, "CORPORA", {n: MiniCorpus(base="posts", rules=r) for n, r in clips.items()})
+    study = STUDIES["B-table-4"]
+    chosen = tuple(arm for arm in study.arms if arm.name in ("frames", "clips", "scratch"))
+    found = run_study(
+        replace(study, arms=chosen), StudyPlace(playground=squares, out=tmp_path), seeds=(0,), progress=False
+    )
+    assert set(found.scores["0"]) == {"frames", "clips", "scratch"}
+    assert found.clips_seen == {"frames": 32, "clips": 32, "scratch": 16}
+    assert all(0 <= scores["kinetics top1"] <= 1 for scores in found.scores["0"].values())

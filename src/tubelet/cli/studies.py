@@ -47,6 +47,7 @@ def study_run(
     scale: Literal["mini"] = "mini",
     seeds: tuple[int, ...] = (0, 1, 2),
     start: Path | None = None,
+    num_epochs: float | None = None,
     budget_minutes: float | None = None,
     num_parallel: int = 2,
 ) -> None:
@@ -59,6 +60,7 @@ def study_run(
         scale: mini: small networks on the playground. The papers' own scale is each arm's recipe.
         seeds: Of every arm; more may be added later.
         start: Run folder whose weights begin every arm of paper A, instead of a pre-training on the posts.
+        num_epochs: Passes over the sets of each of paper A's stages; default: 10.
         budget_minutes: Start no run after this time; default: until all are finished.
         num_parallel: Runs at the same time, one core each.
     """
@@ -69,7 +71,13 @@ def study_run(
     from tubelet.studies.study_page import status
 
     chosen = [find_study(name)] if name else list(STUDIES.values())
-    place = StudyPlace(playground=playground, out=out, start=None if start is None else start.resolve(), scale=scale)
+    place = StudyPlace(
+        playground=playground,
+        out=out,
+        start=None if start is None else start.resolve(),
+        scale=scale,
+        num_epochs=num_epochs,
+    )
     began = time.monotonic()
     for study in chosen:
         left = None if budget_minutes is None else budget_minutes - (time.monotonic() - began) / 60
