@@ -21,6 +21,7 @@ def test_json_round_trip():
     [
         (lambda: SPACE.index("rum"), "did you mean 'run'"),
         (lambda: LabelSpace(name="x", names=("a", "a")), "unique"),
+        (lambda: LabelSpace(name="x", names=("a", "b"), ids=(3, 3)), r"ids must be unique, these are not: \[3\]"),
         (lambda: LabelSpace(name="x", names=("a", "b"), ids=(1,)), "1 ids for 2 names"),
     ],
 )
@@ -32,9 +33,10 @@ def test_mistakes_are_named_in_one_line(make, message):
 
 def test_a_file_that_is_no_label_space(tmp_path):
     path = tmp_path / "labels.json"
-    path.write_text("[1, 2")
-    with pytest.raises(InputError, match=r"labels\.json"):
-        read_label_space(path)
+    for text in ("[1, 2", "[1, 2]", "3", '{"name": "x"}', '{"name": "x", "names": 3}'):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"labels\.json"):
+            read_label_space(path)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ class LabelSpace:
     names: tuple[str, ...]
     """K class names, unique."""
     ids: tuple[int, ...] = ()
-    """K ids as published (AVA's 1-based ids, say); empty = 0..K-1."""
+    """K ids as published (AVA's 1-based ids, say), unique; empty = 0..K-1."""
     groups: tuple[str, ...] = ()
     """K group names (AVA: ``pose``, ``person-object``, ``person-person``); empty = no groups."""
     buckets: tuple[str, ...] = ()
@@ -32,6 +32,11 @@ class LabelSpace:
         if len(set(self.names)) != len(self.names):
             twice = sorted({n for n in self.names if self.names.count(n) > 1})
             raise InputError(f"label space {self.name}: class names must be unique, these are not: {twice}")
+        if len(set(self.ids)) != len(self.ids):
+            raise InputError(
+                f"label space {self.name}: ids must be unique, these are not: "
+                f"{sorted({i for i in self.ids if self.ids.count(i) > 1})}"
+            )
         for field in ("ids", "groups", "buckets", "mirrored"):
             values = getattr(self, field)
             if values and len(values) != len(self.names):
@@ -99,7 +104,7 @@ def read_label_space(path: Path) -> LabelSpace:
     """Read a label space from its JSON file."""
     try:
         return LabelSpace.from_json(json.loads(path.read_text()))
-    except (OSError, json.JSONDecodeError, KeyError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a label space file ({error})") from error
 
 

@@ -40,6 +40,19 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ("kinetics", "train.csv", KINETICS + "abseiling,a,0,9,dev\n", r"train\.csv:2: split is 'dev', expected one of"),
     ("kinetics", "train.csv", KINETICS + ",a,0,9,train\n", r"train\.csv:2: label is missing"),
     ("kinetics", "train.csv", KINETICS + "abseiling,a,0,9\n", r"train\.csv:2: 4 columns, expected 5"),
+    (
+        "kinetics",
+        "train.csv",
+        KINETICS + "abseiling,a,-5,9,train\n",
+        r"csv:2: time_end is 9, expected .* -5, which is 0",
+    ),
+    (
+        "kinetics",
+        "train.csv",
+        KINETICS + "abseiling,a,0,1e9,train\n",
+        r"train\.csv:2: time_end is 1000000000, expected",
+    ),
+    ("kinetics", "train.csv", KINETICS + "abseiling, ,0,9,train\n", r"train\.csv:2: youtube_id is missing"),
     ("path-lists", "train.csv", "a/one.mp4,0\n", r"train\.csv:1: 'a/one\.mp4,0' is not path label"),
     ("path-lists", "train.csv", "a/one.mp4 x\n", r"train\.csv:1: the label is 'x', expected a whole number"),
     ("path-lists", "train.csv", "a/one.mp4 -1\n", r"train\.csv:1: label -1 is not in mine; expected 0\.\."),
@@ -49,6 +62,8 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ("moments", "trainingSet.csv", "a/b.mp4,clapping,3\n", r"trainingSet\.csv:1: 3 columns, expected file,category"),
     ("moments", "trainingSet.csv", "a/b.mp4,claping,3,0\n", r"trainingSet\.csv:1: 'claping' is no class .*'clapping'"),
     ("moments", "trainingSet.csv", "a/b.mp4,clapping,many,0\n", r"csv:1: votes for is 'many', expected a whole number"),
+    ("moments", "trainingSet.csv", "a/b.mp4,clapping,-3,1\n", r"csv:1: -3 votes for and 1 against, expected no neg"),
+    ("multi-moments", "trainingSet.csv", "a.mp4,\n", r"trainingSet\.csv:1: has no label, expected path,index"),
     ("multi-moments", "trainingSet.csv", "a.mp4\n", r"trainingSet\.csv:1: 1 column, expected path,index"),
     ("multi-moments", "trainingSet.csv", "a.mp4,313\n", r"csv:1: label 313 is not in multi_moments; expected 0\.\.312"),
     (
@@ -65,6 +80,18 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ),
     ("something-v2", "something-something-v2-train.json", "{}", r"train\.json: expected a list of objects with id"),
     ("something-v2", "something-something-v2-train.json", '[{"id":"1"}]', r"train\.json: item 0: no template"),
+    (
+        "something-v2",
+        "something-something-v2-train.json",
+        '[{"id": "", "template": "Holding something"}]',
+        r"train\.json: item 0: id is '', expected the name of a video",
+    ),
+    (
+        "something-v1",
+        "something-something-v1-train.csv",
+        " ;Holding something\n",
+        r"train\.csv:1: id is '', expected the name",
+    ),
     ("something-v2", "something-something-v2-train.json", "[1]", r"train\.json: item 0: expected an object with id"),
     ("something-v2", "something-something-v2-train.json", "[", r"train\.json: not JSON"),
     (
@@ -113,13 +140,26 @@ MISTAKES: list[tuple[str, str, str, str]] = [
         "table",
         "clips.csv",
         "path,label,start_seconds,end_seconds\na,run,1,1\n",
-        r"csv:2: end_seconds is 1\.0, expected after",
+        r"csv:2: end_seconds is 1\.0, expected seconds after",
     ),
     (
         "table",
         "clips.csv",
         "path,label,start_seconds,end_seconds\na,run,1,\n",
         r"csv:2: end_seconds is '', expected seconds",
+    ),
+    (
+        "table",
+        "clips.csv",
+        "path,label,start_seconds,end_seconds\na,run,0,inf\n",
+        r"csv:2: end_seconds is inf, expected seconds",
+    ),
+    ("table", "clips.csv", "path,label,label\na,run,jump\n", r"clips\.csv:1: column 'label' is there twice"),
+    (
+        "table",
+        "clips.csv",
+        "path,label,start_seconds,end_seconds\nfile:///etc/passwd,run,0,1\n",
+        r"file:///etc/passwd: addresses with file:// are not followed",
     ),
     ("table", "clips.csv", "path,label\ns3://bucket/a.mp4,run\n", r"s3://bucket/a\.mp4: a URI is not opened here"),
 ]
@@ -151,3 +191,51 @@ def test_a_folder_without_the_videos_is_refused(build: Builder, source: str) -> 
         write_video(other / "unrelated.mp4")
         with pytest.raises(InputError, match=r"other: none of the \d+ annotated videos is there, such as '"):
             IMPORTERS[source](out=build.folder / "manifest", **layout.options | {"media_root": other})
+
+
+# A file of a split that is given and has no rows; with a header where its layout has one.
+EMPTY = [
+    ("kinetics", "train.csv", KINETICS),
+    ("path-lists", "train.csv", ""),
+    ("moments", "trainingSet.csv", "\n"),
+    ("multi-moments", "trainingSet.csv", ""),
+    ("something-v1", "something-something-v1-train.csv", ""),
+    ("something-v2", "something-something-v2-train.json", "[]"),
+    ("epic55", "EPIC_train_action_labels.csv", EPIC),
+    ("sports1m", "train_partition.txt", ""),
+    ("ucf101", "ucfTrainTestlist/trainlist02.txt", ""),
+    ("hmdb51", "splits/cartwheel_test_split1.txt", "\n"),
+    ("table", "clips.csv", "path,label\n"),
+]
+
+
+@pytest.mark.parametrize(("source", "file", "text"), EMPTY, ids=[case[0] for case in EMPTY])
+def test_a_split_without_rows_is_no_smaller_manifest(build: Builder, source: str, file: str, text: str) -> None:
+    layout = LAYOUTS[source](build)
+    build.text(file, text)
+    with pytest.raises(InputError, match=rf"{Path(file).name}: has no rows"):
+        IMPORTERS[source](out=build.folder / "manifest", **layout.options)
+
+
+def test_options_that_mean_nothing_are_refused(build: Builder) -> None:
+    for source, changes, message in (
+        ("table", {"frames_fps": float("nan")}, "frames_fps is nan, expected frames per second"),
+        ("table", {"frames_fps": -1.0}, "frames_fps is -1, expected"),
+        ("path-lists", {"separator": ""}, "separator is empty"),
+        ("moments", {"min_agreement": 5.0}, r"min_agreement is 5, expected a share in 0\.\.1"),
+    ):
+        layout = LAYOUTS[source](build)
+        with pytest.raises(InputError, match=message):
+            IMPORTERS[source](out=build.folder / "manifest", **layout.options | changes)
+    layout = LAYOUTS["moments"](build)
+    for name in ("trainingSet.csv", "validationSet.csv"):
+        build.text(name, "clapping/yt-1_2.mp4,clapping,1,2\n")
+    with pytest.raises(InputError, match=r"moments\.csail\.mit\.edu: no row is left: 2 rows below agreement"):
+        IMPORTERS["moments"](out=build.folder / "manifest", **layout.options | {"min_agreement": 1.0})
+
+
+def test_categories_with_one_number_for_two_classes(build: Builder) -> None:
+    layout = LAYOUTS["moments"](build)
+    categories = build.text("c.txt", "clapping,0\npraying,0\n")
+    with pytest.raises(InputError, match=r"ids must be unique, these are not: \[0\]"):
+        IMPORTERS["moments"](out=build.folder / "manifest", **layout.options | {"categories": categories})

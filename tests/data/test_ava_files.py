@@ -347,12 +347,20 @@ def test_unknown_labels_and_no_videos(tmp_path: Path, media: Path) -> None:
     manifest = import_ava(**files, media_root=media, out=tmp_path / "out", skip_unknown_labels=True)
     assert manifest.counts["rows_of_other_actions"] == 1
     assert (manifest.name, manifest.licence, manifest.source) == ("own", "unknown", "AVA-format files")
+    large = put(tmp_path / "large.csv", "v2,0002,0.1,0.1,0.4,0.9,12,1\nv2,0002,0.1,0.1,0.4,0.9,1999999999,1\n")
+    options: dict[str, Any] = {"train": large, "labels": labels, "skip_unknown_labels": True}
+    counts = import_ava(**options, media_root=media, out=tmp_path / "out4").counts  # no table of as many ids
+    assert counts["rows_of_other_actions"] == 1
+    with pytest.raises(InputError, match="video_starts_at is nan, expected seconds"):
+        import_ava(**files, media_root=media, out=tmp_path / "out3", video_starts_at=float("nan"))
+    with pytest.raises(InputError, match="no list of AVA's actions 'kinetics400'; expected ava_60, ava_80 or a pbtxt"):
+        import_ava(train=truth, labels="kinetics400", media_root=media, out=tmp_path / "out3")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no videos"):
         import_ava(**files, media_root=tmp_path / "empty", out=tmp_path / "out3", skip_unknown_labels=True)
     with pytest.raises(InputError, match=r"own\.csv: video 'v2' is in train as well"):
         import_ava(**files, val=truth, media_root=media, out=tmp_path / "out3", skip_unknown_labels=True)
-    with pytest.raises(InputError, match="no label space 'ava_61'; did you mean 'ava_60'"):
+    with pytest.raises(InputError, match="no list of AVA's actions 'ava_61'; did you mean 'ava_60'"):
         import_ava(train=truth, labels="ava_61", media_root=media, out=tmp_path / "out3")
     with pytest.raises(InputError, match="expected train, val or test"):
         import_ava(media_root=media, out=tmp_path / "out3")

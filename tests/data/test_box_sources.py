@@ -87,6 +87,12 @@ def test_mistakes_in_ava_kinetics(tmp_path: Path) -> None:
     train = put(tmp_path / "train.csv", KINETICS)
     with pytest.raises(InputError, match="no box of AVA-Kinetics lies inside a video"):
         import_ava_kinetics(train=train, media_root=tmp_path / "media", out=tmp_path / "out")
+    for name in ("--abcdefghi_000030_000040", "zz_defghijk_000010_000020"):
+        write_pictures(tmp_path / "media" / name, 10)
+    with pytest.raises(
+        InputError, match=r"AVA-Kinetics: clip '\S+_0000\d0_0000\d0' is in train and in val; expected it in"
+    ):
+        import_ava_kinetics(train=train, val=train, frames_fps=1.0, media_root=tmp_path / "media", out=tmp_path / "out")
     wrong = put(tmp_path / "wrong.csv", KINETICS + "zz_defghijk,12.5,10,20,50,90,11\n")
     with pytest.raises(InputError, match=r"wrong\.csv:9: box .* expected 0\.\.1 of the frame, not pixels"):
         import_ava_kinetics(train=wrong, media_root=tmp_path / "media", out=tmp_path / "out")
@@ -238,6 +244,8 @@ CVAT_MISTAKES = [
     (CVAT.replace("<width>160</width>", "<width>320</width>"), r"frames are 160 x 96 pixels.*annotated on 320 x 96"),
     (CVAT.replace('xbr="16"', 'xbr="-16"'), r"track 3, frame 10: box -8, 0, -16, 48; expected .* xtl below xbr"),
     (CVAT.replace('frame="10"', 'frame="-10"'), "track 3, frame -10: box .* expected frames from 0"),
+    (CVAT.replace('xbr="80"', 'xbr="inf"', 1), "track 0, frame 0: box 16, 9.6, inf, 96; expected"),
+    (CVAT.replace('label="dog"', ""), r"one\.xml: track 3 has no label"),
     (CVAT.replace('xtl="-8"', 'xtl="left"'), "track 3, frame 10: expected frame, xtl"),
     (CVAT.replace("film.mp4", "gone.mp4"), "none of the 1 annotated videos is there"),
     (CVAT.replace('outside="0"', 'outside="1"'), "no box has a label"),
@@ -311,6 +319,20 @@ def test_coco_video(tmp_path: Path, film: Path) -> None:
     assert [row[0] for row in rows(at, "pts_seconds")] == [0.1, 0.6]
 
 
+def test_images_placed_in_two_ways_and_no_files(tmp_path: Path, film: Path) -> None:
+    one = put(tmp_path / "one.json", json.dumps(coco()))
+    image = {"id": 1, "pts_seconds": 0.1, "video_id": 1, "width": 160, "height": 96}
+    held = coco(images=[image], annotations=[], videos=[{"id": 1, "name": "other"}])
+    two = put(tmp_path / "two.json", json.dumps(held))
+    with pytest.raises(
+        InputError, match=r"by frame_index \(.*one\.json\) and pts_seconds \(.*two\.json\); expected one"
+    ):
+        import_coco_video(train=one, val=two, media_root=film, out=tmp_path / "out")
+    for importer in (import_coco_video, import_cvat):
+        with pytest.raises(InputError, match=r"no annotation: expected .* of train, val or test"):
+            importer(media_root=film, out=tmp_path / "out")  # type: ignore[operator]
+
+
 def test_a_video_in_two_files_of_coco_is_a_leak(tmp_path: Path, film: Path) -> None:
     one = put(tmp_path / "one.json", json.dumps(coco()))
     with pytest.raises(InputError, match=r"one\.json: video 'film' is in train and in val; expected one split"):
@@ -329,6 +351,22 @@ COCO_MISTAKES: list[tuple[Any, str]] = [
     (
         coco(images=[{"id": 1, "frame_id": -1, "video_id": 1, "width": 160, "height": 96}]),
         "frame_id is -1, expected a ",
+    ),
+    (
+        coco(images=[{"id": 1, "frame_id": 1.5, "video_id": 1, "width": 160, "height": 96}]),
+        r"images\[0\] \(id 1\): frame_id is 1\.5, expected a whole number",
+    ),
+    (
+        coco(annotations=[{"image_id": 1, "bbox": [0.1, 0.2, 0.3, 0.4], "category_id": 7}]),
+        r"coco\.json: every bbox lies within one pixel",
+    ),
+    (
+        coco(videos=[{"id": 1, "name": "film"}, {"id": 2, "name": "film"}]),
+        r"videos\[1\] \(id 2\): an earlier one of videos is called 'film' as well",
+    ),
+    (
+        coco(categories=[{"id": 7, "name": "walk"}, {"id": 5, "name": "walk"}]),
+        r"categories\[1\] \(id 5\): an earlier one of categories is called 'walk'",
     ),
     (coco(categories=[{"id": 7, "name": "walk"}]), r"annotations\[0\] \(id 1\): category_id is 5, which none of the 1"),
     (

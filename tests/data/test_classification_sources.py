@@ -267,6 +267,15 @@ def test_tables_without_header_as_parquet_and_with_uris(build: Builder) -> None:
     assert labelled(manifest) == {"one": ("a", "b"), "s3://bucket/x@1-2.5": ("b",)}
     with pytest.raises(InputError, match=r"t\.parquet: row 0: 2 labels \(a, b\), expected one; say --multi-label"):
         run(build, "table", train=path, media_root=media)
+    # Null, and NaN as pandas writes it, are no label and no time.
+    missing = float("nan")
+    rows = [{"path": "one.mp4", "label": ["a", None], "start_seconds": missing, "end_seconds": missing}]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    manifest = run(build, "table", train=path, media_root=media)
+    assert labelled(manifest) == {"one": ("a",)}
+    pq.write_table(pa.table({"path": ["one.mp4"], "label": [{"a": 1}]}), path)
+    with pytest.raises(InputError, match=r"t\.parquet: row 0: label is {'a': 1}, expected text or a number"):
+        run(build, "table", train=path, media_root=media)
 
 
 def test_a_video_in_two_splits_of_a_table_is_a_leak(build: Builder) -> None:

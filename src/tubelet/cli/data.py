@@ -58,9 +58,12 @@ def _into_new(importer: Callable[..., "Manifest"]) -> Callable[..., "Manifest"]:
 
 
 def check_new(out: Path) -> None:
-    """Raise where a folder holds a manifest already."""
+    """Raise where a manifest cannot be written, before the work whose result goes there: one is there, or no folder."""
     if (out / "manifest.json").exists():
         raise InputError(f"{out}: holds a manifest already; give a new folder, or remove it first")
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{out}: cannot be made, {there} is no folder that can be written; expected a new folder")
 
 
 def _print_manifest(manifest: "Manifest") -> None:
@@ -152,6 +155,7 @@ def verify(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from tubelet.cli.evaluate_run import check_writable
     from tubelet.data import verify as check
     from tubelet.data.manifest import read_manifest
 
@@ -159,6 +163,7 @@ def verify(
         check_new(write_clean)
     opened = read_manifest(manifest)
     path = manifest / "verify.json" if report is None else report
+    check_writable(path)
     columns = (TextColumn("videos decoded"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("")
@@ -199,6 +204,7 @@ def shard(manifest: Positional[Path], out: Positional[Path], *, shard_mib: int =
     from tubelet.data.manifest import read_manifest
     from tubelet.data.shard import shard_manifest
 
+    check_new(out)
     if shard_mib < 1:
         raise InputError(f"--shard-mib is {shard_mib}, expected at least 1")
     made = shard_manifest(read_manifest(manifest), out, shard_bytes=shard_mib * 2**20)
@@ -213,12 +219,14 @@ def info(manifest: Positional[Path], *, png: Path | None = None, top: int = 30) 
         png: Draw the classes here; default: classes.png in the folder.
         top: How many classes to draw in the terminal.
     """
+    from tubelet.cli.evaluate_run import check_writable
     from tubelet.data.info import describe, draw_classes, manifest_facts
     from tubelet.data.manifest import read_manifest
 
     opened = read_manifest(manifest)
+    path = manifest / "classes.png" if png is None else png
+    check_writable(path)
     facts = manifest_facts(opened)
     Console().print(*describe(facts, top=top), sep="\n")
-    path = manifest / "classes.png" if png is None else png
     draw_classes(facts, path)
     print(f"picture: {path}")

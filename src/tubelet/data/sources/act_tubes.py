@@ -21,9 +21,8 @@ from tubelet.data.sources.boxed_videos import (
     join_actions,
     leave_out_of_place,
     rows_table,
-    told,
 )
-from tubelet.data.sources.media_folder import MediaFolder, is_frames
+from tubelet.data.sources.media_folder import MediaFolder, is_frames, told
 from tubelet.foreign_pickle import read_foreign_pickle
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError

@@ -3,13 +3,16 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 from tubelet.data.ava_csv import read_bytes
 from tubelet.labels import LabelSpace, read_label_space
 from tubelet.types import InputError, did_you_mean
+
+T = TypeVar("T")
 
 PACKAGED = (
     "ava_60",
@@ -85,26 +88,28 @@ def table_rows(path: Path, columns: tuple[str, ...], *, delimiter: str = ",") ->
     """Yield (``file:line``, cells by column) of a csv with a header.
 
     Raises:
-        InputError: A column is missing from the header, or a row has another number of cells.
+        InputError: A column is missing or there twice, a row has another number of cells, or there is no row.
     """
     rows = _csv_rows(path, delimiter)
     header = [cell.strip() for cell in next(rows, ("", []))[1]]
     missing = [column for column in columns if column not in header]
     if missing:
         raise InputError(f"{path}:1: column {missing[0]!r} is missing; expected {delimiter.join(columns)}")
-    for place, cells in rows:
-        if not cells:
-            continue
+    if twice := {column for column in header if column and header.count(column) > 1}:
+        raise InputError(f"{path}:1: column {min(twice)!r} is there twice; expected it once")
+    for place, cells in some_of(path, (row for row in rows if row[1])):
         if len(cells) != len(header):
             raise InputError(f"{place}: {len(cells)} columns, expected {len(header)} as in the header")
         yield place, dict(zip(header, cells, strict=True))
 
 
 def plain_rows(path: Path, *, delimiter: str = ",") -> Iterator[tuple[str, list[str]]]:
-    """Yield (``file:line``, cells) of a csv without a header; blank lines are passed over."""
-    for place, cells in _csv_rows(path, delimiter):
-        if any(cell.strip() for cell in cells):
-            yield place, cells
+    """Yield (``file:line``, cells) of a csv without a header; blank lines are passed over.
+
+    Raises:
+        InputError: It has no rows.
+    """
+    return some_of(path, (row for row in _csv_rows(path, delimiter) if any(cell.strip() for cell in row[1])))
 
 
 def _csv_rows(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
@@ -122,10 +127,27 @@ def given(**splits: Path | None) -> list[tuple[str, Path]]:
 
 
 def plain_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (``file:line``, line) of a text file; blank lines are passed over."""
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if line.strip():
-            yield f"{path}:{number}", line.strip()
+    """Yield (``file:line``, line) of a text file; blank lines are passed over.
+
+    Raises:
+        InputError: It has no rows.
+    """
+    lines = enumerate(read_text(path).splitlines(), start=1)
+    return some_of(path, ((f"{path}:{number}", line.strip()) for number, line in lines if line.strip()))
+
+
+def some_of(path: Path, rows: Iterable[T]) -> Iterator[T]:
+    """Yield a file's rows.
+
+    Raises:
+        InputError: There is none: a split that is given is there.
+    """
+    none = True
+    for row in rows:
+        none = False
+        yield row
+    if none:
+        raise InputError(f"{path}: has no rows")
 
 
 def whole_number(place: str, what: str, text: str) -> int:

@@ -25,6 +25,7 @@ from tubelet.data.ava_table import AvaTable, Keyframe, instant_numbers, microsec
 from tubelet.data.manifest import BOXES_SCHEMA, KEYFRAMES_SCHEMA, Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava_lists import (
+    AVA_SPACES,
     ava_label_space,
     frequency_differences,
     read_excluded,
@@ -33,23 +34,23 @@ from tubelet.data.sources.ava_lists import (
 from tubelet.data.sources.boxed_videos import (
     NO_LABEL,
     BoxedVideo,
+    check_start,
     clips_table,
+    columns_of,
     find_videos,
     join_actions,
     leave_out,
     leave_out_of_place,
     leave_out_of_unknown_videos,
     rows_table,
-    told,
 )
 from tubelet.data.sources.frame_lists import folder_names, read_frame_lists
-from tubelet.data.sources.media_folder import MediaFolder
+from tubelet.data.sources.media_folder import MediaFolder, told
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
 logger = logging.getLogger(__name__)
 
-AVA_SPACES = ("ava_60", "ava_80")
 LICENCE = "CC BY 4.0 (AVA's annotation; the films are their owners')"
 SOURCE = "https://research.google.com/ava/download.html"
 CUT_STARTS_AT = 900.0
@@ -166,6 +167,7 @@ def read_ava(
     frame_lists: Sequence[Path] = (),
 ) -> BoxedClips:
     """Return AVA's csv files as tables; arguments as for ``import_ava``, what is left out is added to ``counts``."""
+    check_start(video_starts_at)
     tables = {
         split: read_ava_csv(path, label_space=None if skip_unknown_labels else known_actions(space))
         for split, path in files.items()
@@ -220,7 +222,7 @@ def boxes_of(
         counts: What is left out is added to it.
     """
     person_ids = ava.person_ids if ava.person_ids is not None else np.full(len(ava), -1)
-    label = _columns(ava.label_ids, space)
+    label = columns_of(ava.label_ids, space)
     table = rows_table(ava.video, ava.pts_seconds, ava.boxes_norm, label, person_ids)
     table = leave_out_of_unknown_videos(table, videos, counts)
     other = int(np.count_nonzero(table.column("label").to_numpy() == NO_LABEL))
@@ -338,10 +340,3 @@ def _compare_frequencies(label_ids: np.ndarray, space: LabelSpace, counts: dict[
         logger.warning("%d actions are not as frequent as in paper A's Table 9 (data.ava_lists)", len(different))
     for line in different:
         logger.log(logging.WARNING if line in moved else logging.INFO, "%s", line)
-
-
-def _columns(label_ids: np.ndarray, space: LabelSpace) -> np.ndarray:
-    """Return the column of each published id, ``NO_LABEL`` where the label space has none."""
-    column = np.full(max(*space.published_ids, int(label_ids.max(initial=0))) + 1, NO_LABEL, dtype=np.int32)
-    column[list(space.published_ids)] = np.arange(len(space), dtype=np.int32)
-    return np.where(label_ids < 0, NO_LABEL, column[label_ids])

@@ -14,6 +14,7 @@ Expected: about 141,000 training and 32,500 validation clips of Kinetics beside 
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -27,8 +28,8 @@ from tubelet.data.manifest import BOXES_SCHEMA, CLIPS_SCHEMA, KEYFRAMES_SCHEMA, 
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava import BoxedClips, boxes_of, known_actions, read_ava
 from tubelet.data.sources.ava_lists import ava_label_space
-from tubelet.data.sources.boxed_videos import BoxedVideo, clips_table, told
-from tubelet.data.sources.media_folder import MediaFolder, is_frames, without_suffix
+from tubelet.data.sources.boxed_videos import BoxedVideo, clips_table
+from tubelet.data.sources.media_folder import MediaFolder, is_frames, told, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -86,6 +87,7 @@ def import_ava_kinetics(
         for split, path in (("train", train), ("val", val))
         if path is not None
     ]
+    _check_splits(parts)
     films = {split: path for split, path in (("train", ava_train), ("val", ava_val)) if path is not None}
     if films:
         barred = {"train": ava_train_excluded, "val": ava_val_excluded}
@@ -118,6 +120,16 @@ def import_ava_kinetics(
         keyframes=keyframes,
         extra_counts=counts,
     )
+
+
+def _check_splits(parts: Sequence[BoxedClips]) -> None:
+    """Refuse a clip of Kinetics in two splits."""
+    split_of: dict[str, str] = {}
+    for part in parts:
+        for row in part.clips.select(["clip_id", "split"]).to_pylist():
+            if split_of.setdefault(row["clip_id"], row["split"]) != row["split"]:
+                both = f"{split_of[row['clip_id']]} and in {row['split']}"
+                raise InputError(f"AVA-Kinetics: clip {row['clip_id']!r} is in {both}; expected it in one split")
 
 
 def _cuts(media: MediaFolder) -> dict[str, list[_Cut]]:

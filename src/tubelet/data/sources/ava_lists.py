@@ -12,8 +12,9 @@ from tubelet.data.ava_table import Keyframe
 from tubelet.data.sources.annotation_files import packaged_label_space, plain_lines, read_text
 from tubelet.labels import LabelSpace, buckets_by_count
 from tubelet.records import whole_file
-from tubelet.types import InputError
+from tubelet.types import InputError, did_you_mean
 
+AVA_SPACES = ("ava_60", "ava_80")
 GROUPS = {
     "PERSON_MOVEMENT": "pose",
     "OBJECT_MANIPULATION": "person-object",
@@ -44,8 +45,16 @@ def ava_label_space(labels: str) -> LabelSpace:
 
     Args:
         labels: One of the two names, or the path of an action list.
+
+    Raises:
+        InputError: It is neither; ids of other sets mean other actions.
     """
-    return packaged_label_space(labels) if not Path(labels).suffix else read_label_map(labels)
+    if Path(labels).suffix:
+        return read_label_map(labels)
+    if labels not in AVA_SPACES:
+        hint = did_you_mean(labels, AVA_SPACES)
+        raise InputError(f"no list of AVA's actions {labels!r}{hint}; expected {', '.join(AVA_SPACES)} or a pbtxt file")
+    return packaged_label_space(labels)
 
 
 def frequency_differences(label_ids: np.ndarray, space: LabelSpace) -> list[str]:
@@ -76,8 +85,6 @@ def read_video_list(path: str | Path) -> list[str]:
     """Return the videos of a list as ``ava_test_v2.2.txt``: an id on each line, with or without a suffix."""
     videos = [Path(line).stem if Path(line).suffix in (".mp4", ".mkv", ".webm", ".avi") else line
               for _, line in plain_lines(Path(path))]  # fmt: skip
-    if not videos:
-        raise InputError(f"{path}: has no videos; expected an id on each line")
     return list(dict.fromkeys(videos))
 
 

@@ -7,7 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tubelet.data.sources.media_folder import MediaFolder, durations, is_frames
+from tubelet.data.ava_rows import LONGEST_SECONDS
+from tubelet.data.sources.annotation_files import id_columns
+from tubelet.data.sources.media_folder import MediaFolder, check_rate, durations, is_frames
+from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
 CORNERS = ("x1", "y1", "x2", "y2")
@@ -41,6 +44,7 @@ def find_videos(
     Raises:
         InputError: None is there, or frames without a rate.
     """
+    check_rate(frames_fps)
     cells = {video: cell for video, wanted in names.items() if (cell := media.find(wanted)) is not None}
     counts["videos_missing"] = counts.get("videos_missing", 0) + len(names) - len(cells)
     if not cells:
@@ -60,9 +64,17 @@ def find_videos(
     }
 
 
-def told(counts: Mapping[str, int]) -> str:
-    """Return counts as words, ``2 videos missing, 7 rows without video``; zeros are left out."""
-    return ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.items() if number) or "no rows"
+def columns_of(label_ids: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """Return int32 (R,), the column of each published id; ``NO_LABEL`` where the label space has none."""
+    column = id_columns(space)
+    ids, inverse = np.unique(label_ids, return_inverse=True)
+    return np.array([column.get(label_id, NO_LABEL) for label_id in ids.tolist()], dtype=np.int32)[inverse]
+
+
+def check_start(video_starts_at: float | None) -> None:
+    """Raise where the time at which videos begin is none."""
+    if video_starts_at is not None and not abs(video_starts_at) < LONGEST_SECONDS:
+        raise InputError(f"video_starts_at is {video_starts_at:g}, expected seconds")
 
 
 def clips_table(videos: Mapping[str, BoxedVideo], split_of: Mapping[str, str]) -> pa.Table:

@@ -55,22 +55,25 @@ def import_coco_video(
         InputError: A mistake in a file; or no video found.
     """
     splits = given(train=train, val=val, test=test)
+    if not splits:
+        raise InputError("no annotation: expected a file of train, val or test")
     held = {split: _read(path, first_frame) for split, path in splits}
     split_of: dict[str, str] = {}
     for split, path in splits:
         for video in held[split].videos:
             if split_of.setdefault(video, split) != split:
                 raise InputError(f"{path}: video {video!r} is in {split_of[video]} and in {split}; expected one split")
-    placed_by = sorted({key for one in held.values() for key in one.placed_by})
+    placed_by = {key: path for split, path in splits for key in held[split].placed_by}
     if len(placed_by) > 1:
-        raise InputError(f"{name}: images are placed by {', '.join(placed_by)}; expected one of them")
+        found = " and ".join(f"{key} ({path})" for key, path in placed_by.items())
+        raise InputError(f"images are placed by {found}; expected one of them")
     return write_frame_boxes(
         [box for one in held.values() for box in one.boxes],
         empty_frames=[place for one in held.values() for place in one.nobody],
         names={video: (video,) for video in split_of},
         split_of=split_of,
         sizes={video: size for one in held.values() for video, size in one.sizes.items()},
-        in_seconds=placed_by == ["pts_seconds"],
+        in_seconds="pts_seconds" in placed_by,
         media_root=media_root,
         out=out,
         name=name,
@@ -104,8 +107,8 @@ def _read(path: Path, first_frame: int) -> _Held:
     if not isinstance(held, dict) or (missing := [key for key in wanted if not isinstance(held.get(key), list)]):
         what = f"has no list {missing[0]!r}" if isinstance(held, dict) else "is no object"
         raise InputError(f"{path}: {what}; expected {', '.join(wanted)}")
-    videos = {i: _name(place, video, "name", "file_name") for i, place, video in _objects(path, held, "videos")}
-    categories = {i: _name(place, category, "name") for i, place, category in _objects(path, held, "categories")}
+    videos = _names(path, held, "videos", "name", "file_name")
+    categories = _names(path, held, "categories", "name")
     images = {i: _image(place, image, videos, first_frame) for i, place, image in _objects(path, held, "images")}
     sizes: dict[str, tuple[float, float]] = {}
     for i, image in images.items():
@@ -118,6 +121,10 @@ def _read(path: Path, first_frame: int) -> _Held:
         i = _known(place, annotation, "image_id", images)
         somebody.add(i)
         boxes.append(_box(place, annotation, images[i], categories))
+    if boxes and all(max(side * n for side, n in zip(b.box_norm[2:], sizes[b.video])) <= 1 for b in boxes):
+        raise InputError(
+            f"{path}: every bbox lies within one pixel; expected x, y, width, height in pixels, not in 0..1"
+        )
     return _Held(
         videos=list(videos.values()),
         categories=list(categories.values()),
@@ -144,6 +151,8 @@ def _image(place: str, image: Mapping[str, Any], videos: Mapping[object, str], f
     first = 0 if key == "pts_seconds" else first_frame
     size = _number(place, image, "width", least=1), _number(place, image, "height", least=1)
     at = _number(place, image, key, least=first) - first
+    if key != "pts_seconds" and at != int(at):
+        raise InputError(f"{place}: {key} is {_shown(image[key])}, expected a whole number")
     return _Image(videos[_known(place, image, "video_id", videos)], at, key, size)
 
 
@@ -177,6 +186,19 @@ def _objects(path: Path, held: Mapping[str, Any], name: str) -> Iterator[tuple[o
             raise InputError(f"{place}: id is {_shown(i)}, expected a number or text that no other of them has")
         seen.add(i)
         yield i, f"{place} (id {_shown(i)})" if "id" in item else place, item
+
+
+def _names(path: Path, held: Mapping[str, Any], what: str, *keys: str) -> dict[object, str]:
+    """Return id to name; of two with one name nobody could tell which is meant."""
+    names: dict[object, str] = {}
+    taken: set[str] = set()
+    for i, place, item in _objects(path, held, what):
+        name = _name(place, item, *keys)
+        if name in taken:
+            raise InputError(f"{place}: an earlier one of {what} is called {name!r} as well")
+        taken.add(name)
+        names[i] = name
+    return names
 
 
 def _name(place: str, item: Mapping[str, Any], *keys: str) -> str:

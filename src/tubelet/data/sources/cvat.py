@@ -56,6 +56,8 @@ def import_cvat(
     Raises:
         InputError: A mistake in a file; or no video found.
     """
+    if not (*train, *val, *test):
+        raise InputError("no annotation: expected files of train, val or test")
     boxes: list[FrameBox] = []
     roots: list[ElementTree.Element] = []
     sizes: dict[str, tuple[float, float]] = {}
@@ -137,6 +139,9 @@ def _boxes(
 ) -> Iterator[FrameBox]:
     width, height = size
     for number, track in enumerate(root.iter("track")):
+        label = track.get("label", "")
+        if not label:
+            raise InputError(f"{path}: track {track.get('id', number)} has no label")
         for box in track.iter("box"):
             if box.get("outside") == "1":
                 counts["boxes_outside"] += 1
@@ -147,11 +152,11 @@ def _boxes(
                 frame = int(box.attrib["frame"])
             except (KeyError, ValueError) as error:
                 raise InputError(f"{place}: expected frame, xtl, ytl, xbr, ybr as numbers ({error})") from None
-            if frame < 0 or not (x1 <= x2 and y1 <= y2):
+            if not (0 <= frame < LARGEST and -LARGEST < x1 <= x2 < LARGEST and -LARGEST < y1 <= y2 < LARGEST):
                 box_is = f"box {x1:g}, {y1:g}, {x2:g}, {y2:g}"
                 raise InputError(f"{place}: {box_is}; expected frames from 0, xtl below xbr and ytl below ybr")
             corners = (x1 / width, y1 / height, x2 / width, y2 / height)
-            actions = _actions(box, attributes) if attributes else (track.get("label", ""),)
+            actions = _actions(box, attributes) if attributes else (label,)
             yield FrameBox(video, frame, corners, actions, number)
 
 

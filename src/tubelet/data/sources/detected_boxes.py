@@ -20,9 +20,16 @@ from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.ava_table import AvaTable, instant_numbers, microseconds
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.manifest_writer import replace_detected
-from tubelet.data.sources.annotation_files import id_columns
-from tubelet.data.sources.boxed_videos import CORNERS, NO_LABEL, join_actions, leave_out, rows_table, told
-from tubelet.data.sources.media_folder import without_suffix
+from tubelet.data.sources.boxed_videos import (
+    CORNERS,
+    NO_LABEL,
+    check_start,
+    columns_of,
+    join_actions,
+    leave_out,
+    rows_table,
+)
+from tubelet.data.sources.media_folder import told, without_suffix
 from tubelet.data.sources.proposals import read_proposals
 from tubelet.types import InputError
 from tubelet.video.sampling import nearest
@@ -59,6 +66,7 @@ def add_detected_boxes(
     Raises:
         InputError: A mistake in a file, with file and line; no box fits; or the manifest has no boxes of its own.
     """
+    check_start(video_starts_at)
     old = read_manifest(manifest)
     if old.boxes is None:
         raise InputError(f"{manifest}: a {old.kind} set has no keyframes to put boxes on; expected kind localise")
@@ -86,10 +94,7 @@ def _rows(path: Path, manifest: Manifest, counts: dict[str, int]) -> pa.Table:
     if len(pixels):
         box = ava.boxes_norm[pixels[0]].tolist()
         raise InputError(f"{path}: {len(pixels)} boxes such as {box} are not in 0..1 of the frame; are they pixels?")
-    space = manifest.label_space
-    column = id_columns(space)
-    ids, inverse = np.unique(ava.label_ids, return_inverse=True)
-    label = np.array([column.get(label_id, NO_LABEL) for label_id in ids.tolist()], dtype=np.int32)[inverse]
+    label = columns_of(ava.label_ids, manifest.label_space)
     _add(counts, "detected_labels_outside", int(((label == NO_LABEL) & (ava.label_ids >= 0)).sum()))
     outside = (ava.boxes_norm < 0) | (ava.boxes_norm > 1)
     _add(counts, "detected_cut_to_frame", int(outside.any(axis=1).sum()))

@@ -17,9 +17,8 @@ from tubelet.data.sources.boxed_videos import (
     join_actions,
     leave_out_of_place,
     rows_table,
-    told,
 )
-from tubelet.data.sources.media_folder import MediaFolder
+from tubelet.data.sources.media_folder import MediaFolder, told
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 from tubelet.video.container import probe

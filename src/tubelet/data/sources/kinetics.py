@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from tubelet.data.ava_rows import LONGEST_SECONDS
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import ClassNames, packaged_label_space, table_rows, whole_number
 from tubelet.data.sources.media_folder import ClipRow, MediaFolder, write_clips
@@ -81,9 +82,11 @@ def _clip(place: str, cells: dict[str, str], names: ClassNames) -> ClipRow:
         raise InputError(f"{place}: label is missing; expected a class (only the test split may have none)")
     start = whole_number(place, "time_start", cells["time_start"])
     end = whole_number(place, "time_end", cells["time_end"])
-    if end <= start:
-        raise InputError(f"{place}: time_end is {end}, expected after time_start {start}")
+    if not 0 <= start < end < LONGEST_SECONDS:
+        raise InputError(f"{place}: time_end is {end}, expected after time_start {start}, which is 0 or more")
     video = cells["youtube_id"].strip()
+    if not video:
+        raise InputError(f"{place}: youtube_id is missing")
     clip_id = f"{video}_{start:06d}_{end:06d}"
     return ClipRow(
         names=(clip_id, video),

@@ -54,6 +54,8 @@ def import_moments(
     Raises:
         InputError: A mistake in the files, with file and line; or no video found.
     """
+    if not 0 <= min_agreement <= 1:
+        raise InputError(f"min_agreement is {min_agreement:g}, expected a share in 0..1")
     space = packaged_label_space("moments_in_time") if categories is None else _read_categories(categories)
     names = ClassNames(space)
     counts = {"rows_below_agreement": 0}
@@ -111,6 +113,8 @@ def import_multi_moments(
             if len(cells) < 2:
                 raise InputError(f"{place}: 1 column, expected path,index,index,...")
             labels = {column_of_id(place, space, columns, text) for text in cells[1:] if text.strip()}
+            if not labels:
+                raise InputError(f"{place}: has no label, expected path,index,index,...")
             rows.append(_clip(cells[0].strip(), split, tuple(sorted(labels))))
     return write_clips(
         out,
@@ -133,8 +137,10 @@ def _clip(file: str, split: str, labels: tuple[int, ...]) -> ClipRow:
 
 def _agreement(place: str, cells: list[str]) -> float:
     """Return the share of the workers who agreed with the label; 1 without votes."""
-    agreed = whole_number(place, "votes for", cells[2])
-    total = agreed + whole_number(place, "votes against", cells[3])
+    agreed, against = whole_number(place, "votes for", cells[2]), whole_number(place, "votes against", cells[3])
+    if agreed < 0 or against < 0:
+        raise InputError(f"{place}: {agreed} votes for and {against} against, expected no negative number")
+    total = agreed + against
     return agreed / total if total else 1.0
 
 
@@ -145,7 +151,5 @@ def _read_categories(path: Path) -> LabelSpace:
         if len(cells) != 2:
             raise InputError(f"{place}: {len(cells)} columns, expected category,index")
         pairs.append((whole_number(place, "the index", cells[1]), cells[0].strip()))
-    if not pairs:
-        raise InputError(f"{path}: has no rows; expected category,index")
     pairs.sort()
     return LabelSpace(name=path.stem, names=tuple(name for _, name in pairs), ids=tuple(number for number, _ in pairs))

@@ -49,13 +49,13 @@ def import_path_lists(
     Raises:
         InputError: A mistake in the files, with file and line; or no video found.
     """
+    if not separator:
+        raise InputError("separator is empty, expected what stands between path and label")
     rows = [
         (place, split, *_path_and_label(place, line, separator))
         for split, path in given(train=train, val=val, test=test)
         for place, line in plain_lines(path)
     ]
-    if not rows:
-        raise InputError(f"{train}: has no rows; expected path{separator}label")
     space = read_classes(labels) if labels else _numbered(name, rows)
     root = f"{media_root.absolute()}/"
     clips = []

@@ -26,6 +26,7 @@ from tubelet.data.sources.annotation_files import (
     plain_rows,
     read_classes,
     read_json,
+    some_of,
     whole_number,
 )
 from tubelet.data.sources.media_folder import ClipRow, MediaFolder, write_clips
@@ -75,7 +76,8 @@ def import_something_v1(
             hidden = split == "test" and len(cells) == 1
             if len(cells) != 2 and not hidden:
                 raise InputError(f"{place}: {len(cells)} columns, expected id;template")
-            rows.append(_clip(cells[0].strip(), split, () if hidden else (names.column(place, cells[1].strip()),)))
+            columns = () if hidden else (names.column(place, cells[1].strip()),)
+            rows.append(_clip(place, cells[0], split, columns))
     return _write(out, rows, media_root, frames_fps, name, space)
 
 
@@ -114,11 +116,13 @@ def import_something_v2(
             if not template and split != "test":
                 raise InputError(f"{place}: no template; expected id, label, template, placeholders")
             columns = (names.column(place, template),) if template else ()
-            rows.append(_clip(str(item["id"]), split, columns))
+            rows.append(_clip(place, item["id"], split, columns))
     return _write(out, rows, media_root, frames_fps, name, space)
 
 
-def _clip(video: str, split: str, labels: tuple[int, ...]) -> ClipRow:
+def _clip(place: str, video: object, split: str, labels: tuple[int, ...]) -> ClipRow:
+    if not isinstance(video, (str, int)) or not (video := str(video).strip()):
+        raise InputError(f"{place}: id is {video!r}, expected the name of a video")
     return ClipRow(names=(video,), clip_id=video, split=split, labels=labels)
 
 
@@ -142,7 +146,7 @@ def _items(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     items = read_json(path)
     if not isinstance(items, list):
         raise InputError(f"{path}: expected a list of objects with id, label, template, placeholders")
-    for number, item in enumerate(items):
+    for number, item in some_of(path, enumerate(items)):
         if not isinstance(item, dict) or "id" not in item:
             raise InputError(f"{path}: item {number}: expected an object with id, label, template, placeholders")
         yield f"{path}: item {number}", item

@@ -15,8 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tubelet.data.ava_rows import LONGEST_SECONDS
 from tubelet.data.manifest import Manifest
-from tubelet.data.sources.annotation_files import ClassNames, given, plain_rows, read_classes, table_rows
+from tubelet.data.sources.annotation_files import ClassNames, given, plain_rows, read_classes, some_of, table_rows
 from tubelet.data.sources.media_folder import ClipRow, MediaFolder, share_of, without_suffix, write_clips
 from tubelet.data.validate import SPLIT_EXPECTED, SPLIT_PATTERN
 from tubelet.labels import LabelSpace
@@ -76,8 +77,6 @@ def import_video_table(
         for split, path in given(train=train, val=val, test=test)
         for row in _read(path, split, separator, multi_label=multi_label)
     ]
-    if not rows:
-        raise InputError(f"{train}: has no rows; expected path,label")
     space = read_classes(labels) if labels else LabelSpace(name=name, names=_sorted_names(rows))
     names = ClassNames(space)
     clips = [_clip(row, names, media_root, multi_label=multi_label, val_share=val_share) for row in rows]
@@ -97,16 +96,15 @@ def import_video_table(
 
 def _read(path: Path, split: str, separator: str, *, multi_label: bool) -> Iterator[_Row]:
     for place, cells in _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path):
-        video, label = str(cells.get("path") or "").strip(), cells["label"]
+        video, label = _text(place, "path", cells["path"]), cells["label"]
         if not video:
             raise InputError(f"{place}: path is missing; expected a video below the media root")
-        if isinstance(label, (list, tuple)):
-            found = tuple(str(part) for part in label)
-        elif separator and (multi_label or separator in _text(label)):
-            found = tuple(part.strip() for part in _text(label).split(separator) if part.strip())
-        else:
-            found = (_text(label),) if _text(label) else ()
-        row_split = _text(cells.get("split")) or split
+        parts = label if isinstance(label, list) else [label]
+        texts = [_text(place, "label", part) for part in parts]
+        if separator and not isinstance(label, list):
+            texts = [part.strip() for part in texts[0].split(separator)]
+        found = tuple(text for text in texts if text)
+        row_split = _text(place, "split", cells.get("split")) or split
         if not re.match(SPLIT_PATTERN, row_split):
             raise InputError(f"{place}: split is {row_split!r}, {SPLIT_EXPECTED}")
         if len(found) > 1 and not multi_label:
@@ -136,7 +134,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)})") from None
     _check_columns(str(path), table.column_names)
-    for number, cells in enumerate(table.to_pylist()):
+    for number, cells in some_of(path, enumerate(table.to_pylist())):
         yield f"{path}: row {number}", cells
 
 
@@ -151,7 +149,7 @@ def _check_columns(place: str, names: Sequence[str]) -> None:
 
 
 def _segment(place: str, cells: Mapping[str, object]) -> tuple[float, float] | None:
-    texts = {column: _text(cells.get(column)) for column in COLUMNS[3:]}
+    texts = {column: _text(place, column, cells.get(column)) for column in COLUMNS[3:]}
     if not any(texts.values()):
         return None
     times = []
@@ -160,8 +158,8 @@ def _segment(place: str, cells: Mapping[str, object]) -> tuple[float, float] | N
             times.append(float(text))
         except ValueError:
             raise InputError(f"{place}: {column} is {text!r}, expected seconds (or both times empty)") from None
-    if not 0 <= times[0] < times[1]:
-        raise InputError(f"{place}: end_seconds is {times[1]}, expected after start_seconds {times[0]}")
+    if not 0 <= times[0] < times[1] < LONGEST_SECONDS:
+        raise InputError(f"{place}: end_seconds is {times[1]}, expected seconds after start_seconds {times[0]}")
     return times[0], times[1]
 
 
@@ -198,5 +196,9 @@ def _clip_id(video: str, segment: tuple[float, float] | None) -> str:
     return stem if segment is None else f"{stem}@{segment[0]:g}-{segment[1]:g}"
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()
+def _text(place: str, column: str, value: object) -> str:
+    if value is None or value != value:  # pandas writes what is missing as NaN
+        return ""
+    if not isinstance(value, (str, int, float)):
+        raise InputError(f"{place}: {column} is {value!r}, expected text or a number")
+    return str(value).strip()
