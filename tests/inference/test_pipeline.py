@@ -212,10 +212,11 @@ def test_ring_holds_a_bounded_number_of_frames_and_returns_the_nearest() -> None
         ring.add(i / 240, np.full((8, 8, 3), i % 250, dtype=np.uint8), shot=0)
         ring.forget_before(i / 240 - 0.8)
     assert len(ring) <= 8 * 5
-    clip = ring.clip(3.9, shot=0)
+    clip, seconds = ring.clip(3.9, shot=0)
     wanted = [3.5, 3.7, 3.9, 4.1]
     found = clip[0, :, 0, 0].tolist()
     assert all(abs(v - (240 * t) % 250) <= 0.0125 * 240 + 1 for v, t in zip(found, wanted))
+    assert [240 * s % 250 for s in seconds] == pytest.approx(found)
 
 
 def test_classify_averages_views_of_the_whole_video(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tubelet.inference.pipeline import placed_model
+from tubelet.inference.action_model import placed_model
 from tubelet.models.precision import default_autocast
 from tubelet.models.saved import LoadedModel, probabilities
 from tubelet.types import Crops

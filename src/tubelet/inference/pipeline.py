@@ -9,21 +9,17 @@ import torch
 from torch import Tensor
 
 from tubelet.boxes import normalised_boxes
-from tubelet.inference.export import THRESHOLD
+from tubelet.inference.action_model import ActionModel, TorchActionModel
 from tubelet.inference.listed_people import ListedPeople
 from tubelet.inference.people import NanoDetDetector, PersonDetector
 from tubelet.inference.reading import Keyframe, KeyframeReader, Schedule
 from tubelet.inference.tubes import LinkConfig, smooth_scores
-from tubelet.labels import LabelSpace
-from tubelet.models.model import VideoModel
-from tubelet.models.precision import default_autocast
-from tubelet.models.saved import LoadedModel, probabilities
-from tubelet.types import ActionDetections, InputError, PersonBoxes, Preprocess
+from tubelet.models.saved import LoadedModel
+from tubelet.types import ActionDetections, InputError, PersonBoxes
 from tubelet.video.container import probe
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
 from tubelet.video.live import LiveSource
-from tubelet.video.normalise import normalise
 from tubelet.video.transforms import canvas_boxes, placement, shown_boxes
 
 DECODE_SIDE = 640
@@ -36,8 +32,8 @@ class Localiser:
     """Person boxes, identities and action scores at regular keyframes of a video.
 
     Args:
-        loaded: A trained model with a localisation head.
-        task: Name of the head; None = the model's first localisation head.
+        model: A trained model with a localisation head, or anything that scores people.
+        task: Name of a trained model's head; None = the model's first localisation head.
         people: Person detector, or boxes that a file lists; None = the detector that ships (NanoDet-g).
         every_seconds: Time between keyframes; keyframes lie at its multiples.
         detect_every: Look for people at least at every n-th frame of the video, and at every keyframe; between, their
@@ -50,7 +46,7 @@ class Localiser:
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        model: LoadedModel | ActionModel,
         *,
         task: str | None = None,
         people: PersonDetector | ListedPeople | None = None,
@@ -63,17 +59,16 @@ class Localiser:
     ) -> None:
         if not every_seconds > 0 or (detect_every is not None and detect_every < 1) or batch_size < 1:
             raise InputError("every_seconds must be above 0, detect_every and batch_size at least 1")
+        self._actions: ActionModel = (
+            TorchActionModel(model, task=task, device=device) if isinstance(model, LoadedModel) else model
+        )
         self.link = link or LinkConfig()
-        self.task = loaded.task_of_kind("localise", task)
-        self.label_space: LabelSpace = loaded.label_spaces[self.task]
-        self.preprocess: Preprocess = loaded.preprocess
+        self.task, self.label_space = self._actions.task, self._actions.label_space
+        self.preprocess, self.thresholds = self._actions.preprocess, self._actions.thresholds
         self.every_seconds = every_seconds
-        chosen = loaded.thresholds.get(self.task) or (THRESHOLD,) * len(self.label_space)
-        self.thresholds = np.array(chosen, dtype=np.float32)
-        """(K,): of each class, the score from which on it is said to happen."""
-        self._score_kind = loaded.score_kinds[self.task]
-        self._model, self._device = placed_model(loaded, device)
-        self._people = people or NanoDetDetector(threshold=self.link.keep_score, device=self._device)
+        self._people = people or NanoDetDetector(
+            threshold=self.link.keep_score, device=None if device is None else torch.device(device)
+        )
         self._smooth, self._batch_size = smooth, batch_size
         self._detect_every = detect_every
 
@@ -130,23 +125,18 @@ class Localiser:
                 group = []
         yield from self._score(video, group)
 
-    @torch.inference_mode()
     def _score(self, video: str, group: list[Keyframe]) -> list[ActionDetections]:
         boxes_norm = [normalised_boxes(k.people.boxes, k.frame_hw) for k in group]
-        clips = [k.clip for k in group if k.clip is not None]
+        seen = [k for k in group if k.clip is not None]
         scores = torch.zeros(0, len(self.label_space))
-        if clips:
-            counts = torch.tensor([len(k.people.boxes) for k in group if k.clip is not None])
-            on_canvas = [self._on_canvas(b, k.frame_hw) for b, k in zip(boxes_norm, group) if len(b)]
-            batch = torch.stack(clips).to(self._device)
-            with default_autocast(self._device):
-                logits = self._model(
-                    normalise(batch, self.preprocess),
-                    self.task,
-                    torch.cat(on_canvas).to(self._device),
-                    torch.repeat_interleave(torch.arange(len(clips)), counts).to(self._device),
-                )
-            scores = probabilities(logits, self._score_kind).cpu()
+        if seen:
+            counts = torch.tensor([len(k.people.boxes) for k in seen])
+            scores = self._actions(
+                torch.stack([k.clip for k in seen if k.clip is not None]),
+                torch.cat([self._on_canvas(b, k.frame_hw) for b, k in zip(boxes_norm, group) if len(b)]),
+                torch.repeat_interleave(torch.arange(len(seen)), counts),
+                [k.clip_keys for k in seen],
+            )
         rows = iter(torch.split(scores, [len(b) for b in boxes_norm]))
         return [
             ActionDetections(
@@ -167,9 +157,3 @@ class Localiser:
         place = placement(*frame_hw, fit=fit)
         boxes = canvas_boxes(torch.from_numpy(boxes_norm), place)
         return boxes if fit.is_letterbox else shown_boxes(boxes, place.canvas_hw)[0]
-
-
-def placed_model(loaded: LoadedModel, device: torch.device | str | None) -> tuple[VideoModel, torch.device]:
-    """Return the model in evaluation mode and the device it is on."""
-    place = next(loaded.model.parameters()).device if device is None else torch.device(device)
-    return loaded.model.to(place).eval(), place

@@ -27,6 +27,8 @@ class Keyframe:
     frame_hw: tuple[int, int]
     clip: Tensor | None
     """uint8 (3, T, S, S); None where nobody is seen, so nothing is computed."""
+    clip_keys: tuple[float, ...]
+    """Time of the frame that each of the clip's T is: the same time is the same canvas."""
     shot_seconds: tuple[float, float]
 
 
@@ -131,11 +133,13 @@ class KeyframeReader:
         begins = self._cuts[place.shot - 1] if place.shot else -inf
         ends = self._cuts[place.shot] if place.shot < len(self._cuts) else inf
         people = self._linker.at(place.frame_seconds)
+        seen = self._ring.clip(place.keyframe_seconds, place.shot) if len(people.boxes) else None
         return Keyframe(
             pts_seconds=place.keyframe_seconds,
             people=people,
             frame_hw=self._ring.frame_hw,
-            clip=self._ring.clip(place.keyframe_seconds, place.shot) if len(people.boxes) else None,
+            clip=None if seen is None else seen[0],
+            clip_keys=() if seen is None else seen[1],
             shot_seconds=(begins, ends),
         )
 

@@ -47,8 +47,8 @@ class FrameRing:
         self._canvases.append(canvas[0])
         self._shots.append(shot)
 
-    def clip(self, center_seconds: float, shot: int) -> Tensor:
-        """Return uint8 (3, T, S, S): the frames of this shot nearest to the clip's times.
+    def clip(self, center_seconds: float, shot: int) -> tuple[Tensor, tuple[float, ...]]:
+        """Return uint8 (3, T, S, S), the frames of this shot nearest to the clip's times, and their own T times.
 
         Where the clip reaches over the ends of the shot, the shot's first or last frame is repeated: no clip in
         training shows two scenes.
@@ -56,7 +56,8 @@ class FrameRing:
         kept = [i for i, s in enumerate(self._shots) if s == shot]
         times = np.array([self._times[i] for i in kept])
         wanted = np.array(keyframe_times(center_seconds, **self._sampling))
-        return torch.stack([self._canvases[kept[i]] for i in nearest(times, wanted)], dim=1)
+        chosen = [kept[i] for i in nearest(times, wanted)]
+        return torch.stack([self._canvases[i] for i in chosen], dim=1), tuple(self._times[i] for i in chosen)
 
     def forget_before(self, pts_seconds: float) -> None:
         """Release frames from before this time."""

@@ -267,10 +267,43 @@ class ViViT(nn.Module):
             return normalised
         return grid
 
+    @property
+    def is_by_time_step(self) -> bool:
+        """Whether ``over_time(spatial_tokens(video))`` is the backbone: only the temporal encoder mixes time steps."""
+        return self.config.aggregation in ("per_place", "spatial_only", "broadcast_temporal") and (
+            self.class_token is None and self.mean_norm is None
+        )
+
+    def spatial_tokens(self, video: Tensor, scales: Tensor | None = None) -> Tensor:
+        """Map (B, 3, T, H, W) to tokens (B, t, h, w, D), each of its own time step only (``is_by_time_step``)."""
+        grid: Tensor = self.embedding(video)
+        b, t, h, w, d = grid.shape
+        tokens = (grid + resize_space_positions(self.space_positions, h, w)).view(b, t, h * w, d)
+        result: Tensor = self.spatial(tokens, scales).view(b, t, h, w, d)
+        return result
+
+    def over_time(self, grid: Tensor, scales: Tensor | None = None) -> Tensor:
+        """Map ``spatial_tokens`` (B, t, h, w, D) of whole clips to the tokens that have seen all time steps."""
+        if self.temporal is None:
+            return grid
+        b, t, h, w, d = grid.shape
+        positions = resize_time_positions(self.time_positions, t)
+        tokens = grid.reshape(b, t, h * w, d)
+        if self.config.aggregation == "per_place":
+            tokens = tokens.transpose(1, 2) + positions  # (B, P, t, D): rows are places
+            tokens = self.temporal(tokens, scales).transpose(1, 2)
+        else:
+            frames = tokens.mean(dim=2)[:, None] + positions
+            tokens = tokens + self.temporal(frames, scales).transpose(1, 2)
+        mixed: Tensor = tokens.reshape(b, t, h, w, d)
+        return mixed
+
     def _encode(self, video: Tensor, scales: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the grid, and the class tokens (B, R, D) that it leaves beside it, R rows of the encoder."""
         num_spatial = len(self.spatial.drop_rates)
         spatial, temporal = (None, None) if scales is None else (scales[:num_spatial], scales[num_spatial:])
+        if self.is_by_time_step:
+            return self.over_time(self.spatial_tokens(video, spatial), temporal), None
         grid: Tensor = self.embedding(video)
         b, t, h, w, d = grid.shape
         if self.config.aggregation == "joint":
@@ -286,18 +319,12 @@ class ViViT(nn.Module):
             class_tokens, tokens = tokens[:, :, 0], tokens[:, :, 1:]
         if self.temporal is None:
             return tokens.reshape(b, t, h, w, d), class_tokens
-        positions = resize_time_positions(self.time_positions, t)
-        if class_tokens is not None and self.time_class_token is not None:
-            frames = (class_tokens + positions)[:, None]  # (B, 1, t, D): one row per clip
-            first = self.time_class_token.to(frames.dtype).expand(b, 1, 1, d)
-            return self.temporal(torch.cat([first, frames], dim=2), temporal)[:, :, :1, None], None
-        if self.config.aggregation == "per_place":
-            tokens = tokens.transpose(1, 2) + positions  # (B, P, t, D): rows are places
-            tokens = self.temporal(tokens, temporal).transpose(1, 2)
-        else:
-            frames = tokens.mean(dim=2)[:, None] + positions
-            tokens = tokens + self.temporal(frames, temporal).transpose(1, 2)
-        return tokens.reshape(b, t, h, w, d), None
+        # What is left is "frame_token".
+        assert class_tokens is not None
+        assert self.time_class_token is not None
+        frames = (class_tokens + resize_time_positions(self.time_positions, t))[:, None]  # (B, 1, t, D): a row per clip
+        first = self.time_class_token.to(frames.dtype).expand(b, 1, 1, d)
+        return self.temporal(torch.cat([first, frames], dim=2), temporal)[:, :, :1, None], None
 
 
 def position_waves(length: int, dim: int) -> Tensor:
