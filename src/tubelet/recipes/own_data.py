@@ -1,6 +1,6 @@
 """Fine-tune a trained model on manifests of your own, one or several at once.
 
-    tubelet train finetune --manifests my_data --init-from out/demo/runs/cofinetune/1-cofinetune --out out/mine
+    tubelet train finetune --manifests my_data --out out/mine
 
 Hardware: 2 CPU cores for the small models. Duration: minutes for a few hundred keyframes.
 Expected: no published number; ``tubelet evaluate`` scores the run, and chance is the share of boxes a class has.
@@ -9,6 +9,7 @@ Expected: no published number; ``tubelet evaluate`` scores the run, and chance i
 from dataclasses import replace
 from pathlib import Path
 
+from tubelet.inference.shipped import SHIPPED_MODEL
 from tubelet.models.model import read_backbone_config
 from tubelet.models.saved import read_meta
 from tubelet.records import from_json
@@ -24,7 +25,7 @@ UNCHANGED = BatchAugment()
 def finetune(
     manifests: tuple[Path, ...],
     *,
-    init_from: Path,
+    init_from: Path = SHIPPED_MODEL,
     num_epochs: float = 10.0,
     batch_size: int = 16,
     learning_rate: float = 0.001,
@@ -40,7 +41,8 @@ def finetune(
 
     Args:
         manifests: Folders; each becomes a task named after its manifest.
-        init_from: Run folder whose backbone and model input are taken over; heads start fresh.
+        init_from: Run folder whose backbone and model input are taken over; heads start fresh. Default: the model that
+            ships with Tubelet.
         num_epochs: Passes over the summed sets.
         batch_size: Clips per step.
         learning_rate: Peak of the cosine schedule.

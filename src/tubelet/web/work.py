@@ -52,6 +52,7 @@ def main() -> None:
         if isinstance(error, RuntimeError) and "memory" not in str(error):  # how torch says it
             raise
         say({"error": f"it needs more than the {order.max_memory_bytes >> 20} MiB of memory that a video may take"})
+    os._exit(0)  # before the server closes its end; and taking down what was imported takes longer than the rest
 
 
 def limit_resources(order: Order) -> None:
@@ -163,4 +164,3 @@ def _end_with_the_server() -> None:
 
 if __name__ == "__main__":
     main()
-    os._exit(0)  # taking down what was imported takes longer than the rest
