@@ -105,7 +105,8 @@ def test_a_pre_training_sees_490_million_videos(name: str, clips_per_gpu: int, d
     assert rates.at(rates.num_steps - 1) == pytest.approx(0.192 / 2**13)
     assert len({rates.at(step) for step in range(rates.warmup_steps, rates.num_steps, 500)}) == 14
     assert (pretrain.init_from, finetune.init_from) == (None, PREVIOUS)
-    assert pretrain.tasks[0].labels == "one"
+    assert (pretrain.tasks[0].labels, pretrain.tasks[0].class_sampling) == ("one", "square_root")
+    assert finetune.tasks[0].class_sampling == "uniform"
     assert finetune.tasks[0].eval_num_views == 10
     assert finetune.optim.weight_decay == 0.0001
 

@@ -107,7 +107,7 @@ def pretrain_clips(
     seed: int = 0,
     not_in_paper: NotInPaper = OUR_CHOICES,
 ) -> RunConfig:
-    """Pre-train on a weakly labelled corpus with the rate halved 13 times (paper B, 3.2 and 3.3).
+    """Pre-train on a weakly labelled corpus, its labels drawn by square root, the rate halved 13 times (paper B, 3).
 
     The paper's rate of 0.192 is for 128 GPUs; in all its pre-trainings 490 million videos are seen, which is
     ``num_epochs`` times the corpus.
@@ -133,7 +133,9 @@ def pretrain_clips(
         warmup_start=1 / NUM_PRETRAIN_GPUS,
         clip_norm=not_in_paper.clip_norm,
     )
-    return replace(run, optim=optim, num_epochs=num_epochs)
+    # "We adopt the square root sampling approach when constructing pre-training data" (3.1.1).
+    tasks = tuple(replace(task, class_sampling="square_root") for task in run.tasks)
+    return replace(run, tasks=tasks, optim=optim, num_epochs=num_epochs)
 
 
 def _run(
