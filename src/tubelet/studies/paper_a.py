@@ -9,8 +9,8 @@ GROUPS = ("localise pose", "localise person-object", "localise person-person")
 STAND_INS = (
     "Kinetics is the playground's kinetics, Moments in Time its moments, Something-Something v2 its direction, AVA its "
     "localise, scored on annotated boxes. ImageNet-21K is a short pre-training on the tagged posts, of one seed. Muon "
-    "at one rate for all arms, as the paper has one, unless the result says otherwise. Every stage sees its sets equally "
-    "often."
+    "at one rate for all arms, as the paper has one, unless the result says otherwise. Every stage sees its sets as "
+    "often as every other."
 )
 
 
