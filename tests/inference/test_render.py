@@ -49,6 +49,18 @@ def seen(timeline: _Timeline, pts_seconds: float) -> dict[int, float]:
     return {person: round(float(box[0]), 4) for box, _, person in timeline.people(pts_seconds)}
 
 
+def test_beside_somebody_small_the_text_is_smaller_but_readable() -> None:
+    """At 960x720 text is 26 px high; beside 100 px it is 20, beside 30 px the least, 13."""
+    ink = []
+    for height in (400, 100, 30):
+        frame = np.zeros((720, 960, 3), dtype=np.uint8)
+        person = DrawnPerson(box=(400.0, 300.0, 450.0, 300.0 + height), person_id=1, actions=(("walk", 0.9),))
+        drawn = draw_people(frame, [person])
+        rows = np.flatnonzero((drawn == 255).all(axis=2).any(axis=1))  # the white of the text
+        ink.append(int(rows[-1] - rows[0]))
+    assert ink[0] > ink[1] > ink[2] >= 6
+
+
 def test_boxes_and_scores_move_evenly_between_keyframes() -> None:
     moments = [moment(1.0, {7: (0.0, 0, 0.2, 1)}, score=0.2), moment(2.0, {7: (0.4, 0, 0.6, 1)}, score=0.6)]
     ((box, scores, person),) = _Timeline(moments).people(1.25)

@@ -26,6 +26,7 @@ _PANEL = (16, 18, 22, 215)
 _BAR_ALPHA = 75
 # Text height as a share of the frame's shorter side, and the least that can be read.
 _TEXT_SHARE, _LEAST_TEXT_PX = 0.036, 13
+_TEXT_SHARE_OF_PERSON = 0.2
 
 Rect = tuple[float, float, float, float]
 
@@ -52,6 +53,11 @@ def text_size(height: int, width: int) -> int:
     return max(_LEAST_TEXT_PX, round(_TEXT_SHARE * min(height, width)))
 
 
+def _panel_text_size(person: DrawnPerson, size: int) -> int:
+    """Return the text height beside a person: of somebody small it is smaller, so that it hides nobody else."""
+    return max(_LEAST_TEXT_PX, min(size, round(_TEXT_SHARE_OF_PERSON * (person.box[3] - person.box[1]))))
+
+
 def draw_people(frame: np.ndarray, people: list[DrawnPerson]) -> np.ndarray:
     """Return a copy of the frame, uint8 (H, W, 3), with people drawn on it."""
     picture = Image.fromarray(frame)
@@ -64,7 +70,7 @@ def draw_people(frame: np.ndarray, people: list[DrawnPerson]) -> np.ndarray:
     taken: list[Rect] = []
     # Large people first: their panels have the least choice of places.
     for person in sorted(people, key=lambda p: -_area(p.box)):
-        panel = _Panel(person, size)
+        panel = _Panel(person, _panel_text_size(person, size))
         others = [p.box for p in people if p is not person]
         place = _best_place(person.box, panel.width, panel.height, (width, height), taken, others)
         panel.draw(canvas, place)
