@@ -120,6 +120,9 @@ def test_the_page_judges_what_was_measured(place: StudyPlace, result: StudyResul
     states = write_pages(results, tmp_path)
     assert {study.name for study, state in states.items() if state != "not run"} == {"A-table-1"}
     assert "<svg" in (tmp_path / "A-table-1.svg").read_text()
+    # The squares' five classes, of which the two arms that localise have an AP.
+    assert "![Average precision of every class" in (tmp_path / "A-table-1.md").read_text()
+    assert (tmp_path / "A-table-1-classes.svg").read_text().count("K400") >= 2
     readme = (tmp_path / "README.md").read_text()
     assert readme.startswith("Before\n<!-- studies -->\n\n| study |")
     assert "| [A-table-1](A-table-1.md) | Co-finetuning against transfer" in readme

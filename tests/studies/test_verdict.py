@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tubelet.studies.plan import beats, gains_more, grows, higher, level, saturates
+from tubelet.studies.plan import beats, closes, gains_more, grows, higher, level, saturates
 from tubelet.studies.verdict import judge, together
 
 
@@ -59,6 +59,8 @@ def test_claims_are_sums_of_scores() -> None:
     assert higher("a", "x", "y", "x is higher").difference(SCORES) == pytest.approx(30)
     # b to a is 10, then a to c is -5.
     assert saturates("b", "a", "c", "x").difference(SCORES) == pytest.approx(15)
+    # a leads c by 5; b is 10 behind a: the gap has closed by 5.
+    assert closes("a", "c", "a", "b", "x").difference(SCORES) == pytest.approx(5)
     claim = level("a", "c", "x", within=2.0)
     assert claim.difference(SCORES) == pytest.approx(5)
     assert claim.level_within == 2.0

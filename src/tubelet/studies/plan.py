@@ -131,6 +131,12 @@ def grows(arms: Sequence[tuple[str, float]], quantity: str, text: str = "") -> C
     return Claim(text=text or f"{quantity} grows with each tenfold, {arms[0][0]} to {arms[-1][0]}", terms=terms)
 
 
+def closes(full: str, part: str, full_before: str, part_before: str, quantity: str, text: str = "") -> Claim:
+    """Claim that the lead of one way over another shrinks from an earlier pair of arms to a later one."""
+    terms = beats(full_before, part_before, quantity).terms + beats(part, full, quantity).terms
+    return Claim(text=text or f"{part} closes on {full}: {part_before} was further behind {full_before}", terms=terms)
+
+
 def saturates(first: str, middle: str, last: str, quantity: str, text: str = "") -> Claim:
     """Claim that the second step gains less than the first did."""
     terms = beats(middle, first, quantity).terms + beats(middle, last, quantity).terms

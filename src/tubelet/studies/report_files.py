@@ -6,7 +6,7 @@ from tubelet.records import whole_file
 from tubelet.studies.index import STUDIES
 from tubelet.studies.plan import Study
 from tubelet.studies.study import StudyResult, read_result
-from tubelet.studies.study_page import arms_svg, status, study_markdown
+from tubelet.studies.study_page import arms_svg, classes_svg, status, study_markdown
 
 TABLE_BEGINS, TABLE_ENDS = "<!-- studies -->", "<!-- end of studies -->"
 
@@ -26,8 +26,13 @@ def write_pages(results: Path, to: Path) -> dict[Study, str]:
         if result is not None and result.scores:
             with whole_file(to / f"{study.name}.svg") as file:
                 file.write(arms_svg(study, result))
+            classes = classes_svg(study, result)
+            if classes is not None:
+                with whole_file(to / f"{study.name}-classes.svg") as file:
+                    file.write(classes)
+            name = None if classes is None else f"{study.name}-classes.svg"
             with whole_file(to / f"{study.name}.md") as file:
-                file.write(study_markdown(study, result, figure=f"{study.name}.svg"))
+                file.write(study_markdown(study, result, figure=f"{study.name}.svg", classes=name))
     readme = to / "README.md"
     if readme.exists():
         text = readme.read_text()

@@ -15,9 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tubelet.data.manifest import DETECTED_TABLE
 from tubelet.evals.breakdown import by_group
 from tubelet.models.download import sha256_of
 from tubelet.models.saved import MODEL_FILE
+from tubelet.recipes.ava import A1
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.jobs import FAILED_FILE, run_jobs
 from tubelet.train.config import PREVIOUS, RunConfig, deciding_options
@@ -128,6 +130,16 @@ def measure(folder: Path, run: RunConfig) -> RunScores:
     for task in run.tasks:
         split = TEST_SPLITS.get(task.name, "test")
         result = evaluate_run(folder, split=split, tasks=(task.name,), num_workers=0)[task.name]
+        if (Path(task.manifest) / DETECTED_TABLE).exists():
+            on_detected = evaluate_run(
+                folder,
+                split=split,
+                tasks=(task.name,),
+                boxes="detected",
+                box_score_threshold=A1.ava_kinetics_eval_box_threshold,
+                num_workers=0,
+            )
+            scores[f"{task.name} mAP on detected boxes"] = on_detected[task.name].metrics[f"{task.name}/{split}/mAP"]
         for name, value in result.metrics.items():
             scores[f"{task.name} {name.rsplit('/', 1)[1].removeprefix('mAP_')}"] = value
         if result.ava is not None:

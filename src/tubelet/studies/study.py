@@ -3,15 +3,18 @@
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from tubelet.data.info import training_counts
+from tubelet.data.manifest import read_manifest
 from tubelet.models.download import sha256_of
 from tubelet.models.saved import MODEL_FILE
 from tubelet.recipes.paper_a import MINI, paper_a
 from tubelet.recipes.paper_b import MINI_TARGETS, paper_b
+from tubelet.recipes.playground import LOCALISE_SET, manifest_of
 from tubelet.recipes.rows_b import find_row_b
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.mini_data import make_corpus
@@ -39,6 +42,8 @@ class StudyResult:
     """Seed to arm to quantity to score in [0, 1]."""
     per_class: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """The same of the localisation set's classes."""
+    classes: dict[str, int] = field(default_factory=dict)
+    """Class of the localisation set to its training boxes."""
     clips_seen: dict[str, int] = field(default_factory=dict)
     """Arm to clips trained on in all its runs."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -122,7 +127,7 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
     """Return what the finished runs have reached."""
     result = StudyResult(
         study=study.name,
-        scale="mini",
+        scale="mini" if place.num_epochs is None else f"mini, {place.num_epochs:g} passes over the sets of a stage",
         commit=commit(),
         hardware="",
         start="as each row has it" if place.start is None else f"weights {sha256_of(place.start / MODEL_FILE)[:12]}",
@@ -144,10 +149,11 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
             result.clips_seen[arm] = sum(each.clips_seen for each in done)
             result.seconds[arm] = sum(each.seconds for each in done)
             machines |= {each.hardware for each in done}
-    return StudyResult(
-        **{name: getattr(result, name) for name in StudyResult.__slots__ if name != "hardware"},
-        hardware="; ".join(sorted(machines)),
-    )
+    if any(classes for arms in result.per_class.values() for classes in arms.values()):
+        manifest = read_manifest(manifest_of(place.playground, LOCALISE_SET))
+        numbers = training_counts(manifest).tolist()
+        result.classes.update(zip(manifest.label_space.names, numbers, strict=True))
+    return replace(result, hardware="; ".join(sorted(machines)))
 
 
 def _merged(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:

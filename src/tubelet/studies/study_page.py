@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
-from tubelet.evals.figures import COLOURS, GREY, figure_style, figure_svg, new_figure, plain_text
+from tubelet.evals.figures import COLOURS, GREY, figure_style, figure_svg, new_figure, per_class_bars, plain_text
 from tubelet.studies.plan import Claim, PaperTable, Study
 from tubelet.studies.study import StudyResult
 from tubelet.studies.verdict import Verdict, judge, together
@@ -33,13 +33,16 @@ def status(study: Study, result: StudyResult | None) -> str:
     return f"**{overall}** (of {len(found)} claims: {parts})"
 
 
-def study_markdown(study: Study, result: StudyResult | None, *, figure: str | None = None) -> str:
+def study_markdown(
+    study: Study, result: StudyResult | None, *, figure: str | None = None, classes: str | None = None
+) -> str:
     """Return the page of a study.
 
     Args:
         study: The plan.
         result: What was reached; None = only the plan is shown.
         figure: Path of the picture, as the page links it.
+        classes: The same of the picture of every class.
     """
     lines = [f"# {study.name}: {study.title}", ""]
     if study.paper is not None:
@@ -53,6 +56,8 @@ def study_markdown(study: Study, result: StudyResult | None, *, figure: str | No
         lines += [*_scores(study, result), ""]
         if figure is not None:
             lines += [f"![{study.quantities[0]} of every arm and seed]({figure})", ""]
+        if classes is not None:
+            lines += [f"![Average precision of every class, mean over the seeds]({classes})", ""]
         lines += [*_facts(result), ""]
     if study.notes:
         lines += [f"How the miniature differs from the paper: {study.notes}", ""]
@@ -106,6 +111,22 @@ def _facts(result: StudyResult) -> list[str]:
         "Differences are of runs with the same seed; intervals by Student's t.",
     ]
     return lines + [f"Failed: {what}: {why}" for what, why in result.failed.items()]
+
+
+def classes_svg(study: Study, result: StudyResult) -> str | None:
+    """Return every class's AP, mean over the seeds, arms side by side, most frequent first; None where no arm has it."""
+    series: dict[str, list[float | None]] = {}
+    for arm in study.arms:
+        seeds = [arms[arm.name] for arms in result.per_class.values() if arms.get(arm.name)]
+        if seeds:
+            series[arm.name] = [_mean([each[name] for each in seeds if name in each]) for name in result.classes]
+    if not series or not result.classes:
+        return None
+    return per_class_bars(list(result.classes), list(result.classes.values()), series)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
 
 
 def arms_svg(study: Study, result: StudyResult) -> str:
