@@ -81,9 +81,7 @@ class RowB:
 
 
 def _table_8() -> list[RowB]:
-    """Return the sizes of IG-Kinetics, drawn at random and with the tail kept (which all of it has not), and Fig. 1's
-    curves of the last layer alone.
-    """
+    """Return the sizes of IG-Kinetics, at random and with the tail kept, all layers and (Fig. 1) the last alone."""
     papers = {("65m", ""): 74.8, ("65m", "-fc"): 73.0}
     rows = [
         RowB(

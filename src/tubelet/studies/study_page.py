@@ -114,7 +114,7 @@ def _facts(result: StudyResult) -> list[str]:
 
 
 def classes_svg(study: Study, result: StudyResult) -> str | None:
-    """Return every class's AP, mean over the seeds, arms side by side, most frequent first; None where no arm has it."""
+    """Return every class's AP, mean over the seeds, most frequent first, or None where no arm has it."""
     series: dict[str, list[float | None]] = {}
     for arm in study.arms:
         seeds = [arms[arm.name] for arms in result.per_class.values() if arms.get(arm.name)]
