@@ -2,15 +2,13 @@
 
 import json
 import re
-import signal
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ci_support import TUBELET
 from devtools import Browser
 from page_videos import boxes_csv, write_square
+from serving import serving
 from untrained_run import ACTIONS, write_untrained_run
 
 from tubelet.inference.export import read_detections
@@ -74,16 +72,10 @@ def server(tmp_path_factory):
         write_square(folder / name, codec)
     listed = boxes_csv(folder / "boxes.csv", [Path(name).stem for name in VIDEOS])
     model = write_untrained_run(folder / "model")
-    options = ["--people", f"csv:{listed}", "--threshold", "0.05", "--device", "cpu", "--port", "0"]
-    command = [str(TUBELET), "serve", "--model", str(model), "--out", str(folder / "private"), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    address = re.search(r"http://\S+", process.stdout.readline())
-    assert address is not None
-    yield folder, address[0]
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
-    process.stdout.close()
+    options = ["--people", f"csv:{listed}", "--threshold", "0.05", "--device", "cpu"]
+    command = ["tubelet", "serve", "--model", str(model), "--out", str(folder / "private"), *options]
+    with serving(command, folder) as address:
+        yield folder, address
 
 
 @pytest.fixture(scope="module")

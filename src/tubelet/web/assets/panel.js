@@ -66,7 +66,7 @@ export class Filters {
   #show() {
     const same = this.usual.every((t) => t === this.middle);
     const told = this.threshold ?? (same ? this.middle : null);
-    byId("score-value").value = told === null ? "as chosen for each" : told.toFixed(2);
+    byId("score-value").value = told === null ? "chosen by action" : told.toFixed(2);
     const seen = new Set(this.moments.people.flatMap((p) => this.moments.spans(p, this.passes)).map((s) => s.action));
     const actions = [...this.places.keys()].filter((k) => seen.has(k) || this.actions.has(k));
     const chip = (set, value, text, colour) => make("button", { type: "button", class: "chip", "--c": colour,
