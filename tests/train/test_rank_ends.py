@@ -1,5 +1,6 @@
 """One rank's mistake or death ends all of them, soon and with one message; scores count every sample once."""
 
+import itertools
 import os
 import signal
 import time
@@ -21,7 +22,7 @@ from tubelet.models.vivit import vivit_config
 from tubelet.recipes.playground import cofinetune
 from tubelet.records import read_json
 from tubelet.tasks import build_task
-from tubelet.train import loop
+from tubelet.train import checkpoint_shards, loop
 from tubelet.train.config import RunConfig
 from tubelet.train.data import task_dataset
 from tubelet.train.distributed import joined
@@ -66,6 +67,30 @@ def train_and_die(run: RunConfig, out: Path) -> dict[str, Any]:
         return original(session, *arguments, **options)
 
     with patch.object(loop, "train_step", step):
+        return train(run, out)
+
+
+@pytest.mark.parametrize("exchange", [0, 1, 2, 3])
+def test_a_rank_killed_in_any_exchange_about_checkpoints_ends_the_others(
+    run: RunConfig, tmp_path: Path, exchange: int
+) -> None:
+    """In the look for one to go on from, in the plan of one, and, beside the training, in its two at the end."""
+    short = replace(run, checkpoint_every_steps=1)
+    found = on_ranks(2, die_in_exchange, short, tmp_path / "run", exchange, out=tmp_path)
+    assert found[1] is None
+    kind, text = found[0]["error"]
+    assert (kind, text.startswith("another rank has died or does not answer")) == ("RankLostError", True), text
+
+
+def die_in_exchange(run: RunConfig, out: Path, number: int) -> dict[str, Any]:
+    original, calls = checkpoint_shards.gathered, itertools.count()
+
+    def gathered(value: Any, process_group: Any) -> list[Any]:
+        if next(calls) == number and process_group.rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(value, process_group)
+
+    with patch.object(checkpoint_shards, "gathered", gathered):
         return train(run, out)
 
 

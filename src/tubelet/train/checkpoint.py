@@ -27,6 +27,7 @@ from torch.optim import Optimizer
 
 from tubelet.models.saved import MODEL_FILE, save_tensors
 from tubelet.records import read_json, write_json
+from tubelet.train.distributed import RankLostError
 from tubelet.train.optim import load_optimizer_tensors, optimizer_tensors
 from tubelet.types import InputError
 
@@ -123,6 +124,7 @@ class CheckpointWriter:
 
         Raises:
             CheckpointError: The one before could not be written.
+            RankLostError: Another rank has died or does not answer.
             InputError: ``best_metric`` is not among the scores.
         """
         from tubelet.train.checkpoint_shards import CheckpointShards
@@ -152,6 +154,7 @@ class CheckpointWriter:
 
         Raises:
             CheckpointError: It could not be written.
+            RankLostError: Nor by the others, because one of them has died or does not answer.
         """
         if self._thread is not None:
             self._thread.join()
@@ -201,7 +204,9 @@ class CheckpointWriter:
                 raise OSError(text if self._group is None else f"rank {rank}: {text}") from cause
         return [each for each, _ in outcomes]
 
-    def _failed(self, error: BaseException, step: int) -> CheckpointError:
+    def _failed(self, error: BaseException, step: int) -> OSError:
+        if isinstance(error, RankLostError):
+            return error  # ends the run anyway, and is no fault of the disk
         before = max((s for s in _complete(self._out) if s < step), default=None)
         stays = "there is none before it" if before is None else f"the one of step {before} stays in use"
         text = f"the checkpoint of step {step} could not be written ({error}); {stays}"

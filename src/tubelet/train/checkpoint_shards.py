@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, Hu
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 from torch.distributed.tensor import DTensor
 
+from tubelet.train.distributed import naming_lost_ranks
 from tubelet.types import InputError
 
 FILE_BYTES = 32 * 2**20
@@ -96,11 +97,16 @@ def shard_shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
 
 
 def gathered(value: Any, process_group: dist.ProcessGroup | None) -> list[Any]:
-    """Return every rank's ``value``, in the order of the ranks."""
+    """Return every rank's ``value``, in the order of the ranks.
+
+    Raises:
+        RankLostError: One of them has died or does not answer.
+    """
     if process_group is None:
         return [value]
     values: list[Any] = [None] * dist.get_world_size(process_group)
-    dist.all_gather_object(values, value, group=process_group)
+    with naming_lost_ranks():
+        dist.all_gather_object(values, value, group=process_group)
     return values
 
 

@@ -119,6 +119,7 @@ def joined(device: str | None = None, *, timeout_seconds: float = TIMEOUT_SECOND
 
     Raises:
         InputError: The device is not there, or the environment of ``torchrun`` is not whole.
+        RankLostError: Another rank has died or does not answer.
     """
     if "WORLD_SIZE" not in os.environ:
         yield World(device=pick_device(device))
@@ -137,7 +138,8 @@ def joined(device: str | None = None, *, timeout_seconds: float = TIMEOUT_SECOND
     _kept.extend([dist.group.WORLD, beside])
     try:
         world = World(rank=rank, size=size, device=place, checkpoint_group=beside)
-        yield world
+        with naming_lost_ranks():  # whichever exchange fails: many are inside of torch
+            yield world
         world.settle()
     except RunInterruptedError:
         world.settle()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tubelet.models.model import VideoModel
-from tubelet.train.distributed import World, naming_lost_ranks
+from tubelet.train.distributed import World
 
 Parallel = Literal["ddp", "fsdp"]
 NOT_IN_EVERY_STEP = ("heads.", "backbone.mean_norm.")
@@ -73,7 +73,7 @@ class SharedModel:
         waits: AbstractContextManager[None] = nullcontext()
         if self._replica is not None and not last:
             waits = self._replica.no_sync()
-        with naming_lost_ranks(), waits:
+        with waits:
             yield
         if last:
             self._sum_the_rest()
@@ -86,9 +86,8 @@ class SharedModel:
     def take_buffers_of_main(self) -> None:
         """Let every rank have rank 0's statistics of batch normalisation, which are what is scored and saved."""
         if self._world.size > 1:
-            with naming_lost_ranks():
-                for buffer in self.model.buffers():
-                    torch.distributed.broadcast(buffer, 0)
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def _sum_the_rest(self) -> None:
         with_gradient = [p for p in self._summed_apart if p.grad is not None]
@@ -96,8 +95,7 @@ class SharedModel:
             return
         grads = [p.grad for p in with_gradient if p.grad is not None]
         flat = torch.cat([grad.flatten() for grad in grads]) / self._world.size
-        with naming_lost_ranks():
-            torch.distributed.all_reduce(flat)
+        torch.distributed.all_reduce(flat)
         for grad, total in zip(grads, torch.split(flat, [grad.numel() for grad in grads]), strict=True):
             grad.copy_(total.view_as(grad))
 
