@@ -34,7 +34,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from machine import RESULTS, median_seconds, write_result
+from machine import RESULTS, facts, median_seconds, write_result
 from models import matmul_peak, sync
 from safetensors.torch import load_file
 from videos import make_videos
@@ -391,7 +391,7 @@ def main() -> None:
         make_manifest(where.folder)
         for part in options.parts:
             for row in rows_of(part, where, options):
-                row |= {"threads": options.threads, "workers": options.workers}
+                row |= {"threads": options.threads, "workers": options.workers, "measured": facts()["time"]}
                 rows[key_of(row)] = row
     write_result(result, sorted(rows.values(), key=lambda row: PARTS.index(row["what"])))
 
