@@ -1,10 +1,16 @@
 """Paper A's rows: 4.1's and A.1's values in every stage, and what each table varies."""
 
+import io
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
+from tubelet.data.manifest import DETECTED_TABLE
+from tubelet.describe import describe_run
 from tubelet.recipes.paper_a import MINI, MINI_SETS, MINI_STARTS, paper_a
 from tubelet.recipes.rows_a import AVA, AVA_KINETICS, K400, MIT, ROWS_A, SSV2
 from tubelet.records import read_json, write_json
@@ -24,6 +30,11 @@ def data(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         about = out / name / "manifest.json"
         root = (source / read_json(about)["media_root"]).resolve()
         write_json(about, read_json(about) | {"name": name, "media_root": str(root)})
+        if name in (AVA, AVA_KINETICS):
+            boxes = pq.read_table(out / name / "boxes.parquet").to_pylist()
+            found = [box | {"origin": "detected", "score": 0.95, "labels": []} for box in boxes]
+            schema = pq.read_schema(out / name / "boxes.parquet")
+            pq.write_table(pa.Table.from_pylist(found, schema=schema), out / name / DETECTED_TABLE)
     return out
 
 
@@ -56,6 +67,16 @@ def test_every_row_has_the_settings_of_a1(name: str, data: Path) -> None:
         epochs = 15 if len(run.tasks) > 1 or run.tasks[0].name not in (AVA, AVA_KINETICS) else 20
         rates = run.rate_plan(128 * 1000)
         assert (rates.num_steps, rates.warmup_steps, rates.peak) == (1000 * epochs, 2500, 0.2)
+
+
+@pytest.mark.parametrize("name", ["2-k400-mit-ava", "4-alternating", "7-large", "8-512-cofinetune"])
+def test_a_dry_run_at_full_scale(name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tubelet.train.estimate.matrix_speed", lambda *_: 1e6)
+    shown = io.StringIO()
+    for run in paper_a(row=name, data=data):
+        describe_run(run, tmp_path, Console(file=shown, width=200))
+    assert shown.getvalue().count("of activations for") == len(ROWS_A[name].stages)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_the_tables_vary(data: Path) -> None:

@@ -1,12 +1,15 @@
 """Paper B's rows: its tables' rates at every epoch, its lengths by hand, and what each run is made of."""
 
 import csv
+import io
 import runpy
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from tubelet.describe import describe_run
 from tubelet.recipes import paper_b as module
 from tubelet.recipes.paper_b import VIDEOS_SEEN, paper_b
 from tubelet.recipes.rows_b import EPIC, KINETICS, ROWS_B, SOMETHING
@@ -123,6 +126,16 @@ def test_every_row_names_its_manifests_and_its_own_models(data: Path) -> None:
     assert (video.backbone.num_frames, video.backbone.convolution) == (8, "3d")
     assert paper_b(row="3-short-5m", data=data)[1].optim.frozen_backbone
     assert paper_b(row="13-34", data=data, short_edge=True)[1].preprocess.short_side == 128
+
+
+@pytest.mark.parametrize("name", ["8-65m", "9-152", "12-frames", "14-kinetics-verb", "17-152"])
+def test_a_dry_run_at_full_scale(name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tubelet.train.estimate.matrix_speed", lambda *_: 1e6)
+    shown = io.StringIO()
+    for run in paper_b(row=name, data=data):
+        describe_run(run, tmp_path, Console(file=shown, width=200))
+    assert shown.getvalue().count("of activations for") == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_manifests_and_rows_are_named(data: Path, tmp_path: Path) -> None:

@@ -147,6 +147,6 @@ def arms_svg(study: Study, result: StudyResult) -> str:
             axes.plot([fmean(values)] * 2, [place - 0.3, place + 0.3], "-", color=COLOURS[1 % len(COLOURS)])
         axes.set_yticks(range(len(shown)), [plain_text(name) for name in shown])
         axes.invert_yaxis()
-        axes.set_xlabel(f"{quantity}, per cent")
+        axes.set_xlabel(f"{quantity}, per cent", color=GREY)
         means = "; ".join(f"{name} {fmean(values):.1f}" for name, values in shown.items())
         return figure_svg(figure, f"{quantity} of each arm: {means}")
