@@ -27,7 +27,8 @@ def load(
     identities and scores (``types.ActionDetections``) and comes as soon as the frames it needs have been read.
 
     Args:
-        model: Run folder of a model with a localisation head; None = the one that ships (``docs/model-card.md``).
+        model: Run folder of a model with a localisation head, or a graph of one (``tubelet export``); None = the model
+            that ships (``docs/model-card.md``).
         task: Which localisation head; default: the first.
         people: Name of a person detector (``inference.detectors.open_people``), or one of your own.
         person_threshold: A person box at least this confident starts a tube; weaker ones may continue one.
@@ -41,6 +42,7 @@ def load(
     """
     # Here, so that importing Tubelet stays quick.
     from tubelet.inference.detectors import open_people
+    from tubelet.inference.graphs import GRAPH_SUFFIXES, GraphActionModel
     from tubelet.inference.pipeline import Localiser
     from tubelet.inference.shipped import SHIPPED_MODEL
     from tubelet.inference.tubes import link_from
@@ -50,8 +52,10 @@ def load(
     link, place = link_from(person_threshold), pick_device(device)
     if isinstance(people, str):
         people = open_people(people, threshold=link.keep_score, device=place)
+    folder = SHIPPED_MODEL if model is None else Path(model)
+    is_graph = folder.suffix in GRAPH_SUFFIXES
     return Localiser(
-        load_model(SHIPPED_MODEL if model is None else model),
+        GraphActionModel(folder, device=place) if is_graph else load_model(folder),
         task=task,
         people=people,
         link=link,

@@ -77,6 +77,7 @@ COMMANDS: Mapping[str, Any] = {
     "tube-eval": score_files.tube_eval,
     "localise": using.localise,
     "search": using.search,
+    "export": using.export,
     "classify": using.classify,
     "serve": serve.serve,
     "label": serve.label,

@@ -30,7 +30,8 @@ def localise(
 
     Args:
         videos: Video files, folders of them, cameras (0, /dev/video0) or streams (rtsp://, http://, udp://, ...).
-        model: Run folder of a model with a localisation head; default: the one that ships with Tubelet.
+        model: Run folder of a model with a localisation head, or what ``tubelet export`` made of one; default: the one
+            that ships with Tubelet.
         out: Folder for the results, one set of files a video.
         task: Which localisation head; default: the first.
         people: Person detector: nanodet, yolox:FILE.onnx, rt-detr:FILE.onnx, ssd:FILE.onnx, ssd-tensorflow:FILE.onnx,
@@ -97,6 +98,33 @@ def classify(
         scores = classify_video(video, loaded, task=name, num_views=num_views, crops=crops)
         best = sorted(range(len(names)), key=lambda k: -float(scores[k]))[:top]
         print(f"{video}: " + ", ".join(f"{names[k]} {float(scores[k]):.3f}" for k in best))
+
+
+def export(
+    model: Positional[Path | None] = None, *, onnx: Path | None = None, pt2: Path | None = None, task: str | None = None
+) -> None:
+    """Write a model with its localisation head as a graph that runs without Tubelet; localise runs from it too.
+
+    Args:
+        model: Run folder; default: the model that ships with Tubelet.
+        onnx: File to write as ONNX, for onnxruntime and others; ends in .onnx.
+        pt2: File to write as a package of ``torch.export``; ends in .pt2.
+        task: Which localisation head; default: the first.
+    """
+    from tubelet.inference.graphs import export_graph
+    from tubelet.inference.shipped import SHIPPED_MODEL
+    from tubelet.models.saved import load_model
+
+    wanted = [(path, suffix) for path, suffix in ((onnx, ".onnx"), (pt2, ".pt2")) if path is not None]
+    if not wanted:
+        raise InputError("nothing to write; expected --onnx FILE.onnx or --pt2 FILE.pt2")
+    for path, suffix in wanted:
+        if path.suffix != suffix:
+            raise InputError(f"--{suffix[1:]} {path}: expected a file that ends in {suffix}")
+    loaded = load_model(SHIPPED_MODEL if model is None else model)
+    for path, _ in wanted:
+        export_graph(loaded, path, task=task)
+        print(path)
 
 
 def search(

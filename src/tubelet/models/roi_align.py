@@ -32,7 +32,8 @@ def interpolation_matrix(start: Tensor, length: Tensor, *, num_bins: int, num_sa
     pixels = torch.arange(size, device=start.device, dtype=start.dtype)
     hat = (1 - (where.clamp(0, size - 1)[:, :, None] - pixels).abs()).clamp(min=0)
     weights = hat * inside[:, :, None]
-    return weights.view(len(start), num_bins, num_samples, size).mean(dim=2)
+    # shape, not len: torch.export would take the latter for a constant.
+    return weights.view(start.shape[0], num_bins, num_samples, size).mean(dim=2)
 
 
 def roi_align(
