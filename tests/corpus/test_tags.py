@@ -1,6 +1,7 @@
 """The loops that read ten million captions must say what the exact Python says of every one they take."""
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from tubelet.corpus.tag_kernels import (
     TOO_LONG,
     are_members,
     caption_spans,
+    gather,
     hash_texts,
     look_up,
     make_table,
@@ -79,3 +81,22 @@ def test_equal_texts_have_equal_numbers_and_members_are_found() -> None:
     assert len(np.unique(numbers)) == len(set(CAPTIONS))
     members = np.unique(numbers[: half // 2])
     assert np.array_equal(are_members(numbers, members), np.isin(numbers, members))
+
+
+def test_what_posts_carry_is_what_sets_say() -> None:
+    rng = np.random.default_rng(0)
+    label_offsets = np.array([0, 2, 3, 3, 6, 7])  # of five hashtags, the third without a label
+    labels = np.array([1, 4, 0, 2, 3, 4, 4], np.int32)
+    for num_tags in (0, 40, 4000):
+        owners = rng.integers(0, 30, num_tags).astype(np.int32)
+        owners[: num_tags // 2] = 7  # one post with too many to sort them one by one
+        found = rng.integers(-4, 5, num_tags).astype(np.int32)
+        carried = [{int(f) for o, f in zip(owners, found) if o == post and f >= 0} for post in range(30)]
+        labels_of = [labels[first:last].tolist() for first, last in pairwise(label_offsets)]
+        meant = [sorted({label for tag in some for label in labels_of[tag]}) for some in carried]
+        carry, posts, offsets, made, counts = gather(owners, found, 30, 5, label_offsets, labels)
+        assert carry.tolist() == [sum(tag in some for some in carried) for tag in range(5)]
+        assert posts.tolist() == [post for post in range(30) if meant[post]]
+        assert [made[a:b].tolist() for a, b in pairwise(offsets)] == [some for some in meant if some]
+        tagged = len({int(o) for o, f in zip(owners, found) if f >= 0 or f == NO_HASHTAG})
+        assert counts.tolist() == [tagged, (found == TOO_LONG).sum(), (found == ODD).sum()]

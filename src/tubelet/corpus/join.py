@@ -31,6 +31,8 @@ MAX_SECONDS = 86_400.0
 """A post that claims to last longer than a day is absurd."""
 LEAST_GIB = 0.0625
 FETCHED_ROWS = 100_000
+INSERTED_ROWS = 2**18
+"""Videos that are stored together: a quarter of the time that those of a row group take one by one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,14 +165,18 @@ def _load(
     connection.execute("CREATE TABLE videos (video VARCHAR, duration_seconds DOUBLE, labels INTEGER[])")
     tag_posts = np.zeros(num_hashtags, np.int64)
     num_posts = num_tagged = num_tags = num_long = num_broken = matched = 0
+    waiting: list[pa.Table] = []
     for some in found:
-        connection.register("found", some.videos)
-        connection.execute("INSERT INTO videos SELECT video, coalesce(duration, 0), labels FROM found")
-        connection.unregister("found")
+        waiting.append(some.videos)
+        if sum(map(len, waiting)) >= INSERTED_ROWS:
+            _insert(connection, waiting)
+            waiting = []
         tag_posts += some.tag_posts
         num_posts, num_tagged = num_posts + some.num_posts, num_tagged + some.num_tagged
         num_tags, num_long = num_tags + some.num_tags, num_long + some.num_long
         num_broken, matched = num_broken + some.num_broken, matched + some.videos.num_rows
+    if waiting:
+        _insert(connection, waiting)
     short = num_tags - num_long
     rules = [RuleCount(rule=f"no more than {MAX_TAG_BYTES} bytes long", unit="tags", before=num_tags, after=short)]
     if num_broken:
@@ -180,3 +186,9 @@ def _load(
         RuleCount(rule="at least one tag with a letter", unit="videos", before=num_posts, after=num_tagged),
         RuleCount(rule="a tag is a hashtag of a seed label", unit="videos", before=num_tagged, after=matched),
     ]
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, videos: list[pa.Table]) -> None:
+    connection.register("found", pa.concat_tables(videos))
+    connection.execute("INSERT INTO videos SELECT video, coalesce(duration, 0), labels FROM found")
+    connection.unregister("found")

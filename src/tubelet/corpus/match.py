@@ -1,5 +1,6 @@
 """From posts joined with hashtags to videos with labels; every rule reports what it dropped (paper B, 3.1 and 3.3)."""
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from tubelet.corpus.hashtags import Hashtags, VerbNouns
 from tubelet.corpus.join import JoinSettings, join_posts
+from tubelet.corpus.post_batches import in_order
 from tubelet.corpus.rules import RuleCount
 from tubelet.corpus.stored import Labelled, Matched, keep_videos
 from tubelet.labels import LabelSpace
@@ -174,20 +176,24 @@ def choose_labels(labelled: Labelled, *, min_videos: int, seed: int, all_labels:
     place_of = np.full(len(names), -1, np.int32)
     place_of[kept] = np.arange(len(kept))
     assigned = np.zeros(len(names), np.int64)
-    chosen, num_several = [], 0
     with duckdb.connect() as connection:
-        for batch in labelled.batches():
+
+        def choose(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
             owners, labels = _pairs(batch)
             places = place_of[labels]
             owners, places = owners[places >= 0], places[places >= 0]
             labels_of = np.bincount(owners, minlength=len(batch))
-            num_several += int((labels_of > 1).sum())
+            num_several = int((labels_of > 1).sum())
             if not all_labels:
-                is_drawn = _drawn(connection, batch.column("video"), owners, places, labels_of, space.names, seed)
+                cursor = connection.cursor()
+                is_drawn = _drawn(cursor, batch.column("video"), owners, places, labels_of, space.names, seed)
                 places, labels_of = places[is_drawn], np.minimum(labels_of, 1)
-            assigned[kept] += np.bincount(places, minlength=len(kept))
-            chosen.append(_videos(batch, places, labels_of))
-    videos = pa.Table.from_batches(chosen)
+            return _videos(batch, places, labels_of), num_several
+
+        chosen = list(in_order(choose, labelled.batches(), len(os.sched_getaffinity(0))))
+    for batch, _ in chosen:
+        assigned[kept] += np.bincount(_pairs(batch)[1], minlength=len(kept))
+    videos, num_several = pa.Table.from_batches([batch for batch, _ in chosen]), sum(number for _, number in chosen)
     what = f"labels with at least {min_videos} videos"
     rules = (
         *labelled.matched.rules,

@@ -1,7 +1,7 @@
 """Rows of a parquet file of posts in batches of Arrow arrays, whatever types and names the file has for them."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
@@ -20,6 +20,7 @@ from tubelet.types import InputError
 BATCH_ROWS = 2**17
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
+P = TypeVar("P")
 T = TypeVar("T")
 
 
@@ -157,7 +158,7 @@ def _canonical(batch: pa.RecordBatch, read: dict[str, list[str]], row: int, sepa
     return PostBatch(slice(row, row + batch.num_rows), video, duration, tags, tag_offsets, text)
 
 
-def in_order(call: Callable[[Piece], T], pieces: Sequence[Piece], num_threads: int) -> Iterator[T]:
+def in_order(call: Callable[[P], T], pieces: Iterable[P], num_threads: int) -> Iterator[T]:
     """Yield the results in the order of the pieces, few of them ahead of the caller."""
     with ThreadPoolExecutor(num_threads) as threads:
         ahead: deque[Future[T]] = deque()

@@ -4,7 +4,7 @@ What is ASCII, which is most, goes through compiled loops; what something outsid
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +20,16 @@ from tubelet.corpus.tag_kernels import (
     ODD,
     TOO_LONG,
     caption_spans,
+    gather,
     look_up,
     make_table,
     normalised,
 )
 from tubelet.corpus.tags import MAX_TAG_BYTES, normalise_tag, tags_from_text
 from tubelet.labels import LabelSpace
+
+MOST_ODD = 2**18
+"""Tags that are no ASCII and are kept in mind."""
 
 BOOL = NDArray[np.bool_]
 I32 = NDArray[np.int32]
@@ -43,6 +47,8 @@ class KnownTags:
     label_offsets: I64
     """Of hashtag k the labels label_offsets[k]..label_offsets[k + 1]."""
     labels: I32
+    odd: dict[str, int] = field(default_factory=dict)
+    """What tags that are no ASCII were found to be, so that the exact rules are asked once for the frequent ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,50 +195,45 @@ def _odd_id(raw: str | None, looked: _Looked, known: KnownTags) -> int:
     """Return what ``look_up`` would say of a tag by the exact rules; ``ODD`` of bytes that are no text."""
     if raw is None:
         return ODD
-    tag = normalise_tag(raw)
-    if tag is None:
-        return NO_TAG
-    if not len(known.ids):
-        looked.odd.add(tag)
-    return known.ids.get(tag, NO_HASHTAG)
+    found = known.odd.get(raw)
+    if found is None or not known.ids:
+        tag = normalise_tag(raw)
+        found = NO_TAG if tag is None else known.ids.get(tag, NO_HASHTAG)
+        if tag is not None and not known.ids:
+            looked.odd.add(tag)
+        if len(known.odd) >= MOST_ODD:
+            known.odd.clear()
+        known.odd[raw] = found
+    return found
 
 
 def _hits(batch: PostBatch, dropped: BOOL, known: KnownTags) -> Hits:
     looked = _look_up(batch, dropped, known)
     owners, found = (np.concatenate([np.zeros(0, np.int32), *some]) for some in (looked.owners, looked.found))
     num_posts = batch.rows.stop - batch.rows.start
-    tagged = np.zeros(num_posts, np.bool_)
-    tagged[owners[(found >= 0) | (found == NO_HASHTAG)]] = True
-    is_hit = found >= 0
-    pairs = np.unique(owners[is_hit].astype(np.int64) * len(known.ids) + found[is_hit])
-    posts, ids = np.divmod(pairs, max(len(known.ids), 1))
+    tag_posts, posts, offsets, labels, counts = gather(
+        owners, found, num_posts, len(known.ids), known.label_offsets, known.labels
+    )
+    num_tagged, num_long, num_odd = counts.tolist()
     return Hits(
-        videos=_videos(batch, posts, ids, known),
-        tag_posts=np.bincount(ids, minlength=len(known.ids)),
+        videos=_videos(batch, posts, offsets, labels),
+        tag_posts=tag_posts,
         num_posts=int((~dropped[batch.rows]).sum()),
-        num_tagged=int(tagged.sum()),
+        num_tagged=num_tagged,
         num_tags=looked.num_tags,
-        num_long=int((found == TOO_LONG).sum()),
-        num_broken=looked.num_broken + int((found == ODD).sum()),
+        num_long=num_long,
+        num_broken=looked.num_broken + num_odd,
     )
 
 
-def _videos(batch: PostBatch, posts: I64, ids: I64, known: KnownTags) -> pa.Table:
-    """Return the posts with their labels; posts and ids of hashtags are pairs."""
-    counts = known.label_offsets[ids + 1] - known.label_offsets[ids]
-    first = np.cumsum(counts) - counts
-    places = np.repeat(known.label_offsets[ids] - first, counts) + np.arange(counts.sum())
-    num_labels = int(known.labels.max(initial=-1)) + 1
-    pairs = np.unique(np.repeat(posts, counts) * num_labels + known.labels[places])
-    posts, labels = np.divmod(pairs, max(num_labels, 1))
-    here, starts = np.unique(posts, return_index=True)
-    offsets = pa.array(np.append(starts, len(labels)), pa.int32())
+def _videos(batch: PostBatch, posts: I64, offsets: I64, labels: I32) -> pa.Table:
+    """Return the posts with their labels, of which ``offsets`` says where those of each begin."""
     assert batch.video is not None
-    seconds = batch.duration[here] if batch.duration is not None else np.full(len(here), np.nan)
+    seconds = batch.duration[posts] if batch.duration is not None else np.full(len(posts), np.nan)
     return pa.table(
         {
-            "video": batch.video.array.take(pa.array(here)),
+            "video": batch.video.array.take(pa.array(posts)),
             "duration": pa.array(seconds, mask=~(np.isfinite(seconds) & (seconds > 0))),
-            "labels": pa.ListArray.from_arrays(offsets, pa.array(labels, pa.int32())),
+            "labels": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(labels)),
         }
     )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from tubelet.corpus.unfinished import whole_shard
 from tubelet.labels import LabelSpace
 
 VERSION = 2  # 2: read a few rows at a time
-ROWS = 2**17
+ROWS = 2**20
 """Videos that are read or written together."""
 SCHEMA = pa.schema([("video", pa.string()), ("duration_seconds", pa.float64()), ("labels", pa.list_(pa.int32()))])
 """Seconds are 0 for a picture; labels are sorted places in the label space of the hashtags."""
@@ -55,7 +56,7 @@ class Labelled:
         """Yield the videos that are left, as of ``SCHEMA``, in their order, some at a time."""
         first = 0
         with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(ROWS):
+            for batch in file.iter_batches(ROWS, use_threads=False):  # threads that decode make DuckDB complain at exit
                 here = self.keep[first : first + len(batch)]
                 first += len(batch)
                 yield batch if here.all() else batch.filter(pa.array(here))
@@ -95,7 +96,7 @@ def write_labelled(path: Path, videos: Iterable[pa.RecordBatch], matched: Matche
     }
     schema = SCHEMA.with_metadata({_KEY: json.dumps(facts)})
     num_videos = 0
-    with whole_shard(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with whole_shard(path) as file, _writer(file, schema) as writer:
         for table in _even(videos):
             num_videos += len(table)
             writer.write_table(table.cast(SCHEMA).replace_schema_metadata(schema.metadata))
@@ -117,6 +118,11 @@ def read_labelled(path: Path) -> Labelled:
         sources=tuple((name, size) for name, size in facts["sources"]),
     )
     return Labelled(path=path, keep=np.ones(metadata.num_rows, np.bool_), matched=matched)
+
+
+def _writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
+    """Return a writer that is fast rather than thrifty: the file is read twice and belongs to ``work``."""
+    return pq.ParquetWriter(file, schema, compression="lz4", use_dictionary=False)
 
 
 def _even(videos: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -172,6 +172,91 @@ def look_up(starts: I64, ends: I64, data: U8, table: I32, known_offsets: I64, kn
 
 
 @kernel()
+def gather(
+    owners: I32, found: I32, num_posts: int, num_known: int, label_offsets: I64, labels: I32
+) -> tuple[I64, I64, I64, I32, I64]:
+    """Return what posts carry, from what each of their tags is.
+
+    Args:
+        owners: Post of each tag, (N,), 0 .. num_posts - 1 in any order.
+        found: What ``look_up`` says of each tag, (N,).
+        num_posts: Posts.
+        num_known: Known texts.
+        label_offsets: Of known text k the labels label_offsets[k]..label_offsets[k + 1].
+        labels: Those labels.
+
+    Returns:
+        Posts that carry each known text, (num_known,); posts with a label, ascending, (P,); where the labels of each
+        begin, (P + 1,); the labels of each, ascending, none twice; and how many posts have a tag with a letter, how
+        many tags are too long and how many odd, (3,).
+    """
+    begins, known, counts = _grouped(owners, found, num_posts)
+    room = 0
+    for text in known:
+        room += label_offsets[text + 1] - label_offsets[text]
+    carry, made, number = np.zeros(num_known, np.int64), np.empty(room, np.int32), 0
+    posts, offsets, length = np.empty(num_posts, np.int64), np.zeros(num_posts + 1, np.int64), 0
+    for post in range(num_posts):
+        mine = known[begins[post] : begins[post + 1]]
+        first = length
+        for place in range(_sort_unique(mine)):
+            carry[mine[place]] += 1
+            for k in range(label_offsets[mine[place]], label_offsets[mine[place] + 1]):
+                made[length] = labels[k]
+                length += 1
+        length = first + _sort_unique(made[first:length])
+        if length > first:
+            posts[number] = post
+            number += 1
+            offsets[number] = length
+    return carry, posts[:number], offsets[: number + 1], made[:length], counts
+
+
+@kernel()
+def _grouped(owners: I32, found: I32, num_posts: int) -> tuple[I64, I32, I64]:
+    """Return where the known texts of each post begin, (num_posts + 1,), these, and the counts of ``gather``."""
+    begins, tagged, counts = np.zeros(num_posts + 1, np.int64), np.zeros(num_posts, np.bool_), np.zeros(3, np.int64)
+    for k in range(len(found)):
+        if found[k] >= 0:
+            begins[owners[k] + 1] += 1
+        if found[k] >= 0 or found[k] == NO_HASHTAG:
+            tagged[owners[k]] = True
+        counts[1] += found[k] == TOO_LONG
+        counts[2] += found[k] == ODD
+    for post in range(num_posts):
+        begins[post + 1] += begins[post]
+        counts[0] += tagged[post]
+    known, at = np.empty(begins[-1], np.int32), begins.copy()
+    for k in range(len(found)):
+        if found[k] >= 0:
+            known[at[owners[k]]] = found[k]
+            at[owners[k]] += 1
+    return begins, known, counts
+
+
+@kernel()
+def _sort_unique(values: I32) -> int:
+    """Sort numbers in place, put those that differ first, and return how many these are."""
+    if len(values) < 2:
+        return len(values)
+    if len(values) > 32:
+        values.sort()
+    else:
+        for k in range(1, len(values)):
+            value, place = values[k], k
+            while place > 0 and values[place - 1] > value:
+                values[place] = values[place - 1]
+                place -= 1
+            values[place] = value
+    number = 1
+    for k in range(1, len(values)):
+        if values[k] != values[number - 1]:
+            values[number] = values[k]
+            number += 1
+    return number
+
+
+@kernel()
 def normalised(starts: I64, ends: I64, data: U8) -> tuple[I64, U8]:
     """Return the tags as they are compared, one text after another; an empty one for what is no ASCII tag.
 
