@@ -105,6 +105,12 @@ def _add_sending(app: FastAPI, shop: Shop, places: Places) -> None:
     room = {"max_waiting": limits.max_waiting, "max_waiting_each": limits.max_waiting_each}
     refusals: dict[int | str, dict[str, Any]] = {code: {"model": Refused} for code in (400, 408, 413, 429, 503, 507)}
 
+    def check_room(visitor: str) -> None:
+        try:
+            shop.store.check_room(visitor, **room)
+        except QueueFullError as error:
+            raise RefusedError(429, str(error)) from None
+
     def queued(job_id: str, visitor: str, name: str) -> JobAnswer:
         try:
             job = shop.store.add(job_id, visitor=visitor, name=name, **room)
@@ -120,10 +126,7 @@ def _add_sending(app: FastAPI, shop: Shop, places: Places) -> None:
     ) -> JobAnswer:
         """Send a video; it is queued."""
         visitor: str = request.state.visitor
-        try:
-            shop.store.check_room(visitor, **room)
-        except QueueFullError as error:
-            raise RefusedError(429, str(error)) from None
+        check_room(visitor)
         async with places.one():
             upload = await receive(request, shop.folders.incoming, limits, free_bytes=shop.folders.free_bytes)
         job_id = new_job_id()
@@ -134,6 +137,7 @@ def _add_sending(app: FastAPI, shop: Shop, places: Places) -> None:
     def send_example(request: Request, name: str) -> JobAnswer:
         """Have an example looked at, as if it had been sent."""
         path = _example(shop, name)
+        check_room(request.state.visitor)
         job_id = new_job_id()
         copy = shop.folders.incoming / job_id
         shutil.copyfile(path, copy)
