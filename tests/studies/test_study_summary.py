@@ -45,25 +45,31 @@ def results(ours: list[float], theirs: list[float]) -> dict[str, list[ArmResult]
 
 def test_spread_by_hand() -> None:
     value = spread([0.4, 0.5, 0.6])
-    assert (value.mean, value.std, value.range) == pytest.approx((0.5, 0.1, 0.2))
+    assert (value.mean, value.std, value.low, value.high) == pytest.approx((0.5, 0.1, 0.4, 0.6))
     assert spread([0.3]).std == 0.0
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "holds"),
+    ("ours", "theirs", "outcome"),
     [
-        ([0.50, 0.52, 0.54], [0.40, 0.42, 0.43], True),  # lead 0.103 > range 0.04
-        ([0.50, 0.52, 0.54], [0.40, 0.45, 0.51], False),  # lead 0.067 < the control's range 0.11
-        ([0.50, 0.52], [0.40, 0.42], False),  # two seeds prove nothing
-        ([0.40, 0.42, 0.43], [0.50, 0.52, 0.54], False),  # behind
+        ([0.50, 0.52, 0.54], [0.40, 0.42, 0.43], "holds"),  # 0.10, 0.10, 0.11
+        ([0.50, 0.52, 0.54], [0.40, 0.45, 0.51], "not resolved"),  # 0.10, 0.07, 0.03: 0.067 +- 0.087
+        ([0.50, 0.52], [0.40, 0.42], "not resolved"),  # two seeds prove nothing
+        ([0.40, 0.42, 0.43], [0.50, 0.52, 0.54], "does not hold"),  # behind
     ],
 )
-def test_the_claim_holds_when_the_lead_exceeds_the_wider_range(
-    ours: list[float], theirs: list[float], holds: bool
-) -> None:
+def test_the_lead_is_judged_seed_by_seed(ours: list[float], theirs: list[float], outcome: str) -> None:
     (margin,) = summarise_results(results(ours, theirs), CHANCE, {}).margins
-    assert margin.holds is holds
-    assert margin.mean == pytest.approx(sum(ours) / len(ours) - sum(theirs) / len(theirs))
+    assert margin.verdict.outcome == outcome
+    assert margin.verdict.mean == pytest.approx(sum(ours) / len(ours) - sum(theirs) / len(theirs))
+
+
+def test_seeds_that_one_arm_lacks_are_no_difference() -> None:
+    found = results([0.50, 0.52, 0.54], [0.40, 0.42, 0.43])
+    del found["transfer"][1]
+    (margin,) = summarise_results(found, CHANCE, {}).margins
+    assert (margin.verdict.num_seeds, margin.verdict.outcome) == (2, "not resolved")
+    assert margin.verdict.mean == pytest.approx((0.10 + 0.11) / 2)
 
 
 def test_the_table_shows_means_gains_forgetting_and_chance() -> None:
@@ -77,7 +83,7 @@ def test_the_table_shows_means_gains_forgetting_and_chance() -> None:
     assert "| kinetics/test/top1 at the end |  | 25.0 ± 0.0 (25.0 to 25.0) | 12.5 |" in table
     # Of the three classes, dance and crouch have a take that training never shows.
     assert "| held-out motions | 15.0 ± 0.0 (15.0 to 15.0) | 15.0 ± 0.0 (15.0 to 15.0) | 3.0 |" in table
-    assert "| transfer | +10.0 ± 1.6 | 4.0 | yes | +0.0 |  | +20.0 |" in table
+    assert "| transfer | +10.0 | +10.0 to +10.0 | holds | +0.0 |  | +20.0 |" in table
     assert "| cofinetune | 41.0 | 39.0 | 0.05 (edge of the grid) |" in table
     assert "may lie outside the grid for cofinetune." in table
     assert "Seeds: cofinetune 3, transfer 3." in table
@@ -92,7 +98,7 @@ def test_failed_runs_are_counted_and_a_rate_beside_them_is_no_edge() -> None:
     }
     summary = summarise_results(found, CHANCE, tried, {"transfer": 1})
     assert summary.at_edge == ("transfer",)
-    assert not summary.margins[0].holds  # two seeds are left
+    assert summary.margins[0].verdict.outcome == "not resolved"  # two seeds are left
     table = summary.table()
     assert "| cofinetune | 30.0 | 41.0 | failed |  | 0.05 |" in table
     assert "| transfer |  | 20.0 | 10.0 | failed | 0.05 (edge of the grid) |" in table

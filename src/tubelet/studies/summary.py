@@ -1,6 +1,5 @@
-"""Tables of a study: means over seeds with their spread, the margin, and whether the claim holds."""
+"""Tables of a study: means over seeds with their spread, the lead, and the verdict on it."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from tubelet.studies.arms import ARMS, ArmResult, FailedArm
 from tubelet.studies.chance import HELD_OUT, Chance, held_out_ap
 from tubelet.studies.cofinetuning import CHANCE_FILE, PLAN_FILE
 from tubelet.studies.jobs import FAILED_FILE
+from tubelet.studies.verdict import Verdict, judge
 from tubelet.train.search import at_edge, best_of
 from tubelet.types import InputError
 
@@ -37,25 +37,14 @@ class Spread:
     high: float
     num_seeds: int
 
-    @property
-    def range(self) -> float:
-        """Largest minus smallest."""
-        return self.high - self.low
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Margin:
     """Co-finetuning's lead over one control."""
 
     control: str
-    mean: float
-    """Difference of the means, in mAP (0..1)."""
-    standard_error: float
-    """Of that difference, from both arms' standard deviations (Welch)."""
-    largest_range: float
-    """The wider of the two arms' ranges over the seeds."""
-    holds: bool
-    """Whether the lead is larger than that spread, with at least three seeds."""
+    verdict: Verdict
+    """On the differences in mAP (0..1) of runs with the same seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +112,11 @@ def summarise_results(
     gains: dict[str, dict[str, float]] = {}
     for control in (arm for arm in arms if arm != "cofinetune" and "cofinetune" in arms):
         ours, theirs = arms["cofinetune"], arms[control]
-        lead = ours["mAP"].mean - theirs["mAP"].mean
-        widest = max(ours["mAP"].range, theirs["mAP"].range)
-        enough = min(ours["mAP"].num_seeds, theirs["mAP"].num_seeds) >= 3
-        error = math.sqrt(sum(each["mAP"].std ** 2 / each["mAP"].num_seeds for each in (ours, theirs)))
-        holds = enough and lead > widest
-        margins.append(Margin(control=control, mean=lead, standard_error=error, largest_range=widest, holds=holds))
+        scores = {arm: {r.seed: r.mean_ap for r in results[arm]} for arm in ("cofinetune", control)}
+        both = scores["cofinetune"].keys() & scores[control].keys()
+        if both:
+            verdict = judge([scores["cofinetune"][seed] - scores[control][seed] for seed in sorted(both)])
+            margins.append(Margin(control=control, verdict=verdict))
         gains[control] = {
             bucket: ours[bucket].mean - theirs[bucket].mean for bucket in BUCKETS if bucket in ours and bucket in theirs
         }
@@ -237,15 +225,15 @@ def _cell(value: Spread | None) -> str:
 
 def _margin_table(summary: Summary) -> list[str]:
     lines = [
-        "| co-finetuning against | lead in mAP ± standard error | widest range | lead > range | head | mid | tail |",
+        "| co-finetuning against | lead in mAP | 95 % interval over seeds | verdict | head | mid | tail |",
         "|---" * 7 + "|",
     ]
     for margin in summary.margins:
         gains = summary.bucket_gains[margin.control]
         buckets = [f"{100 * gains[b]:+.1f}" if b in gains else "" for b in BUCKETS]
-        verdict = "yes" if margin.holds else "no"
-        lead = f"{100 * margin.mean:+.1f} ± {100 * margin.standard_error:.1f}"
-        cells = [lead, f"{100 * margin.largest_range:.1f}", verdict, *buckets]
+        verdict = margin.verdict
+        interval = f"{100 * verdict.low:+.1f} to {100 * verdict.high:+.1f}" if verdict.num_seeds > 1 else "one seed"
+        cells = [f"{100 * verdict.mean:+.1f}", interval, verdict.outcome, *buckets]
         lines.append(f"| {margin.control} | {' | '.join(cells)} |")
     return lines
 
