@@ -30,7 +30,8 @@ MAX_DEATHS = 3
 """Workers that a call may lose before it is blamed: one may have been killed from outside, by a lack of memory say."""
 AHEAD = 2
 """Calls handed to a worker at a time: one at work, one waiting, so that it never idles between two."""
-START = "import sys, json; sys.path[:] = json.loads(sys.argv.pop()); import tubelet.worker_process as w; "
+START = "import sys, json, signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # before imports, which take long
+START += "sys.path[:] = json.loads(sys.argv.pop()); import tubelet.worker_process as w; "
 START += "w.run_template(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))"
 
 

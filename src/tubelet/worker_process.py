@@ -74,8 +74,8 @@ def receive(channel: socket.socket) -> tuple[Any, int | None] | None:
 
 def run_template(control_fd: int, parent: int, modules: list[str]) -> None:
     """Import ``modules``, then start and bury workers as the control channel says; end with the parent."""
-    # Ctrl-C and a scheduler's SIGTERM reach every process of a group: the parent alone decides, and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C (see worker_pool.START) and a scheduler's SIGTERM reach every process of a group: the parent alone decides,
+    # and ends the workers.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for module in modules:
         importlib.import_module(module)

@@ -211,6 +211,23 @@ def test_a_remuxed_copy_shows_the_same(media: Path) -> None:
     assert replace(first, digest="") == replace(second, digest="")
 
 
+def test_a_stopped_check_says_how_to_go_on(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write(media, ROWS)
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tubelet.data.verify.verify_manifest", stopped)
+    monkeypatch.setattr(
+        sys, "argv", ["tubelet", "data", "verify", str(manifest.root), "--report", f"{tmp_path}/r.json"]
+    )
+    with pytest.raises(SystemExit, match="130"):
+        main()
+    assert capsys.readouterr().err.endswith("tubelet: stopped; the same command goes on from here\n")
+
+
 def test_the_command(
     media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,7 +236,7 @@ def test_the_command(
     monkeypatch.setattr(sys, "argv", ["tubelet", "data", "verify", str(manifest.root), *options])
     main()
     shown = capsys.readouterr()
-    assert "missing    gone (gone.mp4): no such file" in shown.out
+    assert shown.out.startswith("missing    gone (gone.mp4): no such file\nbroken ")  # the gravest first
     assert "11 clips of 6 videos" in shown.out
     assert "1 missing, 2 broken, 1 short, 2 duplicate" in shown.out
     assert "(5 clips)" in shown.out

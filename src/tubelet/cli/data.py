@@ -173,7 +173,8 @@ def verify(
             num_workers=num_workers or os.cpu_count() or 1,
             on_video=lambda done, total: progress.update(bar, completed=done, total=total),
         )
-    for item in found.items[:20]:
+    gravest = sorted(found.items, key=lambda item: check.PROBLEMS.index(item.problem))
+    for item in gravest[:20]:
         print(f"{item.problem:10} {item.clip_id} ({item.video}): {item.reason}")
     if len(found.items) > 20:
         print(f"... and {len(found.items) - 20} more, in {path}")

@@ -160,7 +160,7 @@ def _status() -> int:
         return 2
     except KeyboardInterrupt as interrupt:
         # A stopped training run says itself how far it got and which signal it was.
-        _tell(str(interrupt or "stopped; the same command goes on from here"))
+        _tell(str(interrupt) or "stopped; the same command goes on from here")
         return int(getattr(interrupt, "exit_status", 130))
     return 0
 
