@@ -320,6 +320,8 @@ def test_a_removed_video_is_gone(browser, server):
     opened(browser, server, "square_mkv.mkv")
     link = browser.js("location.href")
     browser.js("document.getElementById('viewer-remove').click()")
+    assert browser.js("document.getElementById('viewer-remove').textContent") == "Really remove?"
+    browser.js("document.getElementById('viewer-remove').click()")
     browser.wait("!document.getElementById('start').hidden")
     browser.open(link)
     browser.wait("!document.getElementById('gone').hidden")

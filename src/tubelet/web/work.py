@@ -20,7 +20,7 @@ from tubelet import load
 from tubelet.inference import pipeline  # noqa: F401  # the imports that take long
 from tubelet.inference.export import read_detections
 from tubelet.inference.formats import FORMATS
-from tubelet.inference.outputs import localise_video
+from tubelet.inference.outputs import LocalisedVideo, localise_video
 from tubelet.records import from_json, to_json, write_json
 from tubelet.types import InputError, VideoError, first_line
 from tubelet.video.playable import Looked, look, write_playable
@@ -101,6 +101,10 @@ def work(order: Order, say: Callable[[str, float], None]) -> Outcome:
         also=tuple(FORMATS),
         on_time=_sharing(say, "looking", found.end_seconds, begun, 1.0),
     )
+    return _outcome(found, done, shown, media_type)
+
+
+def _outcome(found: Looked, done: LocalisedVideo, shown: str, media_type: str) -> Outcome:
     formats = ("mp4", "csv", *FORMATS, "json")
     moments = read_detections(done.files.json).moments
     return Outcome(

@@ -3,7 +3,7 @@
 import { clockText, Moments } from "./moments.js";
 import { Filters, hideScores, Now, showDownloads, showScores } from "./panel.js";
 import { Player } from "./player.js";
-import { ask, follow, hasEnded, sentence, spanText } from "./server.js";
+import { ask, follow, hasEnded, sentence, spanText, twice } from "./server.js";
 import { Start } from "./start.js";
 import { Timeline } from "./timeline.js";
 
@@ -21,7 +21,7 @@ const player = new Player({
   onTime: (seconds) => {
     timeline.at(seconds);
     now.show(moments.at(seconds).filter((p) => filters.personShown(p.person)), (s) => player.actionsOf(s), moments,
-      filters.colour);
+      filters.colour, !player.video.paused);
     if (pinned !== undefined) pin(pinned);
   },
   onHover: (person, x, y) => {
@@ -208,7 +208,7 @@ document.addEventListener("click", (event) => {
 addEventListener("popstate", route);
 addEventListener("hashchange", () => { if (moments) player.go(secondsInAddress()); });
 byId("share").addEventListener("click", share);
-byId("viewer-remove").addEventListener("click", remove);
+twice(byId("viewer-remove"), remove);
 byId("waiting-cancel").addEventListener("click", remove);
 byId("help-open").addEventListener("click", () => byId("help").showModal());
 byId("video").addEventListener("error", () => { if (moments) toast("This browser cannot play the video."); });

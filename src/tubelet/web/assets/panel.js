@@ -4,6 +4,7 @@ import { actionColour, identityColour } from "./moments.js";
 import { make, sizeText } from "./server.js";
 
 const byId = (id) => document.getElementById(id);
+const REBUILD_MILLISECONDS = 250;
 const WORDS = { mp4: "Annotated video", csv: "AVA csv", json: "JSON, everything", parquet: "Parquet table",
   vtt: "Captions (WebVTT)", srt: "Captions (SRT)", coco: "COCO", cvat: "CVAT", fiftyone: "FiftyOne" };
 
@@ -87,19 +88,22 @@ export class Filters {
 }
 
 export class Now {
-  // Who does what at this moment; the list is rebuilt only when it differs.
+  // Who does what at this moment; the list is rebuilt only when it differs, and not at every frame that plays.
   constructor(showScores) {
-    Object.assign(this, { showScores, told: "" });
+    Object.assign(this, { showScores, told: "", at: 0 });
   }
 
-  show(people, actionsOf, moments, colour) {
+  show(people, actionsOf, moments, colour, playing) {
+    if (playing && performance.now() - this.at < REBUILD_MILLISECONDS) return;
     const rows = people.map((p) => ({ person: p.person, actions: actionsOf(p.scores).slice(0, 4) }));
     rows.sort((a, b) => (a.person ?? 1e9) - (b.person ?? 1e9));
     const told = JSON.stringify(rows.map((r) => [r.person, r.actions.map(([k, s]) => [k, Math.round(50 * s)])]));
     if (told === this.told) return;
-    this.told = told;
+    Object.assign(this, { told, at: performance.now() });
+    const focused = byId("now").contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : "";
     byId("now").replaceChildren(...(rows.length ? rows.map((row) => this.#row(row, moments, colour))
       : [make("li", { class: "soft" }, "Nobody is seen.")]));
+    if (focused) [...byId("now").querySelectorAll(".who")].find((b) => b.getAttribute("aria-label") === focused)?.focus();
   }
 
   #row({ person, actions }, moments, colour) {

@@ -71,6 +71,18 @@ export function spanText(seconds) {
   return `${Math.round(seconds / 360) / 10}\u00a0h`;
 }
 
+// A button that asks before it does what cannot be undone: the second click does it.
+export function twice(button, action) {
+  const text = button.textContent;
+  let timer = 0;
+  const settle = () => { clearTimeout(timer); timer = 0; button.textContent = text; };
+  button.addEventListener("click", () => {
+    if (timer) { settle(); action(); return; }
+    button.textContent = "Really remove?";
+    timer = setTimeout(settle, 4000);
+  });
+}
+
 // An element; text is never read as markup.
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

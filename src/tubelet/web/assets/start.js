@@ -1,6 +1,6 @@
 // The first view: send a video, try an example, see one's own.
 
-import { ask, hasEnded, make, sendVideo, sentence, sizeText, spanText } from "./server.js";
+import { ask, hasEnded, make, sendVideo, sentence, sizeText, spanText, twice } from "./server.js";
 
 const byId = (id) => document.getElementById(id);
 const STATES = { queued: "waiting", running: "at work", done: "ready", failed: "failed", cancelled: "cancelled" };
@@ -100,9 +100,14 @@ export class Start {
     const state = job.state === "running" ? `${Math.round(100 * job.share)} %` : STATES[job.state];
     const when = new Date(1000 * job.created).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
     const open = make("a", { class: "grow clip", href: `/videos/${job.id}`, "data-job": job.id }, job.name);
-    const remove = make("button", { type: "button", class: "quiet", "aria-label": `Remove ${job.name}`,
-      onclick: async () => { await ask(`/api/jobs/${job.id}`, { method: "DELETE" }).catch(() => {}); this.show(); } },
-    hasEnded(job) ? "Remove" : "Cancel");
+    const remove = make("button", { type: "button", class: "quiet", "aria-description": job.name },
+      hasEnded(job) ? "Remove" : "Cancel");
+    const removed = async () => {
+      await ask(`/api/jobs/${job.id}`, { method: "DELETE" }).catch((error) => this.#fail(error.message));
+      this.show();
+    };
+    if (hasEnded(job)) twice(remove, removed);
+    else remove.addEventListener("click", removed);
     return make("li", {}, open, make("span", { class: "soft when" }, when),
       make("span", { class: `state ${job.state}` }, state), remove);
   }
