@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from tubelet.web.app import Shop, create_app
 from tubelet.web.folders import Folders
 from tubelet.web.jobs import JobStore
@@ -102,16 +104,25 @@ def page_server(
         examples=examples,
         wake=runner.wake,
     )
+    runner.start()
+    try:
+        with serving_app(create_app(shop), token=token) as port:
+            yield Running(port, folders, store, runner)
+    finally:
+        runner.close()
+        store.close()
+
+
+@contextmanager
+def serving_app(app: ASGIApp, *, token: str | None = None) -> Iterator[int]:
+    """Answer on a free port, which is given."""
     address = Address(host="127.0.0.1", port=0, token=token)
     with listening(address) as listener:
-        server = make_server(create_app(shop), address)
+        server = make_server(app, address)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        runner.start()
         try:
-            yield Running(listener.getsockname()[1], folders, store, runner)
+            yield listener.getsockname()[1]
         finally:
             server.should_exit = True
             thread.join()
-            runner.close()
-            store.close()

@@ -1,14 +1,19 @@
 """What is ticked becomes an AVA csv, at every change, whole; labelling goes on where it was."""
 
+import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from page_server import Visitor, serving_app
+from PIL import Image
 
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.sources.ava_lists import read_label_map
 from tubelet.types import InputError, PersonBoxes
 from tubelet.video.write import VideoWriter
+from tubelet.web.label_app import create_label_app
 from tubelet.web.labelling import FoundPerson, LabelKeyframe, Labelling, find_all, find_keyframes
 
 ACTIONS = ("walk", "wave", "pick up")
@@ -152,3 +157,26 @@ def test_a_video_that_cannot_be_read_is_told_and_the_others_are_found(videos, tm
     assert "not a video file" in failed["b"]
     assert len(labelling.video("c").keyframes) == 2
     assert labelling.waiting == ("b",)
+
+
+def test_the_page_shows_pictures_and_takes_ticks(tmp_path):
+    video = write_video(tmp_path / "my film.mp4")
+    labelling = opened([video], tmp_path)
+    find_all(labelling, red_detector, stop=lambda: False, on_failed=lambda *_: None)
+    with serving_app(create_label_app(labelling, {})) as port:
+        me = Visitor(port)
+        assert me.ask("GET", "/api/labels").json["videos"][0]["num_keyframes"] == 3
+        picture = me.ask("GET", "/api/labels/my%20film/1/4.jpg")
+        shown = np.asarray(Image.open(BytesIO(picture.body))).astype(int)
+        red = np.nonzero(shown[50, :, 0] - shown[50, :, 1] > 80)[0]
+        assert (red.min(), red.max()) == pytest.approx((50, 79), abs=2)  # at 1 s, the middle of nine pictures
+        for path in ("/api/labels/my%20film/3/4.jpg", "/api/labels/my%20film/0/9.jpg", "/api/labels/..%2Fx/0/0.jpg"):
+            assert me.ask("GET", path).status == 404
+        body = json.dumps({"actions": [["wave"]], "done": True})
+        ticked = me.ask("PUT", "/api/labels/my%20film/1", body, content_type="application/json")
+        assert ticked.json["people"][0]["actions"] == ["wave"]
+        assert (tmp_path / "labels/train.csv").read_text().startswith("my film,0001,")
+        wrong = json.dumps({"actions": [["fly"]], "done": True})
+        refused = me.ask("PUT", "/api/labels/my%20film/1", wrong, content_type="application/json")
+        assert (refused.status, "no class 'fly'" in refused.json["detail"]) == (400, True)
+        assert me.ask("PUT", "/api/labels/my%20film/1", body, origin="http://evil.example").status == 403

@@ -23,7 +23,7 @@ from tubelet.records import to_json
 from tubelet.types import first_line
 from tubelet.web.folders import Folders
 from tubelet.web.jobs import Job, JobStore
-from tubelet.web.limits import Limits
+from tubelet.web.limits import GIB, Limits
 from tubelet.web.order import Choices, Order
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ LOOK_SECONDS = 0.2
 """How often a running process is looked after, at least."""
 SWEEP_SECONDS = 30.0
 LONGEST_LINE = 1 << 20
-FILES_PER_UPLOAD = 20
-"""The annotated copy of a small video is larger than it; no file that a process writes is so many times larger."""
+FILE_BYTES = 4 * GIB
+"""A file that a process writes may be so much larger than an upload: small videos are drawn on at a readable size."""
 
 
 class Runner:
@@ -131,7 +131,7 @@ class Runner:
             max_pixels=limits.max_pixels,
             max_frames=limits.max_frames,
             max_memory_bytes=limits.job_bytes,
-            max_file_bytes=FILES_PER_UPLOAD * limits.max_bytes,
+            max_file_bytes=limits.max_bytes + FILE_BYTES,
         )
         deadline = time.monotonic() + limits.job_seconds
         said: dict[str, Any] = {}

@@ -28,6 +28,8 @@ from tubelet.web.order import Order, Outcome, ResultFile
 
 SHARE_OF_COPY = 0.2
 """Of the work, where a copy for browsers has to be made."""
+NEARLY_ALL = 0.85
+"""A process that fails with so much of its memory in use has probably failed for the lack of it."""
 REPORTS = 200
 """Progress is told at most so often over the whole work."""
 
@@ -40,6 +42,7 @@ def main() -> None:
         return
     order = from_json(Order, json.loads(line), where="order")
     threading.Thread(target=_end_with_the_server, daemon=True).start()
+    too_much = f"it may need more than the {order.max_memory_bytes >> 20} MiB of memory that a video may take"
     try:
         limit_resources(order)
         os.chdir(order.folder)  # relative names from here on: no path of this machine in messages or results
@@ -47,11 +50,13 @@ def main() -> None:
         write_json(Path("outcome.json"), outcome)
         say({"outcome": to_json(outcome)})
     except InputError as error:
-        say({"error": first_line(error)})
+        # A codec that gets no memory says so in its own words, or not at all.
+        note = f"; {too_much}" if data_bytes() > NEARLY_ALL * order.max_memory_bytes else ""
+        say({"error": first_line(error) + note})
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):  # how torch says it
             raise
-        say({"error": f"it needs more than the {order.max_memory_bytes >> 20} MiB of memory that a video may take"})
+        say({"error": too_much})
     os._exit(0)  # before the server closes its end; and taking down what was imported takes longer than the rest
 
 
@@ -63,6 +68,15 @@ def limit_resources(order: Order) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit is then an OSError
     os.nice(5)  # the page answers while a video is at work
+
+
+def data_bytes() -> int:
+    """Return what of this process counts for its limit; 0 on systems that do not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), 0)
 
 
 def work(order: Order, say: Callable[[str, float], None]) -> Outcome:
