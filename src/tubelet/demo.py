@@ -28,7 +28,7 @@ from tubelet.inference.export import read_detections
 from tubelet.inference.outputs import ResultFiles, localise_video, results_of
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.real_video import real_video
-from tubelet.inference.tubes import NOT_FOLLOWED
+from tubelet.inference.tubes import NOT_FOLLOWED, link_from
 from tubelet.models.saved import MODEL_FILE, load_model
 from tubelet.playground.build import build_playground
 from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, manifest_of
@@ -124,7 +124,8 @@ def unseen_video(playground: Path) -> Path:
 
 def localise_both(run: Path, videos: tuple[Path, ...], out: Path, console: Console) -> list[ResultFiles]:
     """Localise the videos with a run's model; results newer than the model are reused."""
-    localiser = Localiser(load_model(run))
+    # Rendered people look less like people to the detector than real ones (docs/localise.md).
+    localiser = Localiser(load_model(run), link=link_from(0.4))
     found = []
     for video in videos:
         results = results_of(video, out)
