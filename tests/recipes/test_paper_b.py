@@ -139,8 +139,9 @@ def test_a_dry_run_at_full_scale(name: str, data: Path, tmp_path: Path, monkeypa
 
 
 def test_missing_manifests_and_rows_are_named(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "kinetics400", tmp_path / "targets" / "kinetics400")
     with pytest.raises(InputError, match="has no manifest ig_kinetics_65m, which this row needs"):
-        paper_b(row="13-34", data=tmp_path)
+        paper_b(row="13-34", data=tmp_path / "targets")
     with pytest.raises(InputError, match="has no manifest kinetics400"):
         paper_b(row="13-34", data=tmp_path, corpora=data)
     with pytest.raises(InputError, match="no row '13-35'; did you mean '13-34'"):

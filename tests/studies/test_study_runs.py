@@ -53,7 +53,6 @@ def test_arms_share_runs(place: StudyPlace, result: StudyResult) -> None:
     assert sorted(result.scores) == ["0", "1"]
     assert set(result.scores["0"]["K400→AVA"]) >= {"localise mAP", "kinetics top1", "localise colour"}
     assert result.scores["0"]["K400→AVA"]["kinetics top1"] == result.scores["0"]["K400"]["kinetics top1"]
-    assert result.finished
     assert read_result(place.out / "results" / "A-table-1.json") == result
 
 
@@ -66,7 +65,6 @@ def test_a_budget_ends_it_and_what_is_missing_is_said(squares: Path, tmp_path: P
     place = StudyPlace(playground=squares, out=tmp_path, num_epochs=1.0)
     found = run_study(STUDY, place, budget_minutes=0, progress=False)
     assert found.scores == {}
-    assert not found.finished
     assert status(STUDY, found) == "not run"
 
 
@@ -138,7 +136,6 @@ def test_an_unfinished_arm_counts_for_nothing(place: StudyPlace, result: StudyRe
     (planned.folder / SCORES_FILE).unlink()
     found = collect(STUDY, place, (0, 1))
     assert "K400 + AVA" not in found.scores["1"]
-    assert not found.finished
     write_json(planned.folder / SCORES_FILE, RunScores(**kept))
 
 

@@ -82,16 +82,17 @@ def paper_b(
         not_in_paper: Values the paper does not give.
     """
     found = find_row_b(row)
-    names = [MINI_TARGETS.get(name or "", name) if mini else name for name in (found.source, found.target)]
-    folders = [data if name in MINI_TARGETS.values() else (corpora or data) for name in names]
-    folders[1] = data
-    pretrains = found.source is not None and init_from is None
-    for folder, name in list(zip(folders, names, strict=True))[0 if pretrains else 1 :]:
-        check_manifests(folder, [name or ""])
-    run = _finetuning(found, data / str(names[1]), fc_only=fc_only, seed=seed, ours=not_in_paper)
-    stages = [replace(run, init_from=PREVIOUS if pretrains else absolute_start(init_from))]
-    if pretrains:
-        stages.insert(0, _pretraining(found, folders[0] / str(names[0]), seed=seed, ours=not_in_paper))
+    stand_ins = MINI_TARGETS if mini else {}
+    target = data / stand_ins.get(found.target, found.target)
+    check_manifests(target.parent, [target.name])
+    run = _finetuning(found, target, fc_only=fc_only, seed=seed, ours=not_in_paper)
+    stages = [replace(run, init_from=absolute_start(init_from))]
+    if found.source is not None and init_from is None:
+        folder = data if found.source in stand_ins else corpora or data
+        source = folder / stand_ins.get(found.source, found.source)
+        check_manifests(source.parent, [source.name])
+        pretraining = _pretraining(found, source, seed=seed, ours=not_in_paper)
+        stages = [pretraining, replace(run, init_from=PREVIOUS)]
     if short_edge:
         stages = [
             replace(run, preprocess=replace(run.preprocess, exact_hw=None, short_side=FRAME_HW[0])) for run in stages

@@ -51,16 +51,6 @@ class StudyResult:
     failed: dict[str, str] = field(default_factory=dict)
     """``<arm>, seed <n>`` to why there is no result."""
 
-    @property
-    def finished(self) -> bool:
-        """Whether every arm has a result, or a failure, for every seed."""
-        arms = {arm for scores in self.scores.values() for arm in scores}
-        return bool(arms) and all(
-            arm in self.scores.get(str(seed), {}) or f"{arm}, seed {seed}" in self.failed
-            for seed in self.seeds
-            for arm in arms
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlace:
@@ -127,7 +117,7 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
     """Return what the finished runs have reached."""
     result = StudyResult(
         study=study.name,
-        scale="mini" if place.num_epochs is None else f"mini, {place.num_epochs:g} passes over the sets of a stage",
+        scale=place.scale + ("" if place.num_epochs is None else f", {place.num_epochs:g} passes over a stage's sets"),
         commit=commit(),
         hardware="",
         start="as each row has it" if place.start is None else f"weights {sha256_of(place.start / MODEL_FILE)[:12]}",
