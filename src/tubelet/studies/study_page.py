@@ -108,8 +108,8 @@ def _facts(result: StudyResult) -> list[str]:
     seeds = ", ".join(map(str, result.seeds))
     lines = [
         f"Scale {result.scale}, seeds {seeds}, commit {result.commit}, on {result.hardware}; start: {result.start}. "
-        "Differences are of runs with the same seed; intervals by Student's t. A set keeps the score that it had at the "
-        "end of the stage that was trained on it.",
+        "Differences are of runs with the same seed; intervals by Student's t. A set keeps the score that it had at "
+        "the end of the stage that was trained on it.",
     ]
     return lines + [f"Failed: {what}: {why}" for what, why in result.failed.items()]
 
