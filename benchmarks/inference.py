@@ -128,7 +128,7 @@ def parts_of(localiser: Localiser, video: Path, out: Path) -> dict[str, float]:
             (FrameRing, "add", "canvases"),
             (localiser, "_score", "actions"),
             (localiser, "_people", "detect"),
-            (render, "_drawn", "draw"),
+            (render, "draw_people", "draw"),
             (VideoWriter, "write", "encode"),
         ):
             stack.enter_context(patch.object(place, name, clock.calls(part, getattr(place, name))))

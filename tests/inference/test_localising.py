@@ -24,7 +24,7 @@ def walking(path: Path, num_frames: int = 20) -> Path:
 
 
 def options(out: Path, **changes: object) -> Options:
-    usual = {"out": out, "threshold": None, "csv_threshold": 0.05, "also": (), "seconds": None}
+    usual = {"out": out, "threshold": None, "csv_threshold": 0.05, "also": (), "strip": False, "seconds": None}
     return Options(**usual | changes)  # type: ignore[arg-type]
 
 

@@ -15,9 +15,9 @@ from tubelet.inference.drawing import (
     UNKNOWN_COLOUR,
     DrawnPerson,
     _best_place,
-    _ink,
     draw_people,
     identity_colour,
+    text_ink,
     text_size,
 )
 from tubelet.inference.render import Labelling, _Timeline, drawn_size, render, stills
@@ -260,7 +260,7 @@ def test_a_panel_hides_other_panels_least_of_all_then_people() -> None:
 
 def test_identities_are_written_in_what_can_be_read_on_their_colour() -> None:
     """Luma of yellow (240, 228, 66): 213, of blue (0, 114, 178): 87."""
-    assert _ink((240, 228, 66)) == (0, 0, 0)
-    assert _ink((0, 114, 178)) == (255, 255, 255)
-    assert _ink((0, 0, 255)) == (255, 255, 255)
-    assert _ink((0, 255, 0)) == (0, 0, 0)
+    assert text_ink((240, 228, 66)) == (0, 0, 0)
+    assert text_ink((0, 114, 178)) == (255, 255, 255)
+    assert text_ink((0, 0, 255)) == (255, 255, 255)
+    assert text_ink((0, 255, 0)) == (0, 0, 0)

@@ -31,6 +31,7 @@ class Options:
     threshold: float | None
     csv_threshold: float
     also: tuple[str, ...]
+    strip: bool
     seconds: float | None
 
 
@@ -108,6 +109,7 @@ def _watch(localiser: Localiser, place: str, options: Options) -> LocalisedVideo
             threshold=options.threshold,
             csv_threshold=options.csv_threshold,
             also=options.also,
+            strip=options.strip,
             on_time=lambda seconds: progress.update(bar, completed=seconds),
         )
 

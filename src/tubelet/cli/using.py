@@ -21,6 +21,7 @@ def localise(
     threshold: float | None = None,
     csv_threshold: float = 0.05,
     also: tuple[str, ...] = (),
+    strip: bool = False,
     seconds: float | None = None,
     device: str | None = None,
 ) -> None:
@@ -44,6 +45,7 @@ def localise(
             class on validation. The JSON holds all scores, smoothed along each person.
         csv_threshold: Scores below this are left out of the AVA csv.
         also: Other formats to write: parquet, vtt, srt, coco, cvat, fiftyone.
+        strip: Draw who did what in the last ten seconds below the picture, a lane a person.
         seconds: How long to listen to a camera or stream; default: until it ends.
         device: cpu, cuda; default: a GPU if there is one.
     """
@@ -61,7 +63,9 @@ def localise(
         detect_every=detect_every,
         device=device,
     )
-    options = Options(out=out, threshold=threshold, csv_threshold=csv_threshold, also=also, seconds=seconds)
+    options = Options(
+        out=out, threshold=threshold, csv_threshold=csv_threshold, also=also, strip=strip, seconds=seconds
+    )
     localise_places(localiser, places, options)
 
 

@@ -89,7 +89,7 @@ class _Panel:
     """The identity and the actions of one person, laid out once and drawn where there is room."""
 
     def __init__(self, person: DrawnPerson, size: int) -> None:
-        self._person, self._font = person, _font(size)
+        self._person, self._font = person, label_font(size)
         self._pad = max(2, size // 4)
         self._line = round(size * 1.35)
         self._tag = f"{person.person_id}" if person.person_id >= 0 else "?"
@@ -105,7 +105,7 @@ class _Panel:
         canvas.rectangle((x, y, x + self.width - 1, y + self.height - 1), fill=_PANEL)
         canvas.rectangle((x, y, x + self._tag_width - 1, y + self.height - 1), fill=colour)
         middle = self._line / 2
-        canvas.text((x + self._pad, y + middle), self._tag, font=self._font, fill=_ink(colour), anchor="lm")
+        canvas.text((x + self._pad, y + middle), self._tag, font=self._font, fill=text_ink(colour), anchor="lm")
         left, right = x + self._tag_width, x + self.width
         for i, (name, score) in enumerate(self._person.actions):
             top = y + i * self._line
@@ -144,13 +144,13 @@ def _area(box: Rect) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _ink(colour: tuple[int, int, int]) -> tuple[int, int, int]:
+def text_ink(colour: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return black or white, whichever is easier to read on the colour (ITU-R BT.601 luma)."""
     luma = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
     return (0, 0, 0) if luma > 128 else (255, 255, 255)
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def label_font(size: int) -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans, which matplotlib carries: it has far more scripts than Pillow's own font."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -78,6 +78,7 @@ def localise_video(
     csv_threshold: float = CSV_THRESHOLD,
     also: Sequence[str] = (),
     top: int = 3,
+    strip: bool = False,
     on_time: Callable[[float], None] | None = None,
 ) -> LocalisedVideo:
     """Localise ``video`` and write an annotated mp4, an AVA csv and a JSON (``results_of``) into ``out``.
@@ -94,6 +95,7 @@ def localise_video(
             scores: keep it low.
         also: Other formats to write (``formats.FORMATS``); they hold the actions that are drawn, parquet all.
         top: At most so many actions are drawn beside a person.
+        strip: Also draw who did what in the last seconds, below the picture.
         on_time: Called with the time of each frame drawn, for progress.
 
     Raises:
@@ -105,7 +107,8 @@ def localise_video(
     with _results(localiser, meta, final, threshold, csv_threshold, also) as (unnamed, notes):
         labelling = Labelling(label_space=localiser.label_space, top=top, threshold=notes.thresholds)
         assert unnamed.annotated is not None
-        render(video, map(notes, localiser(video)), unnamed.annotated, labelling=labelling, on_time=on_time)
+        moments = map(notes, localiser(video))
+        render(video, moments, unnamed.annotated, labelling=labelling, strip=strip, on_time=on_time)
     return LocalisedVideo(files=final, num_moments=notes.num_moments, num_left_out=notes.num_left_out)
 
 

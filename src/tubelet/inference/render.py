@@ -12,6 +12,7 @@ from PIL import Image
 
 from tubelet.boxes import pixel_boxes
 from tubelet.inference.drawing import DrawnPerson, draw_people
+from tubelet.inference.strip import Strip
 from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
@@ -68,6 +69,7 @@ def render(
     out: Path | str,
     *,
     labelling: Labelling,
+    strip: bool = False,
     on_time: Callable[[float], None] | None = None,
 ) -> Rendered:
     """Write an annotated mp4 of a video.
@@ -80,6 +82,7 @@ def render(
         moments: In order of time; read as needed and to the end, so this may be a running localiser.
         out: The mp4, written whole or not at all.
         labelling: Which actions to write.
+        strip: Also draw who did what in the last seconds, below the picture.
         on_time: Called with the time of each frame drawn, for progress.
 
     Raises:
@@ -92,12 +95,18 @@ def render(
     timeline = _Timeline(moments)
     written = repeated = dropped = 0
     frames = iter_frames(video, size=FrameSize(long_side=max(width, height)))
-    with open_sound(video) as sound, VideoWriter(out, width=width, height=height, fps=meta.fps, sound=sound) as writer:
+    lanes = Strip(height=height, width=width) if strip else None
+    tall = height + (0 if lanes is None else lanes.height)
+    with open_sound(video) as sound, VideoWriter(out, width=width, height=tall, fps=meta.fps, sound=sound) as writer:
         for (pts, frame), times_shown in _times_shown(frames, meta.fps):
             if times_shown == 0:
                 dropped += 1
                 continue
-            drawn = _drawn(_fit(frame, width, height), timeline.people(pts), labelling)
+            fitted = _fit(frame, width, height)
+            people = _drawn_people(fitted, timeline.people(pts), labelling)
+            drawn = draw_people(fitted, people)
+            if lanes is not None:
+                drawn = lanes.below(drawn, pts, people)
             for _ in range(times_shown):
                 writer.write(drawn)
             written, repeated = written + times_shown, repeated + times_shown - 1
@@ -151,7 +160,8 @@ def stills(
     pictures = []
     for frame, moment in zip(frames, moments):
         people = [(moment.boxes_norm[i], moment.scores[i], int(p)) for i, p in enumerate(moment.person_ids)]
-        drawn = _drawn(_fit(frame.permute(1, 2, 0).numpy(), width, height), people, labelling)
+        fitted = _fit(frame.permute(1, 2, 0).numpy(), width, height)
+        drawn = draw_people(fitted, _drawn_people(fitted, people, labelling))
         buffer = BytesIO()
         Image.fromarray(drawn).save(buffer, format=image_format, **({"quality": 88} if image_format == "jpeg" else {}))
         pictures.append(buffer.getvalue())
@@ -230,12 +240,12 @@ def _alone(moment: ActionDetections, others: set[int]) -> list[Person]:
     return [(moment.boxes_norm[i], moment.scores[i], int(moment.person_ids[i])) for i in rows]
 
 
-def _drawn(frame: np.ndarray, people: list[Person], labelling: Labelling) -> np.ndarray:
+def _drawn_people(frame: np.ndarray, people: list[Person], labelling: Labelling) -> list[DrawnPerson]:
     drawn = []
     for box_norm, scores, person in people:
         x1, y1, x2, y2 = (float(v) for v in pixel_boxes(box_norm, (frame.shape[0], frame.shape[1])))
         drawn.append(DrawnPerson(box=(x1, y1, x2, y2), person_id=person, actions=labelling.actions(scores)))
-    return draw_people(frame, drawn)
+    return drawn
 
 
 def _fit(frame: np.ndarray, width: int, height: int) -> np.ndarray:
