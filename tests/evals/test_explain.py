@@ -91,6 +91,11 @@ TRAPS: dict[str, tuple[Change, str, str]] = {
     "yxyx": (boxes(lambda b: b[:, [1, 0, 3, 2]]), "box_format", "boxes of the {} are y1, x1, y2, x2"),
     "frames at 30": (times(lambda t: t * 30), "times", "times of the {} are frames of 30 frames a second"),
     "frames at 25": (times(lambda t: t * 25), "times", "times of the {} are frames of 25 frames a second"),
+    "frames of the cut film": (
+        times(lambda t: (t - 900) * 30),
+        "times",
+        "times of the {} are frames of 30 frames a second c",
+    ),
     "milliseconds": (times(lambda t: t * 1000), "times", "times of the {} are milliseconds"),
 }
 
@@ -243,6 +248,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         "these an annotated box overlaps the best detected one by 0.00."
     )
     assert told[1].startswith("1. The boxes of the detections are in pixels (the largest number is 5")
+    (tmp_path / "none.csv").write_text("")
+    told = call("none.csv").splitlines()
+    assert told[0].startswith("As the files are: frame mAP 0.0000")
+    assert told[1] == "1. The detections have no boxes."
     told = call("clean.csv").splitlines()
     now = agreement(truth, read_ava_csv(tmp_path / "clean.csv", detections=True))
     assert now.mean_ap == frame_map(truth, read_ava_csv(tmp_path / "clean.csv", detections=True), LABELS).mean_ap

@@ -6,6 +6,8 @@ import numpy as np
 
 Keyframe = tuple[str, int]
 """(video, microseconds), as the official evaluation keys AVA-Kinetics."""
+CUT_STARTS_AT = 900.0
+"""Time of AVA's films at which the usual copies begin, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

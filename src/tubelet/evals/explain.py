@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from tubelet.boxes import box_iou
-from tubelet.data.ava_table import AvaTable, microseconds
+from tubelet.data.ava_table import CUT_STARTS_AT, AvaTable, microseconds
 from tubelet.evals.ava import frame_map
 from tubelet.labels import LabelSpace
 from tubelet.video.sampling import nearest
@@ -31,6 +31,7 @@ KEY_SLACK = 5e-4
 MAX_KEYFRAMES = 2000
 """Boxes and classes are compared at so many of the common keyframes."""
 NAMES = ("ground truth", "detections")
+HAVE = ("has", "have")
 FRAME_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 50.0, 60.0)
 
 Boxes = np.ndarray
@@ -91,12 +92,13 @@ class _Pair:
 def agreement(truth: AvaTable, found: AvaTable) -> Agreement:
     """Return how well ground truth and detections meet, nothing undone; both read with boxes ``any``."""
     pair = _Pair(truth, found)
-    some = len(truth) > 0 and len(found) > 0
+    if not (len(truth) and len(found)):
+        return Agreement(mean_ap=0.0, videos=0.0, keyframes=0.0, overlap=0.0)
     return Agreement(
         mean_ap=_mean_ap(pair, 0),
         videos=_shared(truth.video, found.video),
         keyframes=_met(pair),
-        overlap=_overlap(pair) if some else 0.0,
+        overlap=_overlap(pair),
     )
 
 
@@ -108,10 +110,10 @@ def explain(truth: AvaTable, found: AvaTable, *, label_space: LabelSpace | None 
         found: Detections, read with ``boxes="any"``.
         label_space: The evaluated classes, if known.
     """
-    empty = [name for name, table in zip(NAMES, (truth, found), strict=True) if len(table) == 0]
-    if empty:
-        return tuple(Complaint(trap="empty", text=f"The {name} have no boxes.") for name in empty)
     pair = _Pair(truth, found)
+    empty = [f"The {NAMES[number]} {HAVE[number]} no boxes." for number in (0, 1) if len(pair[number]) == 0]
+    if empty:
+        return tuple(Complaint(trap="empty", text=text) for text in empty)
     complaints: list[Complaint] = []
     for stage in (_videos, _times, _pixels, _shift, _box_format):
         pair = stage(pair, complaints)
@@ -182,6 +184,17 @@ def _time_undoings(pair: _Pair) -> list[_TimeUndoing]:
         )
         for number in (1, 0)
         for unit, (divisor, slack) in units.items()
+    ]
+    made += [  # as PySlowFast numbers them
+        _TimeUndoing(
+            f"The times of the {NAMES[number]} are frames of {fps:g} frames a second counted from {CUT_STARTS_AT:g} s; "
+            f"AVA's are seconds of the whole film: divide them by {fps:g} and add {CUT_STARTS_AT:g}.",
+            number,
+            pair[number].pts_seconds / fps + CUT_STARTS_AT,
+            0.5 / fps,
+        )
+        for number in (1, 0)
+        for fps in FRAME_RATES
     ]
     shift = _commonest_difference(pair)
     side = "later" if shift > 0 else "earlier"
@@ -264,7 +277,8 @@ def _labels(pair: _Pair, label_space: LabelSpace | None, complaints: list[Compla
         if label_space is not None and (unknown := sorted(ids - set(label_space.published_ids))):
             shown = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
             low, high = min(label_space.published_ids), max(label_space.published_ids)
-            text = f"The {name} have action ids that are not in the list {label_space.name} ({low} to {high}): {shown}."
+            what = f"action ids that are not in the list {label_space.name} ({low} to {high}): {shown}."
+            text = f"The {name} {HAVE[number]} {what}"
             complaints.append(Complaint(trap="labels", text=text))
             outside = True
     kept = _common_keyframes(pair)

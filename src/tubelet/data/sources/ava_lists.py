@@ -38,6 +38,7 @@ They sum to 861,254, more than the 837,318 rows of the public ``ava_train_v2.2.c
 20 actions; the paper does not say what else was counted. The split into 8 head, 23 mid and 29 tail classes (more than
 10,000, fewer than 1,000) is what the label space ``ava_60`` carries.
 """
+PUBLIC_ROWS = 837_318
 
 
 def ava_label_space(labels: str) -> LabelSpace:
