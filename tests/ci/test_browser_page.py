@@ -243,7 +243,7 @@ def test_a_text_file_called_mp4_is_named_as_such(browser, server):
     send(browser, server, "letter.mp4")
     browser.wait("!document.getElementById('gone').hidden")
     text = browser.js("document.getElementById('gone-text').textContent")
-    assert re.match(r"Letter\.mp4: not a video file that can be read \(.+\)", text)
+    assert re.match(r"letter\.mp4: not a video file that can be read \(.+\)", text)
     assert str(folder) not in browser.js("document.body.innerText")
 
 

@@ -1,5 +1,6 @@
 """The five commands of docs/your-own-data.md, in its order, on small data that is labelled through the page."""
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -12,11 +13,15 @@ from devtools import Browser
 from serving import ask, serving
 from test_documents import commands, smaller
 
+from tubelet.data.manifest import read_manifest
 from tubelet.inference.export import read_detections
+from tubelet.types import VideoMeta
+from tubelet.video.container import probe
 
 pytestmark = pytest.mark.ci
 
-COMMANDS = commands(ROOT / "docs/your-own-data.md")
+DOCUMENT = ROOT / "docs/your-own-data.md"
+COMMANDS = commands(DOCUMENT)
 NUM_VIDEOS = 4
 
 
@@ -87,3 +92,39 @@ def test_the_other_four_commands_follow(place):
     found = read_detections(place / "out/seen/one.json")
     assert found.label_space.names == ("stand", "walk", "wave")  # those that were ticked
     assert any(len(moment.boxes_norm) for moment in found.moments)
+
+
+BOX = '<box frame="{frame}" outside="0" xtl="20" ytl="10" xbr="90" ybr="200"/>'
+CVAT = """<annotations><meta><task><name>{name}</name><original_size><width>{width}</width><height>{height}</height>
+</original_size></task></meta><track id="0" label="{label}">{boxes}</track></annotations>"""
+
+
+def write_cvat(path: Path, name: str, label: str, meta: VideoMeta) -> None:
+    boxes = "".join(BOX.format(frame=frame) for frame in range(30))
+    path.write_text(CVAT.format(name=name, label=label, width=meta.width, height=meta.height, boxes=boxes))
+
+
+def write_coco(path: Path, name: str, label: str, meta: VideoMeta) -> None:
+    size = {"width": meta.width, "height": meta.height}
+    images = [{"id": k, "video_id": 1, "frame_id": 10 * k, "file_name": f"{k}.jpg", **size} for k in range(1, 4)]
+    boxes = [{"id": k, "image_id": k, "video_id": 1, "category_id": 1, "bbox": [20, 10, 70, 150]} for k in range(1, 4)]
+    videos = [{"id": 1, "name": name, "file_name": f"{name}.mp4", **size}]
+    categories = [{"id": 1, "name": label}]
+    path.write_text(json.dumps({"videos": videos, "images": images, "annotations": boxes, "categories": categories}))
+
+
+def test_annotations_of_other_tools_are_read_by_the_commands_that_are_named(place):
+    """The blocks of *Other annotations*: CVAT's files and COCO's."""
+    texts = DOCUMENT.read_text().split("## Other annotations")[1]
+    cvat, coco = [line for line in texts.splitlines() if line.startswith("tubelet data import")]
+    meta = probe(place / "videos/one.mp4")
+    for number, name in enumerate(("one", "two"), start=1):
+        write_cvat(place / f"task{number}.xml", name, "walk", meta)
+        write_coco(place / f"{('train', 'val')[number - 1]}.json", name, "walk", meta)
+    for command, out in ((cvat, "of_cvat"), (coco, "of_coco")):
+        run(command.replace("my_data", out), place)
+        opened = read_manifest(place / out)
+        assert opened.label_space.names == ("walk",)
+        assert sorted(opened.clips.column("split").to_pylist()) == ["train", "val"]
+        assert opened.boxes is not None
+        assert opened.boxes.num_rows >= 6

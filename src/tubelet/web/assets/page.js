@@ -88,8 +88,9 @@ async function route() {
   }
 }
 
-function gone(text) {
+function gone(text, title = "Nothing is here") {
   show("gone");
+  byId("gone-title").textContent = title;
   byId("gone-text").textContent = text;
   document.title = "Tubelet";
 }
@@ -102,8 +103,8 @@ function goTo(path) {
 async function showJob(found) {
   job = found;
   document.title = `${job.name} · Tubelet`;
-  if (job.state === "failed") return gone(sentence(job.error));
-  if (job.state === "cancelled") return gone(`${job.name} was cancelled.`);
+  if (job.state === "failed") return gone(job.error, "This did not work");
+  if (job.state === "cancelled") return gone(job.name, "Cancelled");
   if (job.state === "done") return view();
   show("waiting");
   wait(job);
