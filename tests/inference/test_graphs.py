@@ -70,6 +70,8 @@ def test_the_pipeline_runs_from_a_graph(graph: Path, loaded: LoadedModel, tmp_pa
         # Ours computes in half the precision on some processors.
         assert one.scores == pytest.approx(other.scores, abs=2e-2)
     assert pipe.thresholds == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    with pytest.raises(InputError, match="has the head 'boxes', not 'other'"):
+        tubelet.load(graph, task="other", people=PaintDetector())
 
 
 def test_the_shipped_model_has_a_graph(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tubelet.types import VideoError
 from tubelet.video.convert import FrameSize
-from tubelet.video.live import LiveSource, is_live
+from tubelet.video.live import LiveSource, is_live, without_password
 
 SIZE = FrameSize(long_side=64, shrink_only=True)
 NUM_FRAMES = 50
@@ -126,8 +126,22 @@ def test_what_came_before_a_stream_broke_off_is_given(server: str) -> None:
 def test_what_cannot_be_opened_is_named() -> None:
     with pytest.raises(VideoError, match="camera cannot be opened"):
         LiveSource("7", size=SIZE)
-    with pytest.raises(VideoError, match=r"rtsp://127\.0\.0\.1:9/x: the stream cannot be opened"):
-        LiveSource("rtsp://127.0.0.1:9/x", size=SIZE)
+    with pytest.raises(VideoError, match=r"^rtsp://127\.0\.0\.1:9/x: the stream cannot be opened") as caught:
+        LiveSource("rtsp://me:secret@127.0.0.1:9/x", size=SIZE)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("rtsp://me:a@b@door:554/cam@1", "rtsp://door:554/cam@1"),
+        ("http://door/cam?u=a@b", "http://door/cam?u=a@b"),
+        ("udp://@239.0.0.1:5000", "udp://239.0.0.1:5000"),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_nobody_is_told_a_password(place: str, shown: str) -> None:
+    assert without_password(place) == shown
 
 
 @pytest.mark.parametrize(

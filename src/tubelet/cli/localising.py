@@ -19,7 +19,7 @@ from tubelet.inference.render import Labelling
 from tubelet.types import ActionDetections, InputError, VideoError
 from tubelet.video.container import probe
 from tubelet.video.convert import FrameSize
-from tubelet.video.live import LiveSource, is_live
+from tubelet.video.live import LiveSource, is_live, without_password
 from tubelet.video.media import VIDEO_SUFFIXES
 
 
@@ -61,7 +61,7 @@ def name_of(place: str) -> str:
         return Path(place).stem
     if "://" not in place:
         return f"camera{place.removeprefix('/dev/video')}"
-    address = place.partition("://")[2].rpartition("@")[2]  # no password in a file's name
+    address = without_password(place).partition("://")[2]
     return re.sub(r"[^A-Za-z0-9]+", "-", address).strip("-") or "stream"
 
 

@@ -62,6 +62,8 @@ class Localiser:
         self._actions: ActionModel = (
             TorchActionModel(model, task=task, device=device) if isinstance(model, LoadedModel) else model
         )
+        if task not in (None, self._actions.task):
+            raise InputError(f"this model has the head {self._actions.task!r}, not {task!r}")
         self.link = link or LinkConfig()
         self.task, self.label_space = self._actions.task, self._actions.label_space
         self.preprocess, self.thresholds = self._actions.preprocess, self._actions.thresholds

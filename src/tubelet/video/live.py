@@ -19,7 +19,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tubelet.types import InputError, VideoError, VideoMeta, first_line
+from tubelet.types import InputError, VideoError, VideoMeta
 from tubelet.video.convert import FrameBatch, FrameSize
 from tubelet.video.media import VIDEO_SUFFIXES
 
@@ -58,6 +58,8 @@ class LiveCounts:
 class LiveSource:
     """An open camera or stream; a context manager.
 
+    Its ``place`` is said in messages and files: an address without name and password.
+
     Args:
         place: Number or device of a camera, or the address of a stream.
         size: Frames are given in this size.
@@ -68,13 +70,13 @@ class LiveSource:
     """
 
     def __init__(self, place: str, *, size: FrameSize, most_waiting: int = MOST_WAITING) -> None:
-        self.place, self._size, self._most = place, size, most_waiting
-        self._container, self._stream = _open(place)
+        self.place, self._size, self._most = without_password(place), size, most_waiting
+        self._container, self._stream = _open(place, self.place)
         self._waits = self._container.duration is not None
         rate = self._stream.average_rate or self._stream.guessed_rate
         context = self._stream.codec_context
         self.meta = VideoMeta(
-            path=place,
+            path=self.place,
             width=context.width,
             height=context.height,
             fps=float(rate) if rate else CAMERA_FPS,
@@ -132,7 +134,7 @@ class LiveSource:
                     break
         except (av.FFmpegError, OSError) as error:
             if not self._closed:
-                self._error = VideoError(self.place, f"the stream broke off ({first_line(error)})")
+                self._error = VideoError(self.place, f"the stream broke off ({error.strerror or type(error).__name__})")
         except VideoError as error:
             self._error = error
         finally:
@@ -184,7 +186,14 @@ class LiveSource:
             return not self._closed
 
 
-def _open(place: str) -> tuple[InputContainer, VideoStream]:
+def without_password(place: str) -> str:
+    """Return an address without the user's name and password, for messages and files."""
+    scheme, mark, rest = place.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _open(place: str, shown: str) -> tuple[InputContainer, VideoStream]:
     options: dict[str, Any] = {"options": {"rtsp_transport": "tcp"}} if place.startswith("rtsp") else {}
     if "://" not in place:
         if sys.platform != "linux":
@@ -195,10 +204,12 @@ def _open(place: str) -> tuple[InputContainer, VideoStream]:
         container = av.open(place, "r", timeout=SILENCE_SECONDS, **options)
     except (av.FFmpegError, OSError, ValueError) as error:
         kind = "stream" if "://" in place else "camera"
-        raise VideoError(place, f"the {kind} cannot be opened ({first_line(error)})") from error
+        # FFmpeg's own message has the whole address in it.
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise VideoError(shown, f"the {kind} cannot be opened ({reason})") from None
     if not container.streams.video:
         container.close()
-        raise VideoError(place, "sends no video")
+        raise VideoError(shown, "sends no video")
     stream = container.streams.video[0]
     stream.thread_type = "NONE"
     return container, stream
