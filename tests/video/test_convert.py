@@ -113,3 +113,6 @@ def test_crop_places_halves_up_and_must_fit() -> None:
     assert Crop(112, 112, 0.0, 1.0).place(128, 171) == (0, 59)
     with pytest.raises(ValueError, match="112x112 does not fit a frame of 100x171"):
         Crop(112, 112).place(100, 171)
+    for height, width, y, x in ((0, 10, 0.5, 0.5), (10, -3, 0.5, 0.5), (10, 10, 2.0, 0.5), (10, 10, 0.5, -0.1)):
+        with pytest.raises(ValueError, match=r"at least 1 pixel a side and its place in 0\.\.1, got Crop"):
+            Crop(height, width, y, x)

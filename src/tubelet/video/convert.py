@@ -33,6 +33,10 @@ class Crop:
     x: float = 0.5
     """Place in 0..1: 0 = left, 1 = right."""
 
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1 or not (0 <= self.y <= 1 and 0 <= self.x <= 1):
+            raise ValueError(f"a crop has at least 1 pixel a side and its place in 0..1, got {self}")
+
     def place(self, height: int, width: int) -> tuple[int, int]:
         """Return (top, left) in a frame of ``height`` x ``width`` pixels.
 
