@@ -1,3 +1,6 @@
+import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +59,39 @@ def test_a_mistake_in_a_later_block_has_its_line(
         read_ava_csv(path, detections=True)
     assert str(error.value).startswith(f"{path}:{at + 1}: ")
     assert message in str(error.value)
+
+
+def test_refused_files_leave_a_process_that_ends_as_it_should(tmp_path: Path) -> None:
+    good = "v,0902,0.1,0.1,0.2,0.2,1,0.5\n"
+    for number, bad in enumerate(["v,0902,0.1,x,0.2,0.2,1,0.5\n", "v,0902,0.1\n", "v,0902\n", '"v,0902,0.1\n']):
+        (tmp_path / f"{number}.csv").write_text(good + bad + good)
+    code = (
+        "import sys; from pathlib import Path; from tubelet.data.ava_rows import read_rows\n"
+        "from tubelet.types import InputError\n"
+        "for path in sorted(Path(sys.argv[1]).iterdir()) * 3:\n"
+        "    try: print(path.name, len(read_rows(path, scored=True).labels))\n"
+        "    except InputError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[2] == "2.csv 2"
+    assert done.stdout.splitlines()[3].startswith(f"{tmp_path}/3.csv:")
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).random((2000, 2))
+    text = "".join(f"v,0902,0.1,0.1,{0.5 + x / 3:.9f},0.9,1,{score:.9f}\n" for x, score in noise)
+    packed = bytearray(gzip.compress(text.encode()))
+    packed[len(packed) // 2 :] = bytes(len(packed) - len(packed) // 2)
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(packed)
+    with pytest.raises(InputError, match=r"a\.csv\.gz"):
+        read_ava_csv(path, detections=True)
+
+
+def test_a_line_without_an_end_is_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ava_rows, "BLOCK_BYTES", 700)
+    path = tmp_path / "a.csv"
+    path.write_text("a" * 5000)
+    with pytest.raises(InputError, match=r"a\.csv:1: 1 columns"):
+        read_ava_csv(path, detections=True)

@@ -7,6 +7,7 @@ import codecs
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from tubelet.types import InputError
 COLUMNS = ("video", "seconds", "x1", "y1", "x2", "y2", "action id")
 LONGEST_SECONDS = 1e6  # 12 days; a number beyond is no time
 BLOCK_BYTES = 1 << 22
+READ_ERRORS = (OSError, EOFError, zlib.error)
+"""What the system and gzip raise for a file that is damaged or not there."""
 NO_LABEL = int(np.iinfo(np.int32).min)
 """Stands for an empty action id."""
 
@@ -68,39 +71,64 @@ def read_rows(path: Path, *, scored: bool) -> CsvRows:
     Raises:
         InputError: It cannot be read, or a cell is not what its column holds; with file and line.
     """
-    _check_text(path)
     layout = find_layout(path, scored=scored)
-    odd = _OddRows(path, len(layout.columns))
-    try:
-        stream = pa.input_stream(str(path), compression="gzip" if _is_gzip(path) else None)
-        return _read(stream, layout, odd, scored=scored)
-    except (OSError, pa.ArrowInvalid) as error:
-        if not odd.has_both_widths:
-            raise _mistake(path, layout, odd, error, scored=scored) from None
-    # Rows of seven and of eight columns in one file: the eighth is then empty.
-    lines = (f"{line}," if line.count(",") == 6 else line for _, line in lines_of(path))
-    layout = replace(layout, columns=tuple(f"c{i}" for i in range(8)))
-    odd = _OddRows(path, 8)
-    try:
-        return _read(pa.BufferReader("\n".join(lines).encode()), layout, odd, scored=scored)
-    except pa.ArrowInvalid as error:
-        raise _mistake(path, layout, odd, error, scored=scored) from None
+    size = BLOCK_BYTES if _is_gzip(path) else path.stat().st_size
+    columns = _Columns(scored=scored, capacity=size // 40 + 1)
+    keyframes: set[Keyframe] = set()
+    first_line = 1
+    for text in _blocks(path):
+        block = _Block(path, text, first_line)
+        block.check_text()
+        batch = _parse_block(block, layout, keyframes, scored=scored)
+        if batch is not None:
+            columns.add(batch, has_last="c7" in batch.schema.names and not layout.has_status)
+        first_line += text.count(b"\n")
+        if b"\r" in text:
+            first_line += text.count(b"\r") - text.count(b"\r\n")
+    pa.default_memory_pool().release_unused()
+    return columns.rows(keyframes)
 
 
-def _check_text(path: Path) -> None:
-    """Refuse what is not UTF-8: Arrow's handler of odd rows cannot be told of such a row, and says so on stderr."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Yield a file's text, unpacked where it is gzip, in pieces of whole lines, without a byte-order mark."""
     try:
         with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                if not block.isascii() or decoder.getstate()[0]:
-                    decoder.decode(block)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        line = next((number for number, text in lines_of(path) if "\ufffd" in text), 1)
-        raise InputError(f"{path}:{line}: not UTF-8; expected a text file") from None
-    except (OSError, EOFError) as error:
+            rest = file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8)
+            while data := file.read(BLOCK_BYTES):
+                data = rest + data
+                # A line longer than a block is no row; what is cut out of it will not be taken for one.
+                end = data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1 or len(data)
+                yield data[:end]
+                rest = data[end:]
+            if rest:
+                yield rest
+    except READ_ERRORS as error:
         raise unreadable(path, error) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Whole lines of a file."""
+
+    path: Path
+    text: bytes
+    first_line: int
+    """Line number of the first, from 1."""
+
+    def check_text(self) -> None:
+        """Refuse what is not UTF-8."""
+        try:
+            if not self.text.isascii():
+                self.text.decode()
+        except UnicodeDecodeError as error:
+            line = self.first_line + len(re.findall(rb"\r\n|\r|\n", self.text[: error.start]))
+            raise InputError(f"{self.path}:{line}: not UTF-8; expected a text file") from None
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Yield (line number, line without its end)."""
+        lines = io.StringIO(self.text.decode(), newline=None)
+        for number, line in enumerate(lines, start=self.first_line):
+            yield number, line.rstrip("\n")
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
@@ -114,7 +142,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
             text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=None)
             for number, line in enumerate(text, start=1):
                 yield number, line.rstrip("\n")
-    except (OSError, EOFError) as error:
+    except READ_ERRORS as error:
         raise unreadable(path, error) from None
 
 
@@ -154,7 +182,7 @@ def parse_keyframe(path: Path, number: int, line: str) -> Keyframe:
     return keyframe_of(cells[0], float(cells[1]))
 
 
-def unreadable(path: Path, error: OSError | EOFError) -> InputError:
+def unreadable(path: Path, error: Exception) -> InputError:
     """Return the error for a file that the system or gzip refuses."""
     return InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or str(error).splitlines()[0]})")
 
@@ -174,61 +202,62 @@ def find_layout(path: Path, *, scored: bool) -> Layout:
     return Layout(header_line=header, columns=tuple(f"c{i}" for i in range(7)), has_status=status)
 
 
-@dataclass(slots=True)
-class _OddRows:
-    """What is done with a row that has not the width of the others."""
+def _parse_block(block: _Block, layout: Layout, keyframes: set[Keyframe], *, scored: bool) -> pa.RecordBatch | None:
+    """Return the box rows of a block, None where it has none; ``keyframes`` gets the rows of two columns.
 
-    path: Path
-    width: int
-    keyframes: set[Keyframe] = field(default_factory=set)
-    has_both_widths: bool = False
-    num_read: int = 0
-    """Rows of the blocks that were read before a mistake."""
-
-    def __call__(self, row: csv.InvalidRow) -> str:
-        text = str(row.text)
-        if not text.strip():
-            return "skip"
-        if row.actual_columns == 2:
+    Rows of another width than the rest are looked for only where Arrow has refused the block. (Its own handler of such
+    rows is called from a thread that may outlive the interpreter, and then ends the process with an abort.)
+    """
+    try:
+        return _parse(block.text, layout, scored=scored, skip_rows=max(0, layout.header_line - block.first_line + 1))
+    except pa.ArrowInvalid:
+        pass
+    rows: list[tuple[int, str]] = []
+    for number, line in block.lines():
+        width = line.count(",") + 1
+        if number <= layout.header_line or not line.strip():
+            continue
+        if width == 2:
             try:
-                self.keyframes.add(parse_keyframe(self.path, 0, text))
-            except InputError:
-                return "error"
-            return "skip"
-        self.has_both_widths = {row.actual_columns, self.width} == {7, 8}
-        return "error"
+                keyframes.add(parse_keyframe(block.path, number, line))
+            except InputError as error:
+                raise _mistake(block.path, layout, rows, scored=scored) or error from None
+        elif width in (7, 8):
+            rows.append((number, line))
+        else:
+            wrong = InputError(
+                f"{block.path}:{number}: {width} columns, expected {','.join(COLUMNS)} and maybe an eighth, or 2"
+            )
+            raise _mistake(block.path, layout, rows, scored=scored) or wrong
+    if not rows:
+        return None
+    if len({line.count(",") for _, line in rows} | {len(layout.columns) - 1}) > 1:
+        # Rows of seven and of eight columns in one file: the eighth is then empty.
+        layout = replace(layout, columns=tuple(f"c{i}" for i in range(8)))
+        rows = [(number, line if line.count(",") == 7 else f"{line},") for number, line in rows]
+    try:
+        return _parse("\n".join(line for _, line in rows).encode(), layout, scored=scored)
+    except pa.ArrowInvalid as error:
+        said = re.search(r"Row #(\d+): (.*)", str(error))
+        place, what = (f":{rows[int(said[1]) - 1][0]}", said[2]) if said else ("", str(error).splitlines()[0])
+        wrong = InputError(f"{block.path}{place}: {what}")
+        raise _mistake(block.path, layout, rows, scored=scored) or wrong from None
 
 
-def _read(stream: pa.NativeFile, layout: Layout, odd: _OddRows, *, scored: bool) -> CsvRows:
-    """Read all blocks of a stream into columns."""
+def _parse(text: bytes, layout: Layout, *, scored: bool, skip_rows: int = 0) -> pa.RecordBatch | None:
+    """Return rows of one width, None of no row; anything else is an ``ArrowInvalid``."""
     types = {"c0": pa.dictionary(pa.int32(), pa.string()), **{f"c{i}": pa.float64() for i in range(1, 6)}}
     types |= {"c6": pa.int32(), "c7": pa.string() if layout.has_status else pa.float64() if scored else pa.int64()}
-    size = stream.size() if stream.seekable() else BLOCK_BYTES
-    columns = _Columns(scored=scored, capacity=size // 40 + 1)
-    if size == 0:  # an empty file is an error to the reader
-        return columns.rows(odd.keyframes)
-    try:
-        reader = csv.open_csv(
-            stream,
-            # No threads: those of Arrow may end a process that stops on the next line's mistake with an abort.
-            read_options=csv.ReadOptions(
-                column_names=layout.columns, use_threads=False, block_size=BLOCK_BYTES, skip_rows=layout.header_line
-            ),
-            parse_options=csv.ParseOptions(invalid_row_handler=odd),
-            convert_options=csv.ConvertOptions(
-                column_types={name: types[name] for name in layout.columns}, null_values=[""], strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        if "Empty CSV file" not in str(error):  # nothing but blank lines, a header or keyframes
-            raise
-        return columns.rows(odd.keyframes)
-    for block in reader:
-        columns.add(block, has_last="c7" in layout.columns and not layout.has_status)
-        odd.num_read += block.num_rows
-    del reader
-    pa.default_memory_pool().release_unused()
-    return columns.rows(odd.keyframes)
+    table = csv.read_csv(
+        pa.BufferReader(text),
+        read_options=csv.ReadOptions(
+            column_names=layout.columns, use_threads=False, block_size=len(text) + 1, skip_rows=skip_rows
+        ),
+        convert_options=csv.ConvertOptions(
+            column_types={name: types[name] for name in layout.columns}, null_values=[""], strings_can_be_null=False
+        ),
+    )
+    return next(iter(table.combine_chunks().to_batches()), None)
 
 
 class _Columns:
@@ -319,33 +348,14 @@ def _is_gzip(path: Path) -> bool:
         raise unreadable(path, error) from None
 
 
-def _mistake(path: Path, layout: Layout, odd: _OddRows, cause: Exception, *, scored: bool) -> InputError:
-    """Find the line and the cell that are wrong; only run when the fast reader has refused the file."""
-    if isinstance(cause, OSError) and not isinstance(cause, pa.ArrowInvalid):
-        return unreadable(path, cause)
+def _mistake(path: Path, layout: Layout, rows: list[tuple[int, str]], *, scored: bool) -> InputError | None:
+    """Return what is wrong with the first cell that is not what its column holds; rows are (line number, line)."""
     names = (*COLUMNS, "score" if scored else "person id")
-    num_rows = 0
-    for number, line in lines_of(path):
-        is_row = number != layout.header_line and line.count(",") >= 6
-        num_rows += is_row
-        if num_rows + (not is_row) <= odd.num_read or not line.strip() or number == layout.header_line:
-            continue
-        cells = line.split(",")
-        if len(cells) not in (2, 7, 8):
-            expected = f"expected {','.join(COLUMNS)} and maybe an eighth, or 2"
-            return InputError(f"{path}:{number}: {len(cells)} columns, {expected}")
-        if len(cells) == 2:
-            try:
-                parse_keyframe(path, number, line)
-            except InputError as error:
-                return error
-            continue
-        if "\ufffd" in line:
-            return InputError(f"{path}:{number}: not UTF-8 text")
-        for place, cell in zip((int(name[1:]) for name in layout.columns[1:]), cells[1:], strict=False):
+    for number, line in rows:
+        for place, cell in zip((int(name[1:]) for name in layout.columns[1:]), line.split(",")[1:], strict=False):
             whole = place == 6 or (place == 7 and not scored)
             known = r"[+-]?\d+" if whole else r".*"
             if cell and not (re.fullmatch(known, cell) and (whole or is_number(cell))):
                 kind = "a whole number" if whole else "a number"
                 return InputError(f"{path}:{number}: {names[place]} is {cell!r}, expected {kind}")
-    return InputError(f"{path}: {str(cause).splitlines()[0]}")
+    return None
