@@ -20,6 +20,14 @@ text = (folder.parent / "upload").read_bytes()[:20].decode(errors="replace")
 say(stage="looking", share=0.1)
 if text.startswith("slow"):
     time.sleep(60)
+while text.startswith("chatty"):
+    say(stage="looking", share=0.2)
+if text.startswith("mute"):
+    os.close(1)
+    time.sleep(60)
+if text.startswith("odd"):
+    say(outcome={"video": 3})
+    sys.exit()
 if text.startswith("crash"):
     os.abort()
 if text.startswith("bad"):

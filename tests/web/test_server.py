@@ -10,7 +10,7 @@ import pytest
 from page_server import Running, page_server
 
 from tubelet.types import InputError
-from tubelet.web import serve, uploads
+from tubelet.web import runner, serve, uploads
 from tubelet.web.folders import Folders
 from tubelet.web.limits import Limits
 
@@ -74,10 +74,20 @@ def test_a_process_that_dies_is_told_and_the_next_video_is_worked_on(running):
     assert me.wait(good)["state"] == "done"
 
 
-def test_work_that_takes_too_long_is_ended(tmp_path):
+@pytest.mark.parametrize("how", [b"slow", b"chatty"])
+def test_work_that_takes_too_long_is_ended(tmp_path, how):
     with page_server(tmp_path / "p", Limits(job_seconds=0.5)) as running:
         me = running.visitor()
-        assert "longer than" in me.wait(me.send(b"slow").json["id"])["error"]
+        assert "longer than" in me.wait(me.send(how).json["id"])["error"]
+
+
+def test_a_process_that_answers_oddly_or_no_more_fails_its_video_only(running, monkeypatch):
+    monkeypatch.setattr(runner, "ENDING_SECONDS", 0.2)
+    me = running.visitor()
+    mute, odd, good = (me.send(text).json["id"] for text in (b"mute", b"odd", b"good"))
+    assert "silent" in me.wait(mute)["error"]
+    assert "could not work on it" in me.wait(odd)["error"]
+    assert me.wait(good)["state"] == "done"
 
 
 def test_others_see_nothing_and_remove_nothing(running):

@@ -10,6 +10,7 @@ import os
 import selectors
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,12 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tubelet.records import to_json
+from tubelet.records import from_json, to_json
 from tubelet.types import first_line
 from tubelet.web.folders import Folders
 from tubelet.web.jobs import Job, JobStore
 from tubelet.web.limits import GIB, Limits
-from tubelet.web.order import Choices, Order
+from tubelet.web.order import Choices, Order, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ LOOK_SECONDS = 0.2
 """How often a running process is looked after, at least."""
 SWEEP_SECONDS = 30.0
 LONGEST_LINE = 1 << 20
+RETRY_SECONDS = 5.0
+ENDING_SECONDS = 5.0
+"""A process that says no more is given so long to end."""
 FILE_BYTES = 4 * GIB
 """A file that a process writes may be so much larger than an upload: small videos are drawn on at a readable size."""
 
@@ -97,24 +101,29 @@ class Runner:
 
     def _serve(self) -> None:
         process: _Process | None = None
-        try:
-            while not self._closing.is_set():
-                process = process if process is not None and process.is_ready else _Process(self._command)
+        while not self._closing.is_set():
+            try:
+                if process is None or not process.is_ready:
+                    if process is not None:
+                        process.end()
+                    process = _Process(self._command)
                 job = self._store.claim()
-                if job is None:
-                    with self._wake:
-                        self._wake.wait(timeout=1.0)
-                    continue
-                try:
-                    self._work(job, process)
-                except Exception as error:  # a full disk, say; the next video is another matter
-                    logger.exception("job %s", job.id)
-                    self._store.fail(job.id, f"the server could not work on it ({first_line(error)})")
-                process.end()
-                process = None
-        finally:
-            if process is not None:
-                process.end()
+            except (OSError, sqlite3.Error):  # too many processes, a full disk: it may pass
+                logger.exception("the queue cannot be worked on")
+                self._closing.wait(RETRY_SECONDS)
+                continue
+            if job is None:
+                with self._wake:
+                    self._wake.wait(timeout=1.0)
+                continue
+            try:
+                self._work(job, process)
+            except Exception as error:  # a full disk, say; the next video is another matter
+                logger.exception("job %s", job.id)
+                self._store.fail(job.id, f"the server could not work on it ({first_line(error)})")
+            process.end()  # one video a process
+        if process is not None:
+            process.end()
 
     def _work(self, job: Job, process: "_Process") -> None:
         """Have one video worked on, and settle its row."""
@@ -133,37 +142,34 @@ class Runner:
             max_memory_bytes=limits.job_bytes,
             max_file_bytes=limits.max_bytes + FILE_BYTES,
         )
-        deadline = time.monotonic() + limits.job_seconds
-        said: dict[str, Any] = {}
-        ended = "said nothing"
         process.order(order)
-        while True:
-            message = process.next(LOOK_SECONDS)
-            if message is not None:
-                said = message
-                if "share" not in message:
-                    break
-                self._store.progress(job.id, stage=str(message["stage"]), share=float(message["share"]))
-            elif process.has_ended:
-                ended = f"its process ended ({process.ending()}); the file may be damaged, or need too much memory"
-                break
-            elif time.monotonic() > deadline:
-                ended = f"it took longer than {limits.job_seconds / 60:.0f} minutes"
-                break
-            elif self._closing.is_set():
-                ended = ""
-                break
-            elif not self._store.is_running(job.id):
-                break
+        said, ended = self._followed(job, process)
         process.end()
         self._settle(job, said, ended, attempt)
+
+    def _followed(self, job: Job, process: "_Process") -> tuple[dict[str, Any], str]:
+        """Note how far the work is until it ends; return its last word, or else why it was ended, if for a reason."""
+        deadline = time.monotonic() + self._limits.job_seconds
+        while True:
+            message = process.next(LOOK_SECONDS)
+            if message is not None and "share" not in message:
+                return message, ""
+            if message is not None:
+                self._store.progress(job.id, stage=str(message["stage"]), share=float(message["share"]))
+            elif process.has_ended:
+                return {}, f"its process ended ({process.ending()}); the file may be damaged, or need too much memory"
+            if time.monotonic() > deadline:
+                return {}, f"it took longer than {self._limits.job_seconds / 60:.0f} minutes"
+            if self._closing.is_set() or not self._store.is_running(job.id):
+                return {}, ""
 
     def _settle(self, job: Job, said: dict[str, Any], ended: str, attempt: Path) -> None:
         """Write how it ended into the row; files of what is not wanted go."""
         folder = self._folders.of(job.id)
         if "outcome" in said and self._store.is_running(job.id):
+            outcome = from_json(Outcome, said["outcome"], where="outcome")
             attempt.replace(folder.seen)
-            self._store.finish(job.id, said["outcome"])
+            self._store.finish(job.id, to_json(outcome))
         elif "error" in said:
             self._store.fail(job.id, str(said["error"]))
         elif ended:
@@ -228,7 +234,10 @@ class _Process:
 
     def ending(self) -> str:
         """Return how it ended."""
-        code = self._process.wait()
+        try:
+            code = self._process.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "silent, and ended from outside"
         return f"signal {-code}, {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
     def end(self) -> None:

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,7 @@ def serve_page(
     """
     os.umask(0o077)
     folders = Folders(folder)
-    with only_server_of(folders):
-        store = JobStore(folders.database)
+    with only_server_of(folders), closing(JobStore(folders.database)) as store:
         runner = Runner(store, folders, choices=choices, limits=limits)
         shop = Shop(
             store=store,
@@ -122,7 +121,6 @@ def serve_page(
                     make_server(create_app(shop), address).run(sockets=[listener])
             finally:
                 runner.close()
-                store.close()
 
 
 @contextmanager

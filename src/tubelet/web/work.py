@@ -53,8 +53,9 @@ def main() -> None:
         # A codec that gets no memory says so in its own words, or not at all.
         note = f"; {too_much}" if data_bytes() > NEARLY_ALL * order.max_memory_bytes else ""
         say({"error": first_line(error) + note})
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):  # how torch says it
+    except Exception as error:
+        # Not MemoryError alone: torch says it as a RuntimeError, a library that cannot be mapped as an ImportError.
+        if data_bytes() <= NEARLY_ALL * order.max_memory_bytes and "memory" not in str(error):
             raise
         say({"error": too_much})
     os._exit(0)  # before the server closes its end; and taking down what was imported takes longer than the rest
