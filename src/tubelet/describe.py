@@ -11,18 +11,19 @@ from rich.console import Console
 from rich.table import Table
 
 from tubelet.data.manifest import Manifest, read_manifest
-from tubelet.models.model import BackboneConfig, HeadConfig, measure_cost
+from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel, measure_cost
 from tubelet.models.names import BACKBONES, NAMES_ARE
 from tubelet.models.precision import compute_dtype, pick_device
 from tubelet.models.resnet3d import RESNET_DEPTHS, ResNet3DConfig
 from tubelet.models.saved import load_model
 from tubelet.models.vivit import ViViTConfig
-from tubelet.train.config import RunConfig
+from tubelet.train.config import PREVIOUS, RunConfig
 from tubelet.train.data import open_data
 from tubelet.train.estimate import estimate
 from tubelet.train.folder import check_same_run
 from tubelet.train.replay import Replay
 from tubelet.train.schedule import RatePlan
+from tubelet.train.start import initialise
 from tubelet.types import InputError
 from tubelet.video.container import probe
 
@@ -66,7 +67,9 @@ def describe_thing(thing: str, console: Console) -> None:
 
 
 def describe_run(run: RunConfig, out: Path, console: Console) -> None:
-    """Print a run as it would be trained in ``out``: every option, the mixture, the rates, what it takes.
+    """Print a run as it would be trained in ``out``: every option, the mixture, the rates, its start, what it takes.
+
+    Weights to start from that are not there, or do not fit, are said and are no error: they may come later.
 
     Raises:
         InputError: Its data cannot be used, or the folder holds another run.
@@ -82,6 +85,7 @@ def describe_run(run: RunConfig, out: Path, console: Console) -> None:
     console.print(table)
     facts = _facts_table()
     heads = {name: task.head for name, task in data.tasks.items()}
+    facts.add_row("weights", _start_fact(run, heads))
     for fact, value in (_rate_facts(rates) | _cost_facts(run, heads, rates)).items():
         facts.add_row(fact, value)
     console.print(facts)
@@ -98,6 +102,18 @@ def describe_replay(replay: Replay, console: Console) -> None:
     console.print(f"loss: {losses}; gradient norm {replay.gradient_norm:.6g}", highlight=False)
     if replay.bad_parameters:
         console.print(f"not finite: the gradient of {', '.join(replay.bad_parameters)}", highlight=False)
+
+
+def _start_fact(run: RunConfig, heads: dict[str, HeadConfig]) -> str:
+    if run.init_from == PREVIOUS:
+        return f"those of {PREVIOUS}"
+    if run.init_from is None:
+        return "begin at random"
+    try:
+        model = VideoModel(run.backbone, heads)
+        return initialise(model, resuming=False, init_from=run.init_from, init_skip=run.init_skip)
+    except InputError as error:
+        return f"CANNOT BE USED: {error}"
 
 
 def _rate_facts(rates: RatePlan) -> dict[str, str]:

@@ -1,18 +1,23 @@
 """Where the first weights come from: a run, a file, published weights, image weights; what does not fit is one line."""
 
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 from golden_weights import FE, FOLDER, enter_small_weights
+from rich.console import Console
 
+from tubelet.describe import describe_run
 from tubelet.models.convert import convert_file
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.saved import save_tensors
 from tubelet.models.vivit import ViViTConfig
 from tubelet.models.weights import WEIGHTS
+from tubelet.recipes.playground import transfer_kinetics
 from tubelet.records import write_json
+from tubelet.train.config import PREVIOUS
 from tubelet.train.start import absolute_start, initialise, read_start
 from tubelet.types import InputError
 
@@ -154,3 +159,17 @@ def test_a_start_means_the_same_in_any_folder(tmp_path: Path, monkeypatch: pytes
         "small_video",
         "the stage before",
     ]
+
+
+def test_a_dry_run_says_whether_its_start_can_be_used(squares: Path, given: Path, tmp_path: Path) -> None:
+    run = transfer_kinetics(squares, size="tiny")
+    said = {}
+    for name, init_from in (("none", None), ("stage", PREVIOUS), ("gone", str(tmp_path / "x")), ("other", str(given))):
+        console = Console(file=StringIO(), width=200)
+        describe_run(replace(run, init_from=init_from), tmp_path / "out", console)
+        said[name] = next(line for line in console.file.getvalue().splitlines() if "weights " in line)
+    assert "begin at random" in said["none"]
+    assert "those of the stage before" in said["stage"]
+    assert "CANNOT BE USED" in said["gone"]
+    assert "neither a run folder" in said["gone"]
+    assert "weights do not fit" in said["other"]
