@@ -13,8 +13,7 @@ share cores, caches and memory. ``ratio`` and ``ratio_beside``: clips per second
 two, within each round; with one worker and one thread each has a core of two. ``share_of_peak``: the multiply-adds of
 training (three times those of forward) against a square matrix product's, the same that is called MFU.
 
-``memory``: resident memory of the training process through ``--memory-steps`` steps. ``resume``: a run that is stopped
-in the middle and goes on, against one that is not.
+``memory``: resident memory of the training process. ``resume``: a run stopped in its middle against one that is not.
 """
 
 import argparse
@@ -131,7 +130,8 @@ def training_step(
 
     def step() -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            loss = softmax_cross_entropy(model(video, "task"), targets).mean()
+            logits = model(video, "task", residual_scales=model.residual_scales(range(BATCH)))
+            loss = softmax_cross_entropy(logits, targets).mean()
         torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
