@@ -6,8 +6,10 @@ user of the weights could get wrong (preprocessing, label space, thresholds) is 
 """
 
 import json
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,7 @@ def _write_onnx(module: nn.Module, example: tuple[Tensor, ...], about: str, path
         import_module("onnxscript")
     except ModuleNotFoundError as error:
         raise InputError(f"writing ONNX needs {error.name}; pip install onnx onnxscript") from None
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), _without_warnings("torch.onnx"), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
             module,
@@ -113,6 +115,18 @@ def _write_onnx(module: nn.Module, example: tuple[Tensor, ...], about: str, path
     proto: Any = program.model_proto
     onnx.helper.set_model_props(proto, {METADATA: about})
     path.write_bytes(proto.SerializeToString())
+
+
+@contextmanager
+def _without_warnings(name: str) -> Iterator[None]:
+    """Keep a logger to errors: the exporter tells everybody that torchvision is not installed."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _write_program(module: nn.Module, example: tuple[Tensor, ...], about: str, path: Path) -> None:
