@@ -78,13 +78,14 @@ def search(folder: Path, action: str, *, min_score: float | None = None) -> Sear
 
 def _meant(action: str, space: LabelSpace) -> list[int]:
     """Return the classes of this name, or those that have its words in a row."""
-    names, wanted = [name.casefold() for name in space.names], action.casefold().strip()
+    wanted, names = _words(action), [_words(name) for name in space.names]
     same = [k for k, name in enumerate(names) if name == wanted]
-    words = [f" {''.join(c if c.isalnum() else ' ' for c in name)} " for name in (wanted, *names)]
-    if same or not words[0].strip():
-        return same
-    searched = f" {' '.join(words[0].split())} "
-    return [k for k, name in enumerate(words[1:]) if searched in f" {' '.join(name.split())} "]
+    return same or [k for k, name in enumerate(names) if wanted and f" {wanted} " in f" {name} "]
+
+
+def _words(name: str) -> str:
+    """Return the words of a name in small letters, with one space between."""
+    return " ".join("".join(c if c.isalnum() else " " for c in name.casefold()).split())
 
 
 def _results(folder: Path) -> Iterator[DetectionsFile]:
