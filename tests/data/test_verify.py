@@ -120,6 +120,16 @@ def test_damage_behind_the_clips_loses_none(media: Path, tmp_path: Path) -> None
     assert (report.items, report.damaged_elsewhere) == ((), ("cut.mp4",))
 
 
+def test_a_last_frame_that_cannot_be_read_breaks_its_clip(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "frames", 3)
+    last = tmp_path / "frames" / "00003.png"
+    last.write_bytes(last.read_bytes()[:40])
+    row = {"clip_id": "f", "video": "frames", "start_seconds": 0.0, "end_seconds": 0.3, "split": "train", "labels": [0]}
+    manifest = write(tmp_path, [row | {"fps": 10.0}])
+    (item,) = verify_manifest(manifest, tmp_path / "r.json", num_workers=1).items
+    assert item.problem == "broken"
+
+
 def test_a_localisation_set_needs_its_last_keyframe(media: Path, tmp_path: Path) -> None:
     box = {"x1": 0.1, "y1": 0.1, "x2": 0.5, "y2": 0.5, "labels": [1]}
     rows = [{"clip_id": n, "video": n, "labels": [], "end_seconds": 9.0} for n in ("good.mp4", "other.mp4")]

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import rewrite_manifest
+from tubelet.data.validate import TIME_TOLERANCE
 from tubelet.records import whole_file, write_json
 from tubelet.types import InputError, VideoError
 from tubelet.video.convert import FrameSize
@@ -27,7 +28,8 @@ from tubelet.worker_pool import WorkerPool
 
 PROBLEMS = ("missing", "broken", "short", "duplicate")
 SLACK_SECONDS = 0.25
-"""A video may end so much before its clip: containers claim more than they show, by a few frames or their sound."""
+"""A video may end so much before its clip: containers claim more than they show, by a few frames or their sound. One
+that cannot be read on may not: training would meet the place."""
 LOOK_PIXELS = 32
 """Videos are compared at this long side."""
 WORKER_MODULES = ("tubelet.data.verify",)
@@ -267,7 +269,8 @@ def _judge(manifest: Manifest, checks: Mapping[tuple[str, float], VideoCheck]) -
 def _problem(check: VideoCheck, until: float) -> tuple[str, str]:
     if check.missing:
         return "missing", check.error or ""
-    enough = check.num_frames > 0 and check.until_seconds >= until - SLACK_SECONDS
+    slack = SLACK_SECONDS if check.error is None else TIME_TOLERANCE
+    enough = check.num_frames > 0 and check.until_seconds >= until - slack
     if check.error is not None and not enough:
         return "broken", check.error
     if not enough:
