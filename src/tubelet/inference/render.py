@@ -102,9 +102,8 @@ def render(
             if times_shown == 0:
                 dropped += 1
                 continue
-            fitted = _fit(frame, width, height)
-            people = _drawn_people(fitted, timeline.people(pts), labelling)
-            drawn = draw_people(fitted, people)
+            people = _drawn_people((height, width), timeline.people(pts), labelling)
+            drawn = draw_people(_fit(frame, width, height), people)
             if lanes is not None:
                 drawn = lanes.below(drawn, pts, people)
             for _ in range(times_shown):
@@ -160,8 +159,8 @@ def stills(
     pictures = []
     for frame, moment in zip(frames, moments):
         people = [(moment.boxes_norm[i], moment.scores[i], int(p)) for i, p in enumerate(moment.person_ids)]
-        fitted = _fit(frame.permute(1, 2, 0).numpy(), width, height)
-        drawn = draw_people(fitted, _drawn_people(fitted, people, labelling))
+        shown = _fit(frame.permute(1, 2, 0).numpy(), width, height)
+        drawn = draw_people(shown, _drawn_people((height, width), people, labelling))
         buffer = BytesIO()
         Image.fromarray(drawn).save(buffer, format=image_format, **({"quality": 88} if image_format == "jpeg" else {}))
         pictures.append(buffer.getvalue())
@@ -240,10 +239,10 @@ def _alone(moment: ActionDetections, others: set[int]) -> list[Person]:
     return [(moment.boxes_norm[i], moment.scores[i], int(moment.person_ids[i])) for i in rows]
 
 
-def _drawn_people(frame: np.ndarray, people: list[Person], labelling: Labelling) -> list[DrawnPerson]:
+def _drawn_people(frame_hw: tuple[int, int], people: list[Person], labelling: Labelling) -> list[DrawnPerson]:
     drawn = []
     for box_norm, scores, person in people:
-        x1, y1, x2, y2 = (float(v) for v in pixel_boxes(box_norm, (frame.shape[0], frame.shape[1])))
+        x1, y1, x2, y2 = (float(v) for v in pixel_boxes(box_norm, frame_hw))
         drawn.append(DrawnPerson(box=(x1, y1, x2, y2), person_id=person, actions=labelling.actions(scores)))
     return drawn
 
