@@ -270,6 +270,13 @@ def test_it_fits_and_can_be_read(browser, server, scheme, width):
     browser.resize(width, 844, phone=width < 500)
     browser.colours(scheme)
     opened(browser, server, "square.mp4")
+    link = browser.js("location.href")
+    browser.open(server[1])
+    browser.wait("document.querySelectorAll('.mine li, .example').length > 3")
+    assert browser.js("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.js(CONTRAST) == []
+    browser.open(link)
+    browser.wait("document.getElementById('video').readyState >= 2")
     assert browser.js("document.documentElement.scrollWidth <= innerWidth")
     low = browser.js(CONTRAST)
     assert low == [], low

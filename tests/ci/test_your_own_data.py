@@ -11,6 +11,7 @@ import pytest
 from ci_support import ROOT, TUBELET
 from devtools import Browser
 from serving import ask, serving
+from test_browser_page import CONTRAST
 from test_documents import commands, smaller
 
 from tubelet.data.manifest import read_manifest
@@ -67,6 +68,11 @@ def test_one_labels_in_the_browser(place, tmp_path):
         kept = ask(f"{address}api/labels/{name}")["keyframes"]
         (first,) = [k for k in kept if k["done"]]
         assert first["people"][0]["actions"] == ["stand", "wave"]
+        for scheme in ("light", "dark"):
+            browser.colours(scheme)
+            assert browser.js(CONTRAST) == []
+        browser.resize(390, 844, phone=True)
+        assert browser.js("document.documentElement.scrollWidth <= innerWidth")
         assert browser.complaints() == []
         end = time.monotonic() + 300
         while any(v["num_keyframes"] is None for v in ask(f"{address}api/labels")["videos"]):

@@ -3,7 +3,6 @@
 import asyncio
 import fcntl
 import ipaddress
-import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -101,7 +100,6 @@ def serve_page(
     Raises:
         InputError: The folder or the address cannot be used.
     """
-    os.umask(0o077)
     folders = Folders(folder)
     with only_server_of(folders), closing(JobStore(folders.database)) as store:
         runner = Runner(store, folders, choices=choices, limits=limits)

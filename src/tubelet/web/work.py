@@ -55,9 +55,13 @@ def main() -> None:
         say({"error": first_line(error) + note})
     except Exception as error:
         # Not MemoryError alone: torch says it as a RuntimeError, a library that cannot be mapped as an ImportError.
-        if data_bytes() <= NEARLY_ALL * order.max_memory_bytes and "memory" not in str(error):
+        is_memory = isinstance(error, MemoryError) or "memory" in str(error)
+        if is_memory or data_bytes() > NEARLY_ALL * order.max_memory_bytes:
+            say({"error": too_much})
+        elif isinstance(error, OSError):
+            say({"error": f"the server could not write its results ({error.strerror or error})"})
+        else:
             raise
-        say({"error": too_much})
     os._exit(0)  # before the server closes its end; and taking down what was imported takes longer than the rest
 
 
