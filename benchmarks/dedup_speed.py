@@ -1,11 +1,14 @@
 """How fast videos become codes, beside the obvious way, and how long a query of five million codes takes.
 
-python benchmarks/dedup_speed.py [--rounds 7] [--videos FILE ...]
+python benchmarks/dedup_speed.py [--rounds 7] [--videos FILE ...] [--playground FOLDER]
 
 Videos as in ``benchmarks/decode.py``: 10 s of 30 fps, 340x256, H.264 with B-frames, a key frame every 12 and every 250
 frames. One thread, processor time. The obvious way decodes every frame to RGB, takes those of a grid of 16 a second,
 scales them to 112 x 112 and codes their luma. Queries: half are codes of the index with 0 to 6 bits flipped, half are
-random; every answer is compared with that of looking at all codes.
+random; every answer is compared with that of looking at all codes. With ``--playground`` (a folder of `tubelet
+playground build`) its posts are held against its other videos, the whole of what `tubelet corpus dedup` does after
+decoding: as they are, and with as many again as make ``INDEX_CODES``, whose codes have the bits of a video flipped in
+the places that are drawn for this video: they cluster as codes of frames do, and nothing shows what they show.
 """
 
 import argparse
@@ -17,17 +20,24 @@ from typing import Any
 
 import av
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from machine import median_seconds, write_result
 from videos import make_videos
 
 from tubelet.corpus.code_index import build_index
+from tubelet.corpus.dedup import OPERATING_POINTS, find_duplicates, index_targets
 from tubelet.corpus.fingerprint import TARGET_CROPS, FingerprintSettings, fingerprint_shard, frame_codes
+from tubelet.corpus.shards import INDEX_CODES
 from tubelet.inference.real_video import real_video
 from tubelet.types import InputError
 
 SECONDS = 10.0
 NUM_CODES, NUM_QUERIES, NUM_CHECKED = 5_000_000, 2000, 300
+NUM_SOURCES = 200
+SETTINGS = OPERATING_POINTS["paper"]
 
 
 def ours(paths: list[Path], crops: tuple[float, ...]) -> object:
@@ -102,11 +112,41 @@ def searching(rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
+def comparing(playground: Path, rounds: int) -> list[dict[str, Any]]:
+    """Return a row for the playground's other videos as targets, and one for an index as large as it may get."""
+    posts = sorted(pq.read_table(playground / "posts.parquet").column("video").to_pylist())
+    others = [str(path.relative_to(playground)) for path in sorted((playground / "videos").glob("*/*.mp4"))]
+    others = sorted(set(others) - set(posts))
+    coded = partial(fingerprint_shard, media_root=playground)
+    sources = coded(posts[:: max(len(posts) // NUM_SOURCES, 1)], settings=FingerprintSettings())
+    targets = coded(others, settings=FingerprintSettings(crops=TARGET_CROPS))
+    frames = pc.sum(sources.column("num_frames")).as_py()
+    num_codes = pc.sum(pc.list_value_length(targets.column("codes"))).as_py()
+    rows = []
+    for times in (1, max(INDEX_CODES // num_codes, 1)):
+        index = index_targets([targets, *(_flipped(targets, seed) for seed in range(1, times))], SETTINGS)
+        call = partial(find_duplicates, sources, index, SETTINGS)
+        call()
+        value = median_seconds({"frames": call}, rounds=rounds, clock=time.process_time)["frames"]
+        row = {"what": "comparison, a frame", "videos": times * len(others), "codes": times * num_codes}
+        rows.append(row | {"us_per_frame": 1e6 * value / frames, "pairs": call().num_rows})
+    return rows
+
+
+def _flipped(table: pa.Table, seed: int) -> pa.Table:
+    """Return the codes of other videos that are as much alike as these."""
+    lists = table.column("codes").combine_chunks()
+    masks = np.random.default_rng(seed).integers(0, 2**64, len(lists), dtype=np.uint64)
+    codes = lists.values.to_numpy() ^ np.repeat(masks, np.diff(lists.offsets.to_numpy()))
+    return table.set_column(3, table.schema.field(3), pa.ListArray.from_arrays(lists.offsets, pa.array(codes)))
+
+
 def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--videos", type=Path, nargs="*", default=[])
+    parser.add_argument("--playground", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     sources = list(arguments.videos)
@@ -118,7 +158,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for gop in (12, 250):
             rows += fingerprinting(make_videos(sources, Path(folder), gop), gop, arguments.rounds)
-    write_result("dedup_speed", [*rows, *searching(arguments.rounds)])
+    rows += searching(arguments.rounds)
+    if arguments.playground is not None:
+        rows += comparing(arguments.playground, arguments.rounds)
+    write_result("dedup_speed", rows)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Every shard is kept in a folder under a name that says what it is made from: what was stopped goes on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class Engine:
 
 
 def compare(
-    videos: Sequence[tuple[str, float]],
+    videos: Iterable[tuple[str, float]],
     *,
     media_root: Path,
     targets: Sequence[Manifest],
@@ -117,30 +117,30 @@ def compare(
     if settings.within:
         gone = {*found.unreadable(), *found.of_targets.column("source").to_pylist()}
         pairs = _duplicates(pairs_of(ours, [("", job) for job in ours], settings, work, engine))
-        later = later_ones(pairs, {video for video, _ in videos} - gone)
+        later = later_ones(pairs, gone)
         found = Comparison(quarantine=quarantine, of_targets=found.of_targets, of_each_other=later)
     return found
 
 
-def later_ones(pairs: pa.Table, left: set[str]) -> pa.Table:
+def later_ones(pairs: pa.Table, dropped: set[str]) -> pa.Table:
     """Return of each duplicate one pair with an earlier video that stays; the first by name of several stays.
 
     Args:
         pairs: ``PAIRS`` of videos with each other.
-        left: Videos that other rules left.
+        dropped: Videos that other rules dropped.
     """
     chosen: list[int] = []
-    gone: set[str] = set()
+    gone = set(dropped)
     order = sorted(zip(pairs.column("source").to_pylist(), pairs.column("target").to_pylist(), range(pairs.num_rows)))
     for source, target, place in order:
-        if source in left and target in left and target < source and target not in gone and source not in gone:
+        if target < source and target not in gone and source not in gone:
             gone.add(source)
             chosen.append(place)
     return pairs.take(pa.array(chosen, pa.int64()))
 
 
 def code_shards(
-    videos: Sequence[tuple[str, float]],
+    videos: Iterable[tuple[str, float]],
     *,
     media_root: Path,
     targets: Sequence[Manifest],

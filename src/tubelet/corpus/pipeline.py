@@ -166,7 +166,7 @@ def _deduplicated(
 ) -> tuple[Labelled, pa.Table, pa.Table]:
     """Drop videos that cannot be decoded and duplicates; return what is left, the quarantine and the pairs."""
     found = compare(
-        [(video, 0.0) for video in _videos(labelled)],
+        ((video, 0.0) for video in _videos(labelled)),
         media_root=config.media_root,
         targets=targets,
         settings=CompareSettings(

@@ -100,13 +100,17 @@ def _one_by_one(job: CodesJob) -> None:
     folder = unfinished(job.out.with_suffix(".singles"))
     try:
         singles = [
-            replace(job, out=folder / f"{place}.parquet", videos=(video,), fps=(job.fps[place],))
-            for place, video in enumerate(job.videos)
+            replace(
+                job, out=folder / f"{place}.parquet", videos=job.videos.slice(place, 1), fps=job.fps.slice(place, 1)
+            )
+            for place in range(len(job.videos))
         ]
         for _ in _run(singles, 1):
             pass
         rows = [
-            pq.read_table(single.out) if single.out.exists() else failed_row(single.videos[0], LOST, job.settings)
+            pq.read_table(single.out)
+            if single.out.exists()
+            else failed_row(single.videos[0].as_py(), LOST, job.settings)
             for single in singles
         ]
         write_shard(job.out, pa.concat_tables(rows))

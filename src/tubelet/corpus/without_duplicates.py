@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
+from tubelet.corpus.build import is_present
 from tubelet.corpus.comparison import (
     CompareSettings,
     Comparison,
@@ -116,7 +117,7 @@ def explain(
     Of each pair the picture has frames of the run in step, the video's above the target's.
 
     Args:
-        video: A video of ``source``.
+        video: A video of ``source``, or one beside its videos: which a build has left out as a duplicate, say.
         source: A manifest.
         targets: Data sets it is held against.
         out: As of ``drop_duplicates``; shards that are there are used.
@@ -125,9 +126,11 @@ def explain(
         most: Pairs at most.
 
     Raises:
-        InputError: The manifest has no such video, or it cannot be decoded.
+        InputError: There is no such video, or it cannot be decoded.
     """
     cells = [cell for cell in cells_of(source) if cell[0] == video]
+    if not cells and is_present(source.media_root, video):
+        cells = [(video, 0.0)]
     if not cells:
         known = source.clips.column("video").unique().to_pylist()
         raise InputError(f"{source.root}: has no video {video!r}{did_you_mean(video, known)}")
