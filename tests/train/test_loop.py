@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch
 from moving_squares import build_moving_squares
 from safetensors.torch import load_file
 
+from tubelet.cli.evaluate_run import evaluate
 from tubelet.data.manifest import read_manifest
 from tubelet.models.saved import load_model
 from tubelet.recipes.playground import cofinetune, transfer_localise
@@ -104,6 +106,18 @@ def test_the_saved_model_scores_as_the_run_did(whole: Path) -> None:
     assert loaded.task_of_kind("localise") == "localise"
     with pytest.raises(InputError, match="no task 'kinetisc'"):
         evaluate_run(whole, tasks=("kinetisc",))
+
+
+def test_thresholds_of_a_run_that_has_none_are_chosen_when_it_is_scored(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("state", "tensorboard"))
+    meta = read_json(tmp_path / "run/meta.json")
+    chosen = meta["tasks"]["localise"].pop("thresholds")
+    write_json(tmp_path / "run/meta.json", meta)
+    assert load_model(tmp_path / "run").thresholds == {}
+    evaluate(tmp_path / "run", task=("localise",), choose_thresholds=True)
+    assert load_model(tmp_path / "run").thresholds["localise"] == pytest.approx(chosen)
+    with pytest.raises(InputError, match="no task was scored whose classes are independent"):
+        evaluate(tmp_path / "run", task=("kinetics",), choose_thresholds=True)
 
 
 def test_a_finished_run_returns_its_metrics_at_once(

@@ -34,6 +34,7 @@ def evaluate(
     detections: Path | None = None,
     predictions: Path | None = None,
     json: Path | None = None,
+    choose_thresholds: bool = False,
     device: str | None = None,
 ) -> None:
     """Score a trained run on its data sets: AVA frame mAP@0.5 (official protocol) or top-1 / top-5.
@@ -59,13 +60,17 @@ def evaluate(
         detections: Write the localisation task's scored boxes here, as an AVA csv; of several tasks choose one.
         predictions: New folder for all scores, a folder in it for each task, which tubelet score scores again.
         json: Write every number here.
+        choose_thresholds: Store in the run, for each class, the score with the largest F1 on this split, which localise
+            then uses. A run does so at its end; choose them on a validation split.
         device: cpu, cuda; default: a GPU if there is one.
     """
     from tubelet.data.ava_csv import write_ava_csv
     from tubelet.evals.predictions import write_predictions
+    from tubelet.evals.thresholds import thresholds_of
     from tubelet.evals.views import Views
     from tubelet.records import write_json
     from tubelet.train.evaluate import evaluate_run, origin_of, run_config
+    from tubelet.train.folder import store_thresholds
 
     scored = [config for config in run_config(run).tasks if not task or config.name in task]
     _check_tasks(
@@ -104,6 +109,8 @@ def evaluate(
             # So many digits that scoring the file gives the printed number: rounding makes ties.
             write_ava_csv(detections, result.detections, box_decimals=9, score_decimals=12)
     print_numbers(numbers)
+    if choose_thresholds:
+        store_thresholds(run, thresholds_of(results))
     if json is not None:
         write_json(json, numbers)
 

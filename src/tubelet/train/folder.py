@@ -156,3 +156,17 @@ def write_run_meta(
     heads = {name: replace(task.head_meta, thresholds=thresholds.get(name, ())) for name, task in tasks.items()}
     meta = model_meta(recipe=run.name, backbone=run.backbone, preprocess=run.preprocess, heads=heads, extra=extra)
     write_json(out / META_FILE, meta)
+
+
+def store_thresholds(folder: Path, thresholds: Mapping[str, tuple[float, ...]]) -> None:
+    """Write thresholds (``evals.thresholds``) of these tasks into a finished run's ``meta.json``.
+
+    Raises:
+        InputError: No task is left that could have any.
+    """
+    if not thresholds:
+        raise InputError(f"{folder}: no task was scored whose classes are independent; thresholds are of such only")
+    meta = read_meta(folder)
+    for task, chosen in thresholds.items():
+        meta["tasks"][task]["thresholds"] = list(chosen)
+    write_json(folder / META_FILE, meta)
