@@ -174,9 +174,13 @@ def test_the_start_of_the_videos_can_be_said(manifest: Manifest, tmp_path: Path)
     ("text", "message"),
     [
         ("a,0004,64,48,128,200,,0.9\n", r"1 boxes such as \[64\.0, .* are they pixels\?"),
+        (
+            "a,0004,0.5,0.2,0.3,0.4,,0.9\n",
+            r"found\.csv: 1 boxes such as \[0\.5, .* end before they begin; are they x, y, w",
+        ),
         ("a,0004,0.1,0.2,0.5\n", r"found\.csv:1: 5 columns"),
         ("a,0004,0.1,x,0.5,0.9,,0.9\n", r"found\.csv:1: y1 is 'x', expected a number"),
-        ("a,0004,0.1,0.2,0.5,0.9,,9\n", r"score is 9\.0, expected 0\.\.1"),
+        ("a,0004,0.1,0.2,0.5,0.9,,9\n", r"found\.csv: 1 scores such as 9 are not in 0\.\.1"),
         ("", "no box lies on a keyframe"),
     ],
 )

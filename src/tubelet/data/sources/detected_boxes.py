@@ -94,13 +94,22 @@ def _rows(path: Path, manifest: Manifest, counts: dict[str, int]) -> pa.Table:
     if len(pixels):
         box = ava.boxes_norm[pixels[0]].tolist()
         raise InputError(f"{path}: {len(pixels)} boxes such as {box} are not in 0..1 of the frame; are they pixels?")
+    inverted = np.flatnonzero((ava.boxes_norm[:, 2:] < ava.boxes_norm[:, :2]).any(axis=1))
+    if len(inverted):
+        box = ava.boxes_norm[inverted[0]].tolist()
+        raise InputError(
+            f"{path}: {len(inverted)} boxes such as {box} end before they begin; are they x, y, width, height?"
+        )
+    score = ava.scores if ava.scores is not None else np.ones(len(ava))
+    wrong = score[(score < 0) | (score > 1)]
+    if len(wrong):
+        raise InputError(f"{path}: {len(wrong)} scores such as {wrong[0]:g} are not in 0..1; are they logits?")
     label = columns_of(ava.label_ids, manifest.label_space)
     _add(counts, "detected_labels_outside", int(((label == NO_LABEL) & (ava.label_ids >= 0)).sum()))
     outside = (ava.boxes_norm < 0) | (ava.boxes_norm > 1)
     _add(counts, "detected_cut_to_frame", int(outside.any(axis=1).sum()))
     clip, known = _clip_numbers(pa.array(ava.video, pa.string()), manifest)
     table = rows_table(known, ava.pts_seconds, ava.boxes_norm, label, np.full(len(ava), -1))
-    score = ava.scores if ava.scores is not None else np.ones(len(ava))
     table = table.append_column("score", pa.array(score)).append_column("clip", pa.array(clip))
     table = leave_out(table, clip < 0, counts, "detected_without_video")
     x1, y1, x2, y2 = (table.column(c).to_numpy() for c in CORNERS)
