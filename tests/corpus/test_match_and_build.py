@@ -120,6 +120,26 @@ def test_one_label_per_video_depends_on_seed_and_video_alone(tmp_path: Path) -> 
     assert 60 < sum(first[v] != other[v] for v in first) < 140
 
 
+def test_however_few_videos_are_read_together_the_result_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = both(60) + many("fish", "catchfish", 50) + many("ball", "juggleball", 5)
+    posts = write_posts(tmp_path / "posts.parquet", rows)
+
+    def matched() -> list[Matches]:
+        present = [match_posts(posts, SEEDS, seed=1, all_labels=every, is_present=is_here) for every in (False, True)]
+        return [*present, match_posts(posts, SEEDS, seed=1)]
+
+    def is_here(video: str) -> bool:
+        return not video.endswith("3.mp4")
+
+    at_once = matched()
+    monkeypatch.setattr("tubelet.corpus.stored.ROWS", 7)
+    for whole, parts in zip(at_once, matched(), strict=True):
+        assert parts.videos.combine_chunks().equals(whole.videos.combine_chunks())
+        assert parts.report == whole.report
+
+
 def test_training_on_one_label_draws_as_matching_does(tmp_path: Path) -> None:
     posts = write_posts(tmp_path / "posts.parquet", both(60))
     matched = labels_of(match_posts(posts, SEEDS, seed=1))
