@@ -159,6 +159,8 @@ def verify(
     from tubelet.data import verify as check
     from tubelet.data.manifest import read_manifest
 
+    if num_workers is not None and num_workers < 1:
+        raise InputError(f"--num-workers is {num_workers}, expected at least 1")
     if write_clean is not None:
         check_new(write_clean)
     opened = read_manifest(manifest)
@@ -224,6 +226,8 @@ def info(manifest: Positional[Path], *, png: Path | None = None, top: int = 30) 
     from tubelet.data.info import describe, draw_classes, manifest_facts
     from tubelet.data.manifest import read_manifest
 
+    if top < 0:
+        raise InputError(f"--top is {top}, expected 0 or more")
     opened = read_manifest(manifest)
     path = manifest / "classes.png" if png is None else png
     check_writable(path)

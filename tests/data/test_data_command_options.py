@@ -1,4 +1,4 @@
-"""Commands about data refuse a place that their result cannot have before they do the work."""
+"""Commands about data refuse options that mean nothing and places no result can have, before they do the work."""
 
 from pathlib import Path
 
@@ -27,7 +27,9 @@ def manifest(tmp_path: Path) -> Path:
     return tmp_path / "m"
 
 
-def test_each_command(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_is_told_before_the_work(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "file.txt"
     file.write_text("kept")
     busy = tmp_path / "media"
@@ -52,6 +54,8 @@ def test_each_command(manifest: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         (["verify", str(manifest), "--report", str(file / "r.json")], "r.json: cannot be written"),
         (["verify", str(manifest), "--write-clean", str(file)], "file.txt: cannot be made"),
         (["info", str(manifest), "--png", str(busy)], "media: is a folder, expected the name of a file"),
+        (["verify", str(manifest), "--num-workers", "0"], "--num-workers is 0, expected at least 1"),
+        (["info", str(manifest), "--top", "-3"], "--top is -3, expected 0 or more"),
         (["shard", str(manifest), str(file)], "file.txt: cannot be made"),
         (["shard", str(manifest), str(manifest)], "m: holds a manifest already"),
     ):
