@@ -282,7 +282,8 @@ def _slices(runs: Sequence[Examined]) -> str:
             if part.num_truth == 0:
                 continue
             cells = [percent(other[i].mean_ap) if i < len(other) else NO_VALUE for other in parts]
-            rows.append((part.name, "" if heading.startswith("person") else f"{part.num_truth:,} labels", cells))
+            number = f"{part.num_truth:,} label" + "s" * (part.num_truth != 1)
+            rows.append((part.name, "" if heading.startswith("person") else number, cells))
         tables.append(table_html(f"mAP by {heading}, in percent.", [heading, *(run.name for run in runs)], rows))
     note = "How common a class is differs between parts, and with it average precision: compare runs, not parts."
     return f'<h3>By size, people and confidence</h3>\n{"".join(tables)}<p class="note">{note}</p>'
