@@ -51,7 +51,13 @@ def run_folder(playground: Path) -> Path:
     """What ``finetune`` reads of a run before it is trained."""
     run = RECIPES["cofinetune"](playground, size="tiny")
     assert not isinstance(run, tuple)
-    meta = model_meta(recipe="x", backbone=run.backbone, preprocess=run.preprocess, heads={}, extra={})
+    meta = model_meta(
+        recipe="x",
+        backbone=run.backbone,
+        preprocess=run.preprocess,
+        heads={},
+        extra={"finished": False, "step": 0, "num_steps": 9},
+    )
     write_json(playground / "run" / "meta.json", meta)
     return playground / "run"
 

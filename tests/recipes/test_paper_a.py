@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -69,12 +70,13 @@ def test_every_row_has_the_settings_of_a1(name: str, data: Path) -> None:
         assert (rates.num_steps, rates.warmup_steps, rates.peak) == (1000 * epochs, 2500, 0.2)
 
 
-@pytest.mark.parametrize("name", ["2-k400-mit-ava", "4-alternating", "7-large", "8-512-cofinetune"])
+@pytest.mark.parametrize("name", ["2-k400-mit-ava", "4-alternating", "7-large"])
 def test_a_dry_run_at_full_scale(name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tubelet.train.estimate.matrix_speed", lambda *_: 1e6)
     shown = io.StringIO()
     for run in paper_a(row=name, data=data):
-        describe_run(run, tmp_path, Console(file=shown, width=200))
+        # The start is not looked at, which takes building the network.
+        describe_run(replace(run, init_from=None), tmp_path, Console(file=shown, width=200))
     assert shown.getvalue().count("of activations for") == len(ROWS_A[name].stages)
     assert not list(tmp_path.iterdir())
 

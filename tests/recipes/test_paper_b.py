@@ -4,6 +4,7 @@ import csv
 import io
 import runpy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,12 +129,13 @@ def test_every_row_names_its_manifests_and_its_own_models(data: Path) -> None:
     assert paper_b(row="13-34", data=data, short_edge=True)[1].preprocess.short_side == 128
 
 
-@pytest.mark.parametrize("name", ["8-65m", "9-152", "12-frames", "14-kinetics-verb", "17-152"])
+@pytest.mark.parametrize("name", ["8-65m", "12-frames", "14-kinetics-verb", "17-34"])
 def test_a_dry_run_at_full_scale(name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tubelet.train.estimate.matrix_speed", lambda *_: 1e6)
     shown = io.StringIO()
     for run in paper_b(row=name, data=data):
-        describe_run(run, tmp_path, Console(file=shown, width=200))
+        # The start is not looked at, which takes building the network.
+        describe_run(replace(run, init_from=None), tmp_path, Console(file=shown, width=200))
     assert shown.getvalue().count("of activations for") == 2
     assert not list(tmp_path.iterdir())
 
