@@ -74,7 +74,7 @@ def read_start(name: str) -> Start:
     path = Path(name)
     if path.is_dir():
         meta = read_meta(path)
-        if not meta["finished"]:
+        if not meta.get("finished", True):  # a model that was only packed was never a run
             raise InputError(f"{name}: that run is not finished (step {meta['step']} of {meta['num_steps']})")
         backbone = read_backbone_config(meta["backbone"], where=str(path))
         return Start(tensors=read_tensors(path / MODEL_FILE), backbone=backbone)
