@@ -140,7 +140,7 @@ def some_of(path: Path, rows: Iterable[T]) -> Iterator[T]:
     """Yield a file's rows.
 
     Raises:
-        InputError: There is none: a split that is given is there.
+        InputError: There is none: a file that lost its rows must not make a smaller data set.
     """
     none = True
     for row in rows:
