@@ -36,11 +36,6 @@ class RowA:
     start: StartA = "imagenet21k"
     """``wts``: 60 million weakly labelled videos (4.2), which are not public: ``--init-from`` must name weights."""
 
-    @property
-    def sets(self) -> tuple[str, ...]:
-        """Every set it needs, each once."""
-        return tuple(dict.fromkeys(name for stage in self.stages for name in stage))
-
 
 BOTH, THREE = (K400, MIT, AVA), (K400, MIT, SSV2, AVA)
 LARGE, LARGE_KINETICS = (K700, MIT, SSV2, AVA), (K700, MIT, SSV2, AVA_KINETICS)
