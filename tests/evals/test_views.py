@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import read_manifest
 from tubelet.evals.run import evaluate_task
-from tubelet.evals.views import AtEveryPlace, Averaging, Views, mirrored, unmirrored
+from tubelet.evals.views import AtEveryPlace, Averaging, Views, frames_of, mirrored, unmirrored
 from tubelet.labels import LabelSpace
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.resnet3d import ResNet3DConfig
-from tubelet.types import ClipBatch, InputError, Preprocess
+from tubelet.types import ClipBatch, Fit, InputError, Preprocess
 
 PREPROCESS = Preprocess(size=32, num_frames=4, frame_stride=2, fps=12.5)
 CPU = torch.device("cpu")
@@ -20,6 +20,10 @@ def test_views_say_what_they_are() -> None:
     assert str(Views()) == "1 x centre"
     many = Views(num_views=10, crops="three", scales=(0.75, 1.0), flip=True, average="logits")
     assert str(many) == "10 x three, scales 0.75, 1, mirrored too, logits averaged"
+    larger = Views(num_views=10, dense=True, frames=frames_of(Fit(size=128, short_side=128)))
+    assert str(larger) == "10 x centre, 128 x 128 of frames of a shorter side of 128, at every place"
+    assert frames_of(Fit(size=128, exact_hw=(128, 171))) == "128 x 128 of frames of 128 x 171"
+    assert frames_of(Fit(size=224)) == "whole frames in 224 x 224"
     for wrong in ({"num_views": 0}, {"scales": ()}, {"scales": (1.0, 1.0)}, {"scales": (0.0,)}):
         with pytest.raises(InputError, match=r"num_views=0|scales"):
             Views(**wrong)

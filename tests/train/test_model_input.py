@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tubelet.data.manifest import read_manifest
+from tubelet.evals.views import Views
 from tubelet.inference.classify import classify
 from tubelet.inference.pipeline import Localiser
 from tubelet.models.saved import load_model
@@ -16,7 +17,7 @@ from tubelet.records import read_json, write_json
 from tubelet.train.config import RunConfig
 from tubelet.train.evaluate import evaluate_run
 from tubelet.train.fit import fit
-from tubelet.types import InputError, Preprocess
+from tubelet.types import Fit, InputError, Preprocess
 from tubelet.video.augmentations import Augment
 
 STILL = Augment(scale_range=(1.0, 1.0))
@@ -71,6 +72,14 @@ def test_scoring_and_inference_take_the_runs_input(run: RunConfig, trained: Path
     found = classify(video, loaded, task="kinetics", num_views=2, crops="three")
     assert found == pytest.approx(many.scores[0], abs=2e-3)  # another size of batch rounds otherwise
     assert len(list(Localiser(loaded)(squares / "videos/localise/val-0.mp4"))) > 1
+
+
+def test_larger_frames_are_said_with_the_number(run: RunConfig, trained: Path) -> None:
+    size = run.preprocess.size
+    larger = Fit(size=2 * size, short_side=2 * size)
+    result = evaluate_run(trained, tasks=("kinetics",), fit=larger, more=Views(dense=True))["kinetics"]
+    shown = f"{2 * size} x {2 * size} of frames of a shorter side of {2 * size}"
+    assert str(result.views) == f"1 x {result.views.crops}, {shown}, at every place"
 
 
 def test_a_cached_run_scores_as_one_that_decodes(trained: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tubelet.evals.salience import SalientClips
 from tubelet.labels import LabelSpace, mirror_columns
 from tubelet.models.model import VideoModel
 from tubelet.models.saved import ScoreKind, probabilities
-from tubelet.types import ClipBatch, Crops, InputError, Preprocess
+from tubelet.types import ClipBatch, Crops, Fit, InputError, Preprocess
 from tubelet.video.normalise import normalise
 from tubelet.video.transforms import check_crops
 
@@ -42,6 +42,8 @@ class Views:
     """Clips are scored at every place of their frames, the linear layer as a convolution (paper B, 4.4)."""
     salient_by: str = ""
     """The light model whose most salient clips these are (``salience``); empty = clips spread evenly."""
+    frames: str = ""
+    """How frames are scaled and cut (``frames_of``); empty = as in training."""
 
     def __post_init__(self) -> None:
         if self.num_views < 1:
@@ -53,6 +55,7 @@ class Views:
         """Return what stands beside a number: ``10 x centre``, and what else differs from one plain view."""
         parts = [f"{self.num_views} x {self.crops}"]
         parts += [f"the most salient of all clips by {self.salient_by}"] * bool(self.salient_by)
+        parts += [self.frames] * bool(self.frames)
         if self.scales != (1.0,):
             parts.append(f"scales {', '.join(f'{scale:g}' for scale in self.scales)}")
         parts += ["mirrored too"] * self.flip + ["at every place"] * self.dense
@@ -61,8 +64,16 @@ class Views:
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict."""
-        names = ("num_views", "crops", "scales", "flip", "average", "dense", "salient_by")
+        names = ("num_views", "crops", "scales", "flip", "average", "dense", "salient_by", "frames")
         return {name: getattr(self, name) for name in names} | {"scales": list(self.scales)}
+
+
+def frames_of(fit: Fit) -> str:
+    """Return how frames are scaled and cut, as it stands beside a number."""
+    if fit.is_letterbox:
+        return f"whole frames in {fit.size} x {fit.size}"
+    scaled = f"{fit.exact_hw[0]} x {fit.exact_hw[1]}" if fit.exact_hw else f"a shorter side of {fit.short_side}"
+    return f"{fit.size} x {fit.size} of frames of {scaled}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from tubelet.data.info import training_counts
 from tubelet.data.manifest import read_manifest
 from tubelet.evals.run import TaskResult, evaluate_task
 from tubelet.evals.salience import LightModel
-from tubelet.evals.views import AtEveryPlace, Views
+from tubelet.evals.views import AtEveryPlace, Views, frames_of
 from tubelet.models.download import sha256_of
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import pick_device
@@ -133,6 +133,7 @@ def evaluate_run(
     preprocess = run.preprocess
     if fit is not None:
         preprocess = replace(preprocess, size=fit.size, exact_hw=fit.exact_hw, short_side=fit.short_side)
+        more = replace(more or Views(), frames=frames_of(fit))
     chosen = {name: build_task(config, preprocess=preprocess) for name, config in configs.items()}
     return evaluate_tasks(
         loaded.model,
