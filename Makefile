@@ -73,7 +73,7 @@ wheel: $(VENV)/installed ## build the wheel into dist/
 	@rm -rf build dist && $(PIP) wheel --no-deps --wheel-dir dist . && ls -1 dist
 
 bench: $(VENV)/installed-dev ## the benchmarks; results in benchmarks/results/
-	@for b in playground decode loader mixture import_ava train_step faults evaluate corpus people inference models probe; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in playground decode loader mixture import_ava train_step faults evaluate corpus dedup_speed people inference models probe; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 clean: ## remove what make made, but not the demo's results
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
