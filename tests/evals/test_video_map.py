@@ -170,6 +170,20 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
             run(["tube-eval", *files, f"--labels={tmp_path / 'list.pbtxt'}", *wrong])
 
 
+def test_no_detected_tube_is_an_error_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "list.pbtxt").write_text('item {\n  name: "run"\n  id: 1\n}\n')
+    rows = [f"v,{i},0.1,0.1,0.5,0.9,1" for i in range(20)]
+    (tmp_path / "truth.csv").write_text("".join(f"{row},0\n" for row in rows))
+    (tmp_path / "found.csv").write_text("".join(f"{row},0.5\n" for row in rows[:14]))
+    files = [f"--{name}={tmp_path / file}" for name, file in (("ground-truth", "truth.csv"), ("labels", "list.pbtxt"))]
+    command = ["tube-eval", *files, f"--detections={tmp_path / 'found.csv'}"]
+    with pytest.raises(InputError, match=r"found\.csv: no tube of 15 frames"):
+        run(command)
+    run([*command, "--min-frames", "14"])
+    with pytest.raises(InputError, match=r"must be in \(0, 1\]"):
+        run([*command, "--min-frames", "14", "--ious", "50"])
+
+
 GOLDEN = Path(__file__).parents[1] / "golden/tubes"
 
 

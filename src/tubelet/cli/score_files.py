@@ -103,6 +103,11 @@ def tube_eval(
     truth, found = _read(ground_truth, scored=False), _read(detections, scored=True)
     frames = tubes.frame_numbers((truth, found), step_seconds=step_seconds)
     linked = tubes.link_tubes(found, frames[1], tubes.Linking(iou=link_iou, min_frames=min_frames))
+    if not linked:
+        raise InputError(
+            f"{detections}: no tube of {min_frames} frames: boxes of an action that overlap by {link_iou:g}, on frames "
+            "that follow each other; see --min-frames, --link-iou and --step-seconds"
+        )
     annotated = tubes.annotated_tubes(truth, frames[0])
     videos = tubes.video_map(annotated, linked, space, ious=ious, rules=tubes.RULES[protocol], frame_hw=frame_hw)
     if frame_hw is not None:

@@ -77,7 +77,8 @@ def _boxes(stored: "Predictions", protocol: str, iou: float, *, tubes: bool) -> 
         frames = frame_numbers((truth, found))
         videos = video_map(annotated_tubes(truth, frames[0]), link_tubes(found, frames[1]), stored.label_space)
         data["video"] = videos.to_json()
-        print("\n".join(f"  video mAP@{at} {100 * mean:.2f}" for at, mean in videos.mean_ap.items()))
+        shown_maps = [f"  video mAP@{at} {100 * mean:.2f}" for at, mean in videos.mean_ap.items()]
+        print("\n".join(f"{line} ({videos.num_tubes} tubes)" for line in shown_maps))
     return data
 
 

@@ -288,8 +288,11 @@ def video_map(
         frame_hw: Height and width of the frames in pixels, for rules that count borders.
 
     Raises:
-        InputError: No class has ground truth, or the rules need ``frame_hw``.
+        InputError: No class has ground truth, an overlap is not in (0, 1], or the rules need ``frame_hw``.
     """
+    for iou in ious:
+        if not 0 < iou <= 1:
+            raise InputError(f"an overlap of tubes must be in (0, 1], got {iou:g}")
     if rules.counts_borders and frame_hw is None:
         raise InputError(
             "these rules count the pixels at a box's borders: they need the height and width of the frames"
