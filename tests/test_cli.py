@@ -331,3 +331,13 @@ def test_an_option_that_does_not_exist(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, "demo", "--sise", "tiny") == 2
     assert "--size" in capsys.readouterr().err
+
+
+def test_commands_that_compute_nothing_start_without_torch():
+    answered = subprocess.run(
+        [sys.executable, "-c", "import sys, tubelet.cli; print('torch' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answered.stdout == "False\n"

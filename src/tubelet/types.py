@@ -3,16 +3,20 @@
 Shapes use: T frames, H height, W width, B clips in a batch, N boxes, K classes of the task's label space.
 """
 
+from __future__ import annotations  # Tensor is a name only: commands that compute nothing start without torch
+
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from math import ceil, inf
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class InputError(ValueError):
@@ -55,7 +59,7 @@ class VideoError(InputError):
         name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.path)
         super().__init__(f"{name}{place}: {reason}")
 
-    def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str, float | None]]:
+    def __reduce__(self) -> tuple[type[VideoError], tuple[str, str, float | None]]:
         """Cross from a worker process whole."""
         return VideoError, (self.path, self.reason, self.pts_seconds)
 
@@ -100,6 +104,8 @@ class Clip:
         _check_shape("Clip.pts_seconds", self.pts_seconds, (self.frames.shape[0],))
 
 
+Aggregation = Literal["per_place", "spatial_only", "broadcast_temporal", "frame_token", "joint"]
+"""What ViViT's tokens see over time; ``models.vivit.ViViTConfig`` explains each."""
 AvaProtocol = Literal["official", "slowfast", "mmaction"]
 """Whose rules of AVA's frame mAP; ``evals.ava.PROTOCOLS`` says how they differ."""
 FrameProtocol = Literal[AvaProtocol, "multisports"]
@@ -199,7 +205,7 @@ class Preprocess:
         """How a frame comes onto the canvas."""
         return Fit(size=self.size, exact_hw=self.exact_hw, short_side=self.short_side)
 
-    def scaled(self, scale: float) -> "Preprocess":
+    def scaled(self, scale: float) -> Preprocess:
         """Return the same on a canvas ``scale`` times as large, to the next 16 pixels, and frames scaled as it is."""
         size = max(16, 16 * round(self.size * scale / 16))
         ratio = size / self.size
@@ -289,17 +295,16 @@ class ClipBatch:
         else:
             _check_shape("ClipBatch.boxes", self.boxes, (self.targets.shape[0], 4))
 
-    def pieces(self, number: int) -> "list[ClipBatch]":
+    def pieces(self, number: int) -> list[ClipBatch]:
         """Return the batch cut into ``number`` batches of nearly the same size, in order; some may be empty."""
         edges = [len(self.sample_ids) * place // number for place in range(number + 1)]
         return [self._rows(first, last) for first, last in pairwise(edges)]
 
-    def _rows(self, first: int, last: int) -> "ClipBatch":
+    def _rows(self, first: int, last: int) -> ClipBatch:
         """Return the clips ``first`` to ``last - 1`` with their boxes; what was counted stays with the whole batch."""
         targets = slice(first, last)
         if self.box_clip is not None:
-            edges = torch.searchsorted(self.box_clip, torch.tensor([first, last], device=self.box_clip.device))
-            targets = slice(*edges.tolist())
+            targets = slice(int((self.box_clip < first).sum()), int((self.box_clip < last).sum()))  # they are in order
         boxes, box_clip, norm, scores = (
             None if value is None else value[targets]
             for value in (self.boxes, self.box_clip, self.boxes_norm, self.box_scores)
@@ -317,7 +322,7 @@ class ClipBatch:
             slots=self.slots[first:last],
         )
 
-    def to(self, device: torch.device) -> "ClipBatch":
+    def to(self, device: torch.device) -> ClipBatch:
         """Return the batch with every tensor on ``device``."""
         moved = {
             name: value.to(device, non_blocking=True)

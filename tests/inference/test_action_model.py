@@ -12,7 +12,8 @@ from tubelet.inference.action_model import TorchActionModel
 from tubelet.inference.pipeline import Localiser
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.saved import LoadedModel
-from tubelet.models.vivit import Aggregation, ViViTConfig
+from tubelet.models.vivit import ViViTConfig
+from tubelet.types import Aggregation
 
 
 def model(aggregation: Aggregation) -> LoadedModel:

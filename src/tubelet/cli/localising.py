@@ -100,8 +100,14 @@ def _watch(localiser: Localiser, place: str, options: Options) -> LocalisedVideo
     """Localise a file, with a bar that tells the time left."""
     video = place if "://" in place else Path(place)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(Path(place).name, total=probe(video).duration_seconds)
+    progress = Progress(*columns, console=Console(stderr=True))
+    bar = progress.add_task(Path(place).name, total=probe(video).duration_seconds)
+
+    def show(seconds: float) -> None:
+        progress.start()  # Only now: a bar that never moved would leave an empty line. Again, it does nothing.
+        progress.update(bar, completed=seconds)
+
+    try:
         return localise_video(
             localiser,
             video,
@@ -110,8 +116,11 @@ def _watch(localiser: Localiser, place: str, options: Options) -> LocalisedVideo
             csv_threshold=options.csv_threshold,
             also=options.also,
             strip=options.strip,
-            on_time=lambda seconds: progress.update(bar, completed=seconds),
+            on_time=show,
         )
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 def _listen(localiser: Localiser, place: str, options: Options) -> LocalisedVideo:

@@ -11,9 +11,8 @@ from rich.table import Column, Table
 from tyro.conf import Positional
 
 from tubelet.models.download import FETCHED
-from tubelet.models.vivit import Aggregation
 from tubelet.records import to_json
-from tubelet.types import InputError
+from tubelet.types import Aggregation, InputError
 
 if TYPE_CHECKING:
     from tubelet.labels import LabelSpace

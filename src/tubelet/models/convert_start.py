@@ -14,8 +14,8 @@ from tubelet.models.inflate import Inflated, image_config, inflate
 from tubelet.models.model import BackboneConfig, build_backbone
 from tubelet.models.resnet3d import ResNet3DConfig
 from tubelet.models.saved import HEADS
-from tubelet.models.vivit import Aggregation, ViViTConfig
-from tubelet.types import InputError, Preprocess
+from tubelet.models.vivit import ViViTConfig
+from tubelet.types import Aggregation, InputError, Preprocess
 
 BACKBONE = "backbone."
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from tubelet.models.model import BackboneConfig
 from tubelet.models.resnet3d import RESNET_DEPTHS, Convolution, ResNet3DConfig
-from tubelet.models.vivit import Aggregation, vivit_config
-from tubelet.types import InputError
+from tubelet.models.vivit import vivit_config
+from tubelet.types import Aggregation, InputError
 
 # Paper B and Tran et al. (CVPR 2018) write R(2+1)D-34.
 RESNET_NAMES: dict[str, Convolution] = {"r2d": "2d", "r3d": "3d", "r2plus1d": "2plus1d"}

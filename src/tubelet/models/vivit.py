@@ -21,9 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tubelet.models.encoder import Activation, Encoder
-from tubelet.types import InputError
+from tubelet.types import Aggregation, InputError
 
-Aggregation = Literal["per_place", "spatial_only", "broadcast_temporal", "frame_token", "joint"]
 Pooling = Literal["mean", "class_token", "normalised_mean"]
 
 
