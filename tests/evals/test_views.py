@@ -5,11 +5,13 @@ from torch import Tensor, nn
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import read_manifest
+from tubelet.evals.gather import check_canvas
 from tubelet.evals.run import evaluate_task
 from tubelet.evals.views import AtEveryPlace, Averaging, Views, frames_of, mirrored, unmirrored
 from tubelet.labels import LabelSpace
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.resnet3d import ResNet3DConfig
+from tubelet.models.vivit import ViViTConfig
 from tubelet.types import ClipBatch, Fit, InputError, Preprocess
 
 PREPROCESS = Preprocess(size=32, num_frames=4, frame_stride=2, fps=12.5)
@@ -103,6 +105,14 @@ def test_boxes_go_with_the_mirror_and_the_scale(squares) -> None:
         evaluate_task(nn.Linear(1, 1), task, data, batch_size=9, device=CPU, views=Views(num_views=2))
     with pytest.raises(InputError, match="every place of a frame is for classification"):
         evaluate_task(nn.Linear(1, 1), task, data, batch_size=9, device=CPU, views=Views(dense=True))
+
+
+def test_a_canvas_that_patches_do_not_fill_is_named() -> None:
+    config = ViViTConfig(size=24, num_frames=2, dim=12, spatial_layers=1, temporal_layers=1, num_heads=1, patch=12)
+    model = VideoModel(config, {"t": HeadConfig(kind="classify", num_classes=3)})
+    check_canvas(model, 48)
+    with pytest.raises(InputError, match=r"canvas of 64 x 64 pixels.*patches have 12 pixels"):
+        check_canvas(model, 64)
 
 
 def test_a_mirror_twice_is_nothing() -> None:

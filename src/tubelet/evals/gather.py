@@ -17,6 +17,7 @@ from tubelet.evals.views import Averaging, View, Views, list_views, mirrored, un
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import default_autocast
+from tubelet.models.vivit import ViViT
 from tubelet.types import ClipBatch, InputError
 
 
@@ -91,6 +92,7 @@ def score_views(
     model.eval()
     try:
         for view in list_views(dataset, views, salient):
+            check_canvas(model, view.dataset.preprocess.size)
             batches = evaluation_batches(view.dataset, task.name, batch_size, num_workers, **view.arguments, **place)
             mine = _score(model, task, view, batches if ranks is None else ranks.in_step(batches), device, on_batch)
             rows = in_order([mine] if ranks is None else ranks.gathered(mine), dataset)
@@ -101,6 +103,16 @@ def score_views(
         model.train(training)
     assert first is not None
     return replace(first, scores=averaging.mean())
+
+
+def check_canvas(model: VideoModel, size: int) -> None:
+    """Raise where a canvas of ``size`` pixels cannot be cut into the patches of a model."""
+    backbone = getattr(model, "backbone", None)
+    if isinstance(backbone, ViViT) and size % backbone.stride:
+        raise InputError(
+            f"a canvas of {size} x {size} pixels: this model's patches have {backbone.stride} pixels, expected a "
+            "multiple; --scales changes the canvas by steps of 16 pixels, --square says its size"
+        )
 
 
 def _check(rows: ScoredSamples, first: ScoredSamples, dataset: ClipDataset, task: str) -> None:
