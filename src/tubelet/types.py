@@ -205,9 +205,9 @@ class Preprocess:
         """How a frame comes onto the canvas."""
         return Fit(size=self.size, exact_hw=self.exact_hw, short_side=self.short_side)
 
-    def scaled(self, scale: float) -> Preprocess:
-        """Return the same on a canvas ``scale`` times as large, to the next 16 pixels, and frames scaled as it is."""
-        size = max(16, 16 * round(self.size * scale / 16))
+    def scaled(self, scale: float, step: int = 16) -> Preprocess:
+        """Return the same on a canvas ``scale`` times as large, to the next ``step`` pixels, frames scaled as it is."""
+        size = max(step, step * round(self.size * scale / step))
         ratio = size / self.size
         exact_hw = None if self.exact_hw is None else (ceil(self.exact_hw[0] * ratio), ceil(self.exact_hw[1] * ratio))
         short_side = None if self.short_side is None else ceil(self.short_side * ratio)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import read_manifest
-from tubelet.evals.gather import check_canvas
+from tubelet.evals.gather import check_canvas, grid_step
 from tubelet.evals.run import evaluate_task
 from tubelet.evals.views import AtEveryPlace, Averaging, Views, frames_of, mirrored, unmirrored
 from tubelet.labels import LabelSpace
@@ -113,6 +113,10 @@ def test_a_canvas_that_patches_do_not_fill_is_named() -> None:
     check_canvas(model, 48)
     with pytest.raises(InputError, match=r"canvas of 64 x 64 pixels.*patches have 12 pixels"):
         check_canvas(model, 64)
+    # Scaled canvases are multiples of the patch.
+    preprocess = Preprocess(size=48, num_frames=2, frame_stride=1, fps=25)
+    assert [preprocess.scaled(scale, grid_step(model)).size for scale in (0.75, 1.25, 1.5)] == [36, 60, 72]
+    assert [preprocess.scaled(scale).size for scale in (0.75, 1.25)] == [32, 64]
 
 
 def test_a_mirror_twice_is_nothing() -> None:

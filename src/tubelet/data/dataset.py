@@ -115,10 +115,10 @@ class ClipDataset:
         other._examples = examples
         return other
 
-    def at_scale(self, scale: float) -> "ClipDataset":
-        """Return this data set on a canvas ``scale`` times as large, its frames likewise, read from their files."""
+    def at_scale(self, scale: float, step: int) -> "ClipDataset":
+        """Return this data set on a canvas ``scale`` times as large, to the next ``step`` pixels, and its frames."""
         other = copy.copy(self)
-        other._preprocess, other._cache = self._preprocess.scaled(scale), None
+        other._preprocess, other._cache = self._preprocess.scaled(scale, step), None
         return other
 
     @property

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import evaluation_batches
@@ -91,7 +91,7 @@ def score_views(
     training = model.training
     model.eval()
     try:
-        for view in list_views(dataset, views, salient):
+        for view in list_views(dataset, views, salient, step=grid_step(model)):
             check_canvas(model, view.dataset.preprocess.size)
             batches = evaluation_batches(view.dataset, task.name, batch_size, num_workers, **view.arguments, **place)
             mine = _score(model, task, view, batches if ranks is None else ranks.in_step(batches), device, on_batch)
@@ -105,13 +105,19 @@ def score_views(
     return replace(first, scores=averaging.mean())
 
 
-def check_canvas(model: VideoModel, size: int) -> None:
+def grid_step(model: nn.Module) -> int:
+    """Return the pixels that a scaled canvas is a multiple of: those of a cell of the model's grid."""
+    step: int = getattr(getattr(model, "backbone", None), "stride", 16)
+    return step
+
+
+def check_canvas(model: nn.Module, size: int) -> None:
     """Raise where a canvas of ``size`` pixels cannot be cut into the patches of a model."""
-    backbone = getattr(model, "backbone", None)
-    if isinstance(backbone, ViViT) and size % backbone.stride:
+    step = grid_step(model)
+    if isinstance(getattr(model, "backbone", None), ViViT) and size % step:
         raise InputError(
-            f"a canvas of {size} x {size} pixels: this model's patches have {backbone.stride} pixels, expected a "
-            "multiple; --scales changes the canvas by steps of 16 pixels, --square says its size"
+            f"a canvas of {size} x {size} pixels: this model's patches have {step} pixels, expected a multiple; "
+            "--square says the size"
         )
 
 

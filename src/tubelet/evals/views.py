@@ -87,13 +87,14 @@ class View:
     flip: bool
 
 
-def list_views(dataset: ClipDataset, views: Views, salient: SalientClips | None = None) -> list[View]:
+def list_views(dataset: ClipDataset, views: Views, salient: SalientClips | None = None, *, step: int) -> list[View]:
     """Return the single views.
 
     Args:
         dataset: The samples.
         views: Which.
         salient: Which clips instead of evenly spread ones.
+        step: Pixels of the model's grid; a scaled canvas is a multiple of them.
 
     Raises:
         InputError: Several clips of a keyframe, or three squares of a letterboxed frame or of boxes.
@@ -106,7 +107,7 @@ def list_views(dataset: ClipDataset, views: Views, salient: SalientClips | None 
     num_crops = check_crops(dataset.preprocess.fit, views.crops)
     if num_crops > 1 and localise:
         raise InputError(f"crops {views.crops!r}: most boxes lie outside some of them; expected centre or whole")
-    scaled = [dataset if scale == 1 else dataset.at_scale(scale) for scale in views.scales]
+    scaled = [dataset if scale == 1 else dataset.at_scale(scale, step) for scale in views.scales]
     flips = (False, True) if views.flip else (False,)
     clips: list[dict[str, Any]] = [{"view": v, "num_views": views.num_views} for v in range(views.num_views)]
     if salient is not None:

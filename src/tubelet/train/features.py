@@ -133,7 +133,7 @@ def extract_features(
     Raises:
         InputError: Another process is writing them, or what the data set raises.
     """
-    single = list_views(dataset, views)
+    single = list_views(dataset, views, step=backbone.model.backbone.stride)
     content: dict[str, Any] = {
         "backbone_sha256": backbone.sha256,
         "data_sha256": data_hash(manifest),
