@@ -341,3 +341,38 @@ def test_commands_that_compute_nothing_start_without_torch():
         check=True,
     )
     assert answered.stdout == "False\n"
+
+
+def test_results_never_replace_what_is_read(monkeypatch, capsys, tmp_path):
+    truth, found, labels = tmp_path / "gt.csv", tmp_path / "found.csv", tmp_path / "actions.pbtxt"
+    truth.write_text("a,1,0.1,0.1,0.5,0.5,1\n")
+    found.write_text("a,1,0.1,0.1,0.5,0.5,1,0.9\n")
+    labels.write_text('item {\n  name: "walk"\n  id: 1\n}\n')
+    files = ("--ground-truth", truth, "--detections", found, "--labels", labels)
+    for command in ("ava-eval", "tube-eval"):
+        for path in (truth, found, labels):
+            before = path.read_bytes()
+            assert call(monkeypatch, command, *files, "--json", path) == 2
+            assert (
+                capsys.readouterr().err
+                == f"tubelet: --json {path}: is one of the files that are read; give another name\n"
+            )
+            assert path.read_bytes() == before
+    assert call(monkeypatch, "ava-eval", *files, "--json", tmp_path) == 2
+    assert capsys.readouterr().err == f"tubelet: --json {tmp_path}: a folder, expected a file to write\n"
+
+
+def test_localise_refuses_what_it_would_pass_over(monkeypatch, capsys, squares, run_folder, tmp_path):
+    video = squares / VIDEO
+    out = tmp_path / "out"
+    assert call(monkeypatch, "localise", video, "--model", run_folder, "--out", out, "--seconds", 1) == 2
+    assert f"--seconds is for cameras and streams; {video} is read whole" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert call(monkeypatch, "localise", video, "--model", run_folder, "--out", tmp_path / "file") == 2
+    assert "a file, expected a folder for the results" in capsys.readouterr().err
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(video.read_bytes()[: video.stat().st_size * 2 // 3])
+    assert call(monkeypatch, "localise", cut, "--model", run_folder, "--out", out) == 2
+    assert not out.exists()
+    assert call(monkeypatch, "search", tmp_path, "red", "--top", 0) == 2
+    assert "--top is 0, expected at least 1" in capsys.readouterr().err

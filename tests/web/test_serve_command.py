@@ -13,6 +13,9 @@ from cli_calls import call
         (["--model", "no-such-run"], "no-such-run: not a run folder"),
         (["--examples", "no-such-folder"], "expected a folder of example videos"),
         (["--token", "short"], "the token has 5 characters, expected at least 16"),
+        (["--threshold", "4"], "--threshold is 4.0, expected 0 to 1"),
+        (["--every-seconds", "0"], "every_seconds is 0.0, expected more than 0"),
+        (["--person-threshold", "7"], "the person threshold is 7.0, expected 0 to 1"),
         (["--max-mib", "0"], "limit max_bytes is 0, expected more than 0"),
         (["--host", "no.such.host.example"], "cannot listen on no.such.host.example"),
     ],
@@ -22,6 +25,7 @@ def test_mistakes_of_serve(monkeypatch, capsys, tmp_path, arguments, reason):
     said = capsys.readouterr().err
     assert reason in said
     assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_port_that_is_taken(monkeypatch, capsys, tmp_path):
@@ -29,6 +33,9 @@ def test_a_port_that_is_taken(monkeypatch, capsys, tmp_path):
         port = taken.getsockname()[1]
         assert call(monkeypatch, "serve", "--out", tmp_path / "out", "--port", port) == 2
     assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert call(monkeypatch, "serve", "--out", tmp_path / "out", "--port", 99999) == 2
+    assert "--port is 99999, expected 0 (any) to 65535" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["serve", "label"])

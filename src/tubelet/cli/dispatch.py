@@ -31,6 +31,8 @@ from tubelet.cli import (
 from tubelet.types import InputError, OtherRankError, did_you_mean
 
 SECONDS_TO_SPEAK = 5.0
+GOES_ON = frozenset({"demo", "playground", "corpus", "data", "weights", "study", "probe", "sweep"})
+"""Commands that begin where they were stopped when they are given again; a training run says so itself."""
 
 COMMANDS: Mapping[str, Any] = {
     "demo": corpus.demo,
@@ -160,7 +162,8 @@ def _status() -> int:
         return 2
     except KeyboardInterrupt as interrupt:
         # A stopped training run says itself how far it got and which signal it was.
-        _tell(str(interrupt) or "stopped; the same command goes on from here")
+        goes_on = len(sys.argv) > 1 and sys.argv[1] in GOES_ON
+        _tell(str(interrupt) or ("stopped; the same command goes on from here" if goes_on else "stopped"))
         return int(getattr(interrupt, "exit_status", 130))
     return 0
 

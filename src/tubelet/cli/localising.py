@@ -65,8 +65,10 @@ def name_of(place: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", address).strip("-") or "stream"
 
 
-def check_places(places: Sequence[str], out: Path) -> None:
-    """Raise if two results would have the same name."""
+def check_places(places: Sequence[str], out: Path, seconds: float | None) -> None:
+    """Raise if two results would have the same name, or a file is to be listened to for some seconds."""
+    if seconds is not None and (files := [place for place in places if not is_live(place)]):
+        raise InputError(f"--seconds is for cameras and streams; {files[0]} is read whole")
     names = [name_of(place) for place in places]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{twice}: more than one video of this name would be written to {out}; use several --out")

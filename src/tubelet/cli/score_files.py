@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tubelet.cli.places import check_result
 from tubelet.types import AvaProtocol, InputError
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def ava_eval(
     for paths in (ground_truth, detections):
         if twice := {path for path in paths if paths.count(path) > 1}:
             raise InputError(f"{min(twice)}: given twice")
+    if labels is None and not persons:
+        raise InputError("--labels is missing: the action list (pbtxt) of the evaluated classes, or ava_60, ava_80")
+    check_result("--json", json, [*ground_truth, *detections, labels, excluded, *groups])
     parts = {_part_name(path, ground_truth): _read(path, scored=False) for path in ground_truth}
     found = _concat([_read(path, scored=True) for path in detections])
     data: dict[str, Any] = (
@@ -99,6 +103,7 @@ def tube_eval(
         raise InputError("--frame-hw goes with --protocol act, which counts pixels; give both or neither")
     if frame_hw is not None and min(frame_hw) < 1:
         raise InputError(f"--frame-hw is {frame_hw[0]} {frame_hw[1]}, expected height and width in pixels")
+    check_result("--json", json, [ground_truth, detections, labels])
     space = read_label_map(labels)
     truth, found = _read(ground_truth, scored=False), _read(detections, scored=True)
     frames = tubes.frame_numbers((truth, found), step_seconds=step_seconds)
@@ -139,8 +144,7 @@ def _actions(
     from tubelet.evals.ava import PROTOCOLS, frame_map
     from tubelet.evals.parts import part_maps
 
-    if labels is None:
-        raise InputError("--labels is missing: the action list (pbtxt) of the evaluated classes, or ava_60, ava_80")
+    assert labels is not None  # looked at before the files
     space = ava_label_space(labels)
     grouping = {name: _grouping(name, space) for name in groups}
     options: dict[str, Any] = {"iou": iou, "protocol": protocol}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
+from tubelet.cli.places import check_result
 from tubelet.types import FrameProtocol, InputError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def score(
     from tubelet.evals.views import Views
     from tubelet.records import write_json
 
+    check_result("--json", json, [])
     stored = read_predictions(predictions)
     views = stored.origin["record"]["views"]
     shown = str(Views(**views | {"scales": tuple(views["scales"])}))
@@ -137,6 +139,8 @@ def epic_eval(
     from tubelet.evals.predictions import read_predictions
     from tubelet.records import write_json
 
+    lists = [many_shot_verbs, many_shot_nouns, tail_verbs, tail_nouns]
+    check_result("--json", json, lists)
     verb, noun = read_predictions(verbs), read_predictions(nouns)
     if verb.sample_ids != noun.sample_ids:
         raise InputError(f"{verbs} and {nouns} are not of the same samples in the same order")

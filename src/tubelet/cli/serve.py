@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from tubelet.cli.places import check_folder
 from tubelet.types import InputError
 
 NEEDS = 'tubelet {command} needs the extra "web": pip install "tubelet[web]"'
@@ -62,14 +63,26 @@ def serve(
         from tubelet.web.serve import Address, serve_page
     except ModuleNotFoundError as error:
         raise InputError(NEEDS.format(command="serve")) from error
-    from tubelet.models.saved import read_meta
+    from tubelet import load
 
     if examples is not None and not examples.is_dir():
         raise InputError(f"{examples}: expected a folder of example videos")
-    if model is not None:
-        read_meta(model)  # a mistake is told now, not to every visitor
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InputError(f"--threshold is {threshold}, expected 0 to 1")
+    check_folder("--out", out)
+    address = Address.choose(host, port, token)
+    # A mistake is told now, not to every visitor.
+    load(
+        model,
+        task=task,
+        people=people,
+        person_threshold=person_threshold,
+        every_seconds=every_seconds,
+        detect_every=detect_every,
+        device=device,
+    )
     serve_page(
-        address=Address.choose(host, port, token),
+        address=address,
         folder=out,
         choices=Choices(
             model=None if model is None else str(model.resolve()),

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from tyro.conf import Positional
 
+from tubelet.cli.places import check_folder
 from tubelet.types import Crops, InputError
 
 
@@ -52,8 +53,9 @@ def localise(
     from tubelet import load
     from tubelet.cli.localising import Options, check_places, found_in, localise_places
 
+    check_folder("--out", out)
     places = found_in(videos)
-    check_places(places, out)
+    check_places(places, out, seconds)
     localiser = load(
         model,
         task=task,
@@ -149,6 +151,9 @@ def search(
     from rich.table import Table
 
     from tubelet.inference.search import search as search_results
+
+    if top is not None and top < 1:
+        raise InputError(f"--top is {top}, expected at least 1")
 
     found = search_results(folder, action, min_score=min_score)
     best = sorted(found.hits, key=lambda hit: -hit.score)[:top]

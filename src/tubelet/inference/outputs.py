@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -185,7 +185,8 @@ def _results(
     for what, value in (("csv's threshold", csv_threshold), ("threshold", threshold)):
         if value is not None and not 0 <= value <= 1:
             raise InputError(f"the {what} is {value}, expected 0 to 1")
-    folder = final.json.parent / f".{final.json.stem}.incomplete"
+    out, is_new = final.json.parent, not final.json.parent.exists()
+    folder = out / f".{final.json.stem}.incomplete"
     unnamed = final.within(folder)
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     own, space = localiser.thresholds, localiser.label_space
@@ -203,6 +204,9 @@ def _results(
             source.replace(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):  # not empty: results are in it
+                out.rmdir()
 
 
 def _write_also(files: ResultFiles, also: Sequence[str]) -> None:

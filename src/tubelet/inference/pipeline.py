@@ -57,8 +57,11 @@ class Localiser:
         batch_size: int = 4,
         device: torch.device | str | None = None,
     ) -> None:
-        if not every_seconds > 0 or (detect_every is not None and detect_every < 1) or batch_size < 1:
-            raise InputError("every_seconds must be above 0, detect_every and batch_size at least 1")
+        if not every_seconds > 0:
+            raise InputError(f"every_seconds is {every_seconds}, expected more than 0")
+        for name, number in (("detect_every", detect_every), ("batch_size", batch_size)):
+            if number is not None and number < 1:
+                raise InputError(f"{name} is {number}, expected at least 1")
         self._actions: ActionModel = (
             TorchActionModel(model, task=task, device=device) if isinstance(model, LoadedModel) else model
         )

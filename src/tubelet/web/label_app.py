@@ -173,10 +173,15 @@ def serve_labelling(
     """
     failed: dict[str, str] = {}
     stopping = threading.Event()
+
+    def note(name: str, reason: str) -> None:
+        failed[name] = reason
+        say(f"left out: {reason}")
+
     finder = threading.Thread(
         target=find_all,
         args=(labelling, detector),
-        kwargs={"stop": stopping.is_set, "on_failed": failed.__setitem__},
+        kwargs={"stop": stopping.is_set, "on_failed": note},
         name="tubelet-people",
     )
     with listening(address) as listener:

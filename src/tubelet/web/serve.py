@@ -46,8 +46,10 @@ class Address:
         """Return the address; one that others can reach always has a token.
 
         Raises:
-            InputError: The token is short.
+            InputError: The token is short, or the port none.
         """
+        if not 0 <= port <= 65535:
+            raise InputError(f"--port is {port}, expected 0 (any) to 65535")
         if token is not None and len(token) < SHORTEST_TOKEN:
             raise InputError(f"the token has {len(token)} characters, expected at least {SHORTEST_TOKEN}")
         if token is None and not is_loopback(host):
@@ -100,18 +102,18 @@ def serve_page(
     Raises:
         InputError: The folder or the address cannot be used.
     """
-    folders = Folders(folder)
-    with only_server_of(folders), closing(JobStore(folders.database)) as store:
-        runner = Runner(store, folders, choices=choices, limits=limits)
-        shop = Shop(
-            store=store,
-            folders=folders,
-            limits=limits,
-            model=model,
-            examples=list_examples(examples),
-            wake=runner.wake,
-        )
-        with listening(address) as listener:
+    with listening(address) as listener:  # first: a port that is taken leaves no folder behind
+        folders = Folders(folder)
+        with only_server_of(folders), closing(JobStore(folders.database)) as store:
+            runner = Runner(store, folders, choices=choices, limits=limits)
+            shop = Shop(
+                store=store,
+                folders=folders,
+                limits=limits,
+                model=model,
+                examples=list_examples(examples),
+                wake=runner.wake,
+            )
             runner.start()
             try:
                 say(f"open {address.url(listener.getsockname()[1])}   (Ctrl-C stops)")
