@@ -84,9 +84,9 @@ def test_folders_are_opened_and_names_told_apart(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     inside = [str(tmp_path / "a.MKV"), str(tmp_path / "b.mp4")]
     assert found_in((str(tmp_path), "rtsp://door/1", "x.mp4")) == [*inside, "rtsp://door/1", "x.mp4"]
-    check_places(inside, tmp_path)
+    check_places(inside, tmp_path, None)
     with pytest.raises(InputError, match=r"\['a'\]: more than one video of this name"):
-        check_places([*inside, "elsewhere/a.mp4"], tmp_path)
+        check_places([*inside, "elsewhere/a.mp4"], tmp_path, None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no video in this folder"):
         found_in((str(tmp_path / "empty"),))
