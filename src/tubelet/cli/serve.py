@@ -1,5 +1,6 @@
 """Commands that open a page in the browser."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -61,9 +62,10 @@ def serve(
         from tubelet.web.limits import GIB, MIB, Limits
         from tubelet.web.order import Choices
         from tubelet.web.serve import Address, serve_page
+        from tubelet.web.work import open_localiser
     except ModuleNotFoundError as error:
         raise InputError(NEEDS.format(command="serve")) from error
-    from tubelet import load
+    from tubelet.models.precision import pick_device
 
     if examples is not None and not examples.is_dir():
         raise InputError(f"{examples}: expected a folder of example videos")
@@ -71,29 +73,23 @@ def serve(
         raise InputError(f"--threshold is {threshold}, expected 0 to 1")
     check_folder("--out", out)
     address = Address.choose(host, port, token)
-    # A mistake is told now, not to every visitor.
-    load(
-        model,
+    choices = Choices(
+        model=None if model is None else str(model.resolve()),
         task=task,
         people=people,
         person_threshold=person_threshold,
         every_seconds=every_seconds,
         detect_every=detect_every,
+        threshold=threshold,
         device=device,
     )
+    # A mistake is told now, not to every visitor; without taking a GPU that the work on videos needs.
+    pick_device(device)
+    open_localiser(replace(choices, device="cpu"))
     serve_page(
         address=address,
         folder=out,
-        choices=Choices(
-            model=None if model is None else str(model.resolve()),
-            task=task,
-            people=people,
-            person_threshold=person_threshold,
-            every_seconds=every_seconds,
-            detect_every=detect_every,
-            threshold=threshold,
-            device=device,
-        ),
+        choices=choices,
         model="that ships" if model is None else model.name,
         limits=Limits(
             max_bytes=max_mib * MIB,

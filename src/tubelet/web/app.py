@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -69,7 +69,7 @@ def create_app(shop: Shop) -> FastAPI:
         redoc_url=None,
     )
     places = Places(shop.limits.max_uploads)
-    _add_pages(app)
+    add_pages(app, "page.html", PAGE_FILES, places=("/", "/videos/{job_id}"))
     _add_sending(app, shop, places)
     _add_jobs(app, shop)
     _add_results(app, shop)
@@ -83,15 +83,18 @@ def create_app(shop: Shop) -> FastAPI:
     return app
 
 
-def _add_pages(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    @app.get("/videos/{job_id}", include_in_schema=False)
+def add_pages(app: FastAPI, html: str, page_files: Sequence[str], *, places: Sequence[str]) -> None:
+    """Answer with a page at ``places``, and with the files it is made of."""
+
     def page() -> Response:
-        return asset("page.html")
+        return asset(html)
+
+    for place in places:
+        app.get(place, include_in_schema=False)(page)
 
     @app.get("/assets/{name}", include_in_schema=False)
     def page_file(name: str) -> Response:
-        if name not in PAGE_FILES:
+        if name not in page_files:
             raise HTTPException(404)
         return asset(name)
 

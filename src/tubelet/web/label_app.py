@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from io import BytesIO
 from typing import TypeVar
 
@@ -17,7 +16,7 @@ from tubelet.inference.people import PersonDetector
 from tubelet.types import InputError
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import read_frames
-from tubelet.web.app import MEDIA_TYPES, asset
+from tubelet.web.app import add_pages
 from tubelet.web.labelling import LabelKeyframe, Labelling, LabelVideo, find_all
 from tubelet.web.serve import Address, listening, make_server
 
@@ -72,26 +71,10 @@ class Move:
 def create_label_app(labelling: Labelling, failed: dict[str, str]) -> FastAPI:
     """Return the application; ``failed`` says why a video cannot be read and may grow meanwhile."""
     app = FastAPI(title="Tubelet, labelling", version=__version__, docs_url=None, redoc_url=None)
-    _add_page(app)
+    add_pages(app, "label.html", PAGE_FILES, places=("/",))
     _add_labels(app, labelling, failed)
     _add_pictures(app, labelling)
     return app
-
-
-def _add_page(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    def page() -> Response:
-        return asset("label.html")
-
-    @app.get("/assets/{name}", include_in_schema=False)
-    def page_file(name: str) -> Response:
-        if name not in PAGE_FILES:
-            raise HTTPException(404)
-        return asset(name)
-
-    @app.get("/favicon.ico", include_in_schema=False)
-    def icon() -> Response:
-        return Response(files("tubelet.web").joinpath("assets/icon.svg").read_bytes(), media_type=MEDIA_TYPES[".svg"])
 
 
 def _add_labels(app: FastAPI, labelling: Labelling, failed: dict[str, str]) -> None:

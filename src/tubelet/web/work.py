@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tubelet import load
-from tubelet.inference import pipeline  # noqa: F401  # the imports that take long
 from tubelet.inference.export import read_detections
 from tubelet.inference.formats import FORMATS
 from tubelet.inference.outputs import LocalisedVideo, localise_video
+from tubelet.inference.pipeline import Localiser  # also, before a video comes, the imports that take long
 from tubelet.records import from_json, to_json, write_json
 from tubelet.types import InputError, VideoError, first_line
 from tubelet.video.playable import Looked, look, write_playable
-from tubelet.web.order import Order, Outcome, ResultFile
+from tubelet.web.order import Choices, Order, Outcome, ResultFile
 
 SHARE_OF_COPY = 0.2
 """Of the work, where a copy for browsers has to be made."""
@@ -84,6 +84,23 @@ def data_bytes() -> int:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), 0)
 
 
+def open_localiser(choices: Choices) -> Localiser:
+    """Return what looks at videos as chosen.
+
+    Raises:
+        InputError: The choices do not go together, or name what is not there.
+    """
+    return load(
+        choices.model,
+        task=choices.task,
+        people=choices.people,
+        person_threshold=choices.person_threshold,
+        every_seconds=choices.every_seconds,
+        detect_every=choices.detect_every,
+        device=choices.device,
+    )
+
+
 def work(order: Order, say: Callable[[str, float], None]) -> Outcome:
     """Look at a video, make a copy if browsers need one, and find who does what.
 
@@ -102,21 +119,11 @@ def work(order: Order, say: Callable[[str, float], None]) -> Outcome:
         on_time = _sharing(say, "preparing", found.end_seconds, 0.0, begun)
         write_playable(video, Path(shown), max_pixels=order.max_pixels, on_time=on_time)
     say("looking", begun)
-    c = order.choices
-    localiser = load(
-        c.model,
-        task=c.task,
-        people=c.people,
-        person_threshold=c.person_threshold,
-        every_seconds=c.every_seconds,
-        detect_every=c.detect_every,
-        device=c.device,
-    )
     done = localise_video(
-        localiser,
+        open_localiser(order.choices),
         video,
         Path("results"),
-        threshold=c.threshold,
+        threshold=order.choices.threshold,
         also=tuple(FORMATS),
         on_time=_sharing(say, "looking", found.end_seconds, begun, 1.0),
     )
