@@ -27,6 +27,10 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 PATIENCE_SECONDS = 60.0
+VIDEOS = """
+[...document.querySelectorAll('video')].map((v) => [v.currentTime, v.seeking, v.readyState, v.networkState,
+  v.error?.message ?? ''].join(' ')).join('; ')
+"""
 
 
 def chromium() -> str:
@@ -119,7 +123,8 @@ class Browser:
             if value:
                 return value
             time.sleep(0.05)
-        raise AssertionError(f"never true: {expression}; the page says: {self.js('document.body.innerText')[:600]}")
+        said = self.js("document.body.innerText")[:600]
+        raise AssertionError(f"never true: {expression}; videos: {self.js(VIDEOS)}; the page says: {said}")
 
     def choose_file(self, selector: str, path: Path) -> None:
         document = self.call("DOM.getDocument")["root"]["nodeId"]

@@ -4,6 +4,7 @@ import { clockText, identityColour } from "./moments.js";
 
 const byId = (id) => document.getElementById(id);
 const TOP = 3;
+const UNTOLD_MS = 300;
 
 export class Player {
   // onTime(seconds): a frame is shown; onHover(person or undefined, event): the pointer is on somebody.
@@ -173,11 +174,18 @@ export class Player {
   #frames() {
     const video = this.video;
     if (video.requestVideoFrameCallback) {
+      let told = true;
       const shown = (_, frame) => {
+        told = true;
         this.#place(frame.mediaTime);
         video.requestVideoFrameCallback(shown);
       };
       video.requestVideoFrameCallback(shown);
+      // A browser that composes nothing, as one that is just starting, may not tell of the frame it went to.
+      video.addEventListener("seeking", () => { told = false; });
+      video.addEventListener("seeked", () => setTimeout(() => {
+        if (!told && !video.seeking) this.#place(video.currentTime);
+      }, UNTOLD_MS));
       return;
     }
     const tick = () => {
