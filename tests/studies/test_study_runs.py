@@ -27,7 +27,7 @@ def tiny() -> object:
     """Enough steps for the paths, not for good numbers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipe, "MINI", replace(recipe.MINI, size=64, patch=8, batch_size=8))
-        patch.setattr(recipe, "MINI_STARTS", {"imagenet21k": (1.0,)})
+        patch.setattr(recipe, "MINI_STARTS", {"imagenet21k": (1.0,), "random": ()})
         yield
 
 
@@ -54,6 +54,19 @@ def test_arms_share_runs(place: StudyPlace, result: StudyResult) -> None:
     assert set(result.scores["0"]["K400→AVA"]) >= {"localise mAP", "kinetics top1", "localise colour"}
     assert result.scores["0"]["K400→AVA"]["kinetics top1"] == result.scores["0"]["K400"]["kinetics top1"]
     assert read_result(place.out / "results" / "A-table-1.json") == result
+
+
+def test_a_given_start_is_for_the_arms_that_have_one(place: StudyPlace, result: StudyResult) -> None:
+    start = place.plan(STUDY, 0)["K400"][0].folder  # a finished run
+    given = replace(place, start=start)
+    assert given.plan(STUDY, 0)["K400"][0].run.init_from == str(start)
+    own = STUDIES["own-pretrain-cofinetune"]
+    scratch = replace(own, arms=tuple(arm for arm in own.arms if arm.row == "own-cofinetune"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(recipe.MINI_SETS, "moments_in_time", ())
+        patch.setitem(recipe.MINI_SETS, "something_v2", ())
+        ((run,),) = given.plan(scratch, 0).values()
+    assert run.run.init_from is None
 
 
 def test_a_second_call_trains_nothing(place: StudyPlace, result: StudyResult, monkeypatch: pytest.MonkeyPatch) -> None:

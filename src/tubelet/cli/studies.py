@@ -59,7 +59,8 @@ def study_run(
         out: Folder of all studies, which share runs; finished ones are kept.
         scale: mini: small networks on the playground. The papers' own scale is each arm's recipe.
         seeds: Of every arm; more may be added later.
-        start: Run folder whose weights begin every arm of paper A, instead of a pre-training on the posts.
+        start: Run folder whose weights begin every arm of paper A but those from scratch; default: a pre-training on
+            the posts.
         num_epochs: Passes over the sets of each of paper A's stages; default: 10.
         budget_minutes: Start no run after this time; default: until all are finished.
         num_parallel: Runs at the same time, one core each.

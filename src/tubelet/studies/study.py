@@ -15,6 +15,7 @@ from tubelet.models.saved import MODEL_FILE
 from tubelet.recipes.paper_a import MINI, paper_a
 from tubelet.recipes.paper_b import MINI_TARGETS, paper_b
 from tubelet.recipes.playground import LOCALISE_SET, manifest_of
+from tubelet.recipes.rows_a import find_row_a
 from tubelet.recipes.rows_b import find_row_b
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.mini_data import make_corpus
@@ -60,7 +61,7 @@ class StudyPlace:
     out: Path
     """Of all studies, so that they share runs."""
     start: Path | None = None
-    """Run folder whose weights begin every arm of paper A; None = a pre-training on the posts."""
+    """Run folder whose weights begin every arm of paper A but those from scratch; None = one made of the posts."""
     scale: Scale = "mini"
     num_epochs: float | None = None
     """Passes over the sets of each of paper A's stages; None = the scale's."""
@@ -76,7 +77,8 @@ class StudyPlace:
             if source is not None and source not in MINI_TARGETS:
                 make_corpus(source, self.playground, corpora)
             return paper_b(row=arm.row, data=self.playground / "manifests", corpora=corpora, mini=True, seed=seed)
-        start = None if self.start is None else str(self.start)
+        is_given = self.start is not None and find_row_a(arm.row).start != "random"
+        start = str(self.start) if is_given else None
         epochs = MINI.num_epochs if self.num_epochs is None else self.num_epochs
         data = self.playground / "manifests"
         return paper_a(row=arm.row, data=data, mini=True, mini_epochs=epochs, init_from=start, seed=seed)
