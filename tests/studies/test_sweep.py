@@ -62,6 +62,9 @@ def test_the_best_of_the_held_out_scores(
     assert (task.train_split, task.eval_split) == ("train", HELD_OUT_SPLIT)
     splits = {row["split"] for row in read_manifest(Path(task.manifest)).clips.to_pylist()}
     assert splits == {"train", HELD_OUT_SPLIT}
+    # Decoded frames are kept with the search, not beside the manifest as the recipe has it.
+    assert run.cache_dir == str(squares.resolve() / "manifests" / "kinetics" / "cache")
+    assert seen[0].cache_dir == str(tmp_path / "cache")
     # Again: what is finished stays, a rate may be added, another run is refused.
     wider = run_sweep(run, tmp_path, learning_rates=(0.1, 0.01, 0.001, 1.0, 0.0001))
     assert [r.optim.learning_rate for r in seen] == [0.001, 0.01, 0.1, 1.0, 0.0001]

@@ -119,7 +119,8 @@ def run_sweep(
 
     Args:
         run: As it would be trained in the end; its evaluation splits are not read.
-        out: Sweep folder; finished runs are kept, and rates may be added.
+        out: Sweep folder; finished runs are kept, and rates may be added. Decoded frames lie in it too, whatever
+            ``cache_dir`` says: nothing is written beside what is read.
         learning_rates: None = ``FACTORS`` times the run's own.
         task: Whose score decides; None = the only one.
         held_out_seed: Decides which videos are held out.
@@ -184,4 +185,5 @@ def _held_out(run: RunConfig, out: Path, seed: int) -> RunConfig:
             hold_out(read_manifest(Path(task.manifest)), folder, train_split=task.train_split, seed=seed)
         tasks.append(replace(task, manifest=str(folder.resolve()), eval_split=HELD_OUT_SPLIT))
     write_json(path, plan)
-    return replace(run, tasks=tuple(tasks), best_metric=None)
+    cache = None if run.cache_dir is None else str(out.resolve() / "cache")
+    return replace(run, tasks=tuple(tasks), best_metric=None, cache_dir=cache)
