@@ -16,6 +16,7 @@ from tubelet.studies.report_files import write_pages
 from tubelet.studies.runs import SCORES_FILE, RunScores, plan_stages
 from tubelet.studies.study import StudyPlace, StudyResult, collect, read_result, run_study
 from tubelet.studies.study_page import status, study_markdown
+from tubelet.train.config import deciding_options
 from tubelet.train.nonfinite import NonFiniteLossError
 from tubelet.types import InputError
 
@@ -88,8 +89,25 @@ def test_the_key_is_what_decides_the_weights(place: StudyPlace, tmp_path: Path) 
         for out in (place.out, tmp_path)
         for other in (run, replace(run, name="x"), replace(run, num_workers=3))
     }
-    for other in (replace(run, seed=5), replace(run, num_epochs=9.0), replace(run, init_from="y")):
+    (task,) = run.tasks
+    pooled = replace(run, tasks=(replace(task, roi_size=5),))
+    for other in (replace(run, seed=5), replace(run, num_epochs=9.0), replace(run, init_from="y"), pooled):
         assert plan_stages([other], place.out)[0].key != key
+
+
+def test_an_option_that_came_later_leaves_the_names_of_earlier_runs(place: StudyPlace) -> None:
+    run = place.plan(STUDY, 0)["K400"][0].run
+    now = deciding_options(run.to_json())
+    before = run.to_json()
+    del before["tasks"][0]["roi_size"]
+    assert now == deciding_options(before)
+
+
+def test_a_run_that_another_study_has_begun_goes_on(place: StudyPlace) -> None:
+    stages = [planned.run for planned in place.plan(STUDY, 0)["K400"]]
+    one, other = (plan_stages([replace(stages[0], name=name)], place.out)[0] for name in ("1a-k400-1", "2-k400-mit-1"))
+    assert (one.name, other.name) == ("1a-k400-1", "2-k400-mit-1")
+    assert one.run == other.run  # of its name too, which `fit` compares
 
 
 def test_what_starts_from_a_failed_run_is_left_out(

@@ -91,7 +91,7 @@ def study_run(
 
 def _note(planned: "PlannedRun", found: "RunScores") -> None:
     scores = f"failed, {found.reason}" if found.reason else f"{found.seconds:.0f} s"
-    print(f"{planned.run.name}, seed {planned.run.seed} ({planned.key}): {scores}", flush=True)
+    print(f"{planned.name}, seed {planned.run.seed} ({planned.key}): {scores}", flush=True)
 
 
 def study_report(*, results: Path = Path("out/studies/results"), to: Path = Path("out/studies/report")) -> None:

@@ -54,8 +54,10 @@ class PlannedRun:
     """A run with its place."""
 
     key: str
+    name: str
+    """Row and stage that asked for it; another study's may share the run."""
     run: RunConfig
-    """As it will be trained, ``init_from`` being a folder where it is another run of the study."""
+    """As it will be trained, named by its key, ``init_from`` being a folder where it is another run of the study."""
     folder: Path
     after: str | None
     """Key of the run it starts from."""
@@ -79,7 +81,8 @@ def plan_stages(stages: Sequence[RunConfig], out: Path) -> tuple[PlannedRun, ...
             run = replace(run, init_from=str(after.folder.resolve()))
         key = run_key(run, after.key if after else None)
         folder = out / "runs" / key
-        planned.append(PlannedRun(key=key, run=run, folder=folder, after=after.key if after else None))
+        run = replace(run, name=key)  # whoever goes on with a run that was begun for another row finds the same
+        planned.append(PlannedRun(key=key, name=stage.name, run=run, folder=folder, after=after.key if after else None))
     return tuple(planned)
 
 
