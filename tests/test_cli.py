@@ -327,12 +327,6 @@ def test_a_disk_that_is_full_in_the_middle_of_a_file_is_one_line(monkeypatch, ca
     assert capsys.readouterr().err == "tubelet: No space left on device\n"
 
 
-def test_an_option_that_does_not_exist(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert call(monkeypatch, "demo", "--sise", "tiny") == 2
-    assert "--size" in capsys.readouterr().err
-
-
 def test_commands_that_compute_nothing_start_without_torch():
     answered = subprocess.run(
         [sys.executable, "-c", "import sys, tubelet.cli; print('torch' in sys.modules)"],

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tubelet.records import from_json, to_json
-from tubelet.types import ActionDetections, Clip, ClipBatch, Fit, InputError, Preprocess, VideoError
+from tubelet.types import ActionDetections, Clip, ClipBatch, Fit, InputError, Preprocess, VideoError, did_you_mean
 
 
 def test_a_clip_with_too_few_times():
@@ -63,3 +63,10 @@ def test_a_preprocess_is_read_back_and_one_of_before_is_a_letterbox():
 
 def test_a_video_error_is_one_line_with_file_and_time():
     assert str(VideoError("a.mp4", "no frame", 1.5)) == "a.mp4 at 1.500 s: no frame"
+
+
+@pytest.mark.parametrize("name", ["paper-a-table-2", "a table 2", "A_table_2", "a-tabel-2"])
+def test_the_nearest_name_is_found_however_it_is_written(name):
+    known = ["B-table-2", "A-table-1", "A-table-2", "B-figure-2"]
+    assert did_you_mean(name, known) == "; did you mean 'A-table-2'?"
+    assert did_you_mean("lorem ipsum", known) == ""

@@ -36,9 +36,17 @@ def first_line(error: Exception) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest known name, or nothing when none is near."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """Return ``; did you mean 'x'?`` for the nearest known name, or nothing when none is near.
+
+    Capitals are as small letters, and spaces and underscores as hyphens.
+    """
+    plain = {_plain(other): other for other in known}
+    near = get_close_matches(_plain(name), list(plain), n=1)
+    return f"; did you mean {plain[near[0]]!r}?" if near else ""
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", "-").replace(" ", "-")
 
 
 class VideoError(InputError):

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from tyro.conf import Positional
 
+from tubelet.cli.options import call_with_options
 from tubelet.cli.training import options_of, summary
 from tubelet.types import InputError
 
@@ -50,9 +50,8 @@ def corpus_build(arguments: list[str]) -> None:
     from tubelet.studies.corpus_page import write_corpus_report
 
     recipe = find_corpus_recipe(arguments[0])
-    chosen: Any = tyro.cli(
-        options_of(recipe, BuildOptions), args=arguments[1:], prog=f"tubelet corpus build {arguments[0]}"
-    )
+    prog = f"tubelet corpus build {arguments[0]}"
+    chosen = call_with_options(options_of(recipe, BuildOptions), arguments[1:], prog)
     own = {field.name for field in fields(BuildOptions)}
     config = recipe(**{field.name: getattr(chosen, field.name) for field in fields(chosen) if field.name not in own})
     with _Bars() as bars:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
+from tubelet.cli.options import call_with_options
 from tubelet.cli.progress import drawn
 from tubelet.cli.training import summary
 from tubelet.types import InputError, did_you_mean
@@ -42,7 +42,7 @@ def import_source(arguments: list[str]) -> None:
             "tubelet data import --help lists them"
         )
     with drawn(opened, "videos opened"):
-        manifest = tyro.cli(_into_new(IMPORTERS[name]), args=arguments[1:], prog=f"tubelet data import {name}")
+        manifest = call_with_options(_into_new(IMPORTERS[name]), arguments[1:], f"tubelet data import {name}")
     _print_manifest(manifest)
 
 

@@ -11,8 +11,6 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from tubelet.cli import (
     building,
     choosing,
@@ -28,6 +26,7 @@ from tubelet.cli import (
     using,
     weights,
 )
+from tubelet.cli.options import call_with_options
 from tubelet.types import InputError, OtherRankError, did_you_mean
 
 SECONDS_TO_SPEAK = 5.0
@@ -111,7 +110,7 @@ def run(arguments: list[str]) -> None:
             if list(inspect.signature(command).parameters) == ["arguments"]:
                 command(arguments)
             else:
-                tyro.cli(command, args=arguments, prog=prog)
+                call_with_options(command, arguments, prog)
             return
         commands = command
 

@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import UseAppendAction, arg
 
+from tubelet.cli.options import call_with_options
 from tubelet.types import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class SweepOptions(RunOptions):
     """Options of a search."""
 
     out: Path
-    """Folder of the search; finished runs are kept, and rates may be added."""
+    """Folder of the search; finished runs are kept, and rates may be added. Decoded frames lie in its cache."""
     learning_rates: tuple[float, ...] | None = None
     """Tried; default: 0.1, 0.3, 1, 3 and 10 times the recipe's own."""
     task: str | None = None
@@ -86,7 +86,7 @@ def chosen_runs(command: str, recipe_name: str, arguments: Sequence[str], option
 
     recipe = find_recipe(recipe_name)
     made = options_of(recipe, with_run_options(options))
-    chosen: Any = tyro.cli(made, args=arguments, prog=f"tubelet {command} {recipe_name}")
+    chosen = call_with_options(made, arguments, f"tubelet {command} {recipe_name}")
     values = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(chosen)}
     own = {field.name: values.pop(field.name) for field in dataclasses.fields(options)}
     changes = {name: value for name in COMMAND_OPTIONS if (value := values.pop(name)) is not None}
