@@ -13,6 +13,7 @@ from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.shuffle import key_of
 from tubelet.labels import LabelSpace
 from tubelet.losses import sigmoid_cross_entropy, softmax_cross_entropy
+from tubelet.models.heads import ROI_SIZE
 from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.saved import HeadMeta, probabilities
 from tubelet.records import check_choices
@@ -47,6 +48,8 @@ class TaskConfig:
     label_iou: float = 0.9
     """A detected box without labels of its own takes those of the annotated box it overlaps most, from this IoU on;
     below it its target is all zero (0.9: PySlowFast, mmaction2; paper A does not say)."""
+    roi_size: int = ROI_SIZE
+    """Cells that a person box is pooled into on each side, before they are averaged (``models.heads``)."""
     eval_boxes: BoxChoice = "annotated"
     """Person boxes to score the model on."""
     eval_box_score_threshold: float = 0.0
@@ -81,6 +84,7 @@ class TaskConfig:
             ("loss_weight", 0, math.inf),
             ("mixture_weight", 0, math.inf),
             ("eval_num_views", 1, math.inf),
+            ("roi_size", 1, math.inf),
         ):
             value = getattr(self, option)
             if value is not None and not low <= value <= high:
@@ -125,7 +129,8 @@ class Task:
     @property
     def head_meta(self) -> HeadMeta:
         """What is stored with the weights about this task's head."""
-        return HeadMeta(kind=self.config.kind, label_space=self.label_space, score=self.config.loss)
+        config = self.config
+        return HeadMeta(kind=config.kind, label_space=self.label_space, score=config.loss, roi_size=config.roi_size)
 
     def augmented(self, batch: ClipBatch) -> ClipBatch:
         """Return a training batch with the changes made to whole batches, on its device; its targets may be soft.

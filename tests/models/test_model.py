@@ -116,6 +116,21 @@ def test_a_run_folder_rebuilds_either_family(config: BackboneConfig, tmp_path: P
     assert torch.equal(loaded.model(video, "task"), model(video, "task"))
 
 
+@pytest.mark.parametrize("roi_size", [7, 3])
+def test_a_run_folder_keeps_the_cells_of_a_box(roi_size: int, tmp_path: Path) -> None:
+    space = LabelSpace(name="pair", names=("a", "b"))
+    head = HeadMeta(kind="localise", label_space=space, score="sigmoid", roi_size=roi_size)
+    preprocess = Preprocess(size=32, num_frames=4, frame_stride=1, fps=25.0)
+    meta = model_meta(recipe="r", backbone=CONFIG, preprocess=preprocess, heads={"task": head}, extra={})
+    assert ("roi_size" in meta["tasks"]["task"]) == (roi_size != 7)  # files from before it are of 7
+    write_json(tmp_path / "meta.json", meta)
+    save_tensors(tmp_path / MODEL_FILE, VideoModel(CONFIG, {"task": head.config}).state_dict())
+    loaded = load_model(tmp_path)
+    assert loaded.model.heads["task"].output_size == loaded.heads["task"].roi_size == roi_size
+    with pytest.raises(InputError, match="roi_size is 0, expected at least 1"):
+        HeadConfig(kind="localise", num_classes=3, roi_size=0)
+
+
 def test_a_config_from_before_there_were_families_is_a_vivit() -> None:
     data = {k: v for k, v in to_json(CONFIG).items() if k not in ("family", "pooling", "activation", "norm_eps")}
     assert read_backbone_config(data, where="meta.json") == CONFIG

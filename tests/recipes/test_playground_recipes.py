@@ -66,7 +66,7 @@ def test_ava_has_the_values_of_paper_a(squares: Path) -> None:
     (kinetics_boxes,) = cofinetune_ava([squares / "manifests" / "localise"], boxes="annotated").tasks
     assert (kinetics_boxes.boxes, kinetics_boxes.eval_boxes) == ("annotated", "detected")
     assert kinetics_boxes.eval_box_score_threshold == 0.2
-    ours = cofinetune_ava([squares / "manifests" / "localise"], not_in_paper=NotInPaper(weight_decay=0.1))
-    assert ours.optim.weight_decay == 0.1
+    ours = cofinetune_ava([squares / "manifests" / "localise"], not_in_paper=NotInPaper(weight_decay=0.1, roi_size=14))
+    assert (ours.optim.weight_decay, ours.tasks[0].roi_size, ava.roi_size) == (0.1, 14, 7)
     with pytest.raises(InputError, match="at least one manifest"):
         cofinetune_ava([])

@@ -12,6 +12,10 @@ from torch import Tensor, nn
 
 from tubelet.models.roi_align import roi_align
 
+ROI_SIZE = 7
+"""Cells that a box is pooled into on each side before they are averaged. Paper A does not say; 7 as in PySlowFast
+(``DETECTION.ROI_XFORM_RESOLUTION``)."""
+
 
 def _check_tokens(tokens: Tensor, dim: int) -> None:
     if tokens.ndim != 5 or tokens.shape[-1] != dim:
@@ -71,7 +75,7 @@ class ActionHead(nn.Module):
     ROI-Align and averaging are linear, averaging the tokens over time first gives the same numbers for 1/t of the work.
     """
 
-    def __init__(self, dim: int, num_classes: int, output_size: int = 7) -> None:
+    def __init__(self, dim: int, num_classes: int, output_size: int = ROI_SIZE) -> None:
         super().__init__()
         self.output_size = output_size
         self.linear = _zero_linear(dim, num_classes)

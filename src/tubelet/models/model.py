@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tubelet.models.encoder import Encoder, residual_scales
-from tubelet.models.heads import ActionHead, ClassificationHead
+from tubelet.models.heads import ROI_SIZE, ActionHead, ClassificationHead
 from tubelet.models.resnet3d import ResNet3D, ResNet3DConfig
 from tubelet.models.vivit import ViViT, ViViTConfig
 from tubelet.records import family_from_json
@@ -27,12 +27,16 @@ class HeadConfig:
 
     kind: HeadKind
     num_classes: int
+    roi_size: int = ROI_SIZE
+    """Cells that a person box is pooled into on each side; of ``localise`` only."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(HeadKind):
             raise InputError(f"HeadConfig.kind is {self.kind!r}, expected one of {get_args(HeadKind)}")
         if self.num_classes < 1:
             raise InputError(f"HeadConfig.num_classes is {self.num_classes}, expected at least 1")
+        if self.roi_size < 1:
+            raise InputError(f"HeadConfig.roi_size is {self.roi_size}, expected at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,7 +211,7 @@ def read_backbone_config(data: Any, *, where: str) -> BackboneConfig:
 def _build_head(dim: int, config: HeadConfig) -> nn.Module:
     if config.kind == "classify":
         return ClassificationHead(dim, config.num_classes)
-    return ActionHead(dim, config.num_classes)
+    return ActionHead(dim, config.num_classes, config.roi_size)
 
 
 def measure_cost(backbone_config: BackboneConfig, heads: Mapping[str, HeadConfig] | None = None) -> ModelCost:

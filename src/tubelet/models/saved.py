@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tubelet.labels import LabelSpace
+from tubelet.models.heads import ROI_SIZE
 from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel, read_backbone_config
 from tubelet.records import from_json, read_json, to_json
 from tubelet.types import InputError, Preprocess
@@ -41,6 +42,8 @@ class HeadMeta:
     thresholds: tuple[float, ...] = ()
     """For each class the score from which on it is said to happen, chosen on validation (``evals.thresholds``); empty =
     nobody has chosen."""
+    roi_size: int = ROI_SIZE
+    """As in ``HeadConfig``."""
 
     def __post_init__(self) -> None:
         if self.thresholds and len(self.thresholds) != len(self.label_space):
@@ -49,7 +52,7 @@ class HeadMeta:
     @property
     def config(self) -> HeadConfig:
         """The head's shape."""
-        return HeadConfig(kind=self.kind, num_classes=len(self.label_space))
+        return HeadConfig(kind=self.kind, num_classes=len(self.label_space), roi_size=self.roi_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,7 @@ def model_meta(
                 "score": head.score,
                 "label_space": head.label_space.to_json(),
                 **({"thresholds": list(head.thresholds)} if head.thresholds else {}),
+                **({"roi_size": head.roi_size} if head.roi_size != ROI_SIZE else {}),
             }
             for name, head in heads.items()
         },
@@ -163,8 +167,13 @@ def read_heads(meta: Mapping[str, Any], *, where: str) -> dict[str, HeadMeta]:
     for name, entry in meta["tasks"].items():
         try:
             space = LabelSpace.from_json(entry["label_space"])
-            chosen = tuple(map(float, entry.get("thresholds", ())))
-            heads[name] = HeadMeta(kind=entry["kind"], label_space=space, score=entry["score"], thresholds=chosen)
+            heads[name] = HeadMeta(
+                kind=entry["kind"],
+                label_space=space,
+                score=entry["score"],
+                thresholds=tuple(map(float, entry.get("thresholds", ()))),
+                roi_size=entry.get("roi_size", ROI_SIZE),
+            )
         except KeyError as error:
             raise InputError(f"{where}: task {name!r} lacks the entry {error}") from error
     return heads

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tubelet.data.manifest import read_manifest
+from tubelet.models.heads import ROI_SIZE
 from tubelet.models.vivit import vivit_config
 from tubelet.tasks import TaskConfig, task_config
 from tubelet.train.config import PREVIOUS, RunConfig
@@ -56,10 +57,7 @@ A1 = PaperASettings()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NotInPaper:
-    """What paper A does not give; every value here is our choice or taken from where the line says.
-
-    The side of a pooled box is not given either and is no choice here: 7, as in PySlowFast (``models.heads``).
-    """
+    """What paper A does not give; every value here is our choice or taken from where the line says."""
 
     upstream_epochs: float = 15.0
     """Of a set that a model is transferred from. As long as co-finetuning, so that both see it as often: the tables
@@ -72,6 +70,8 @@ class NotInPaper:
     """The augmentation that A.1 lists has no flips."""
     eval_box_score_threshold: float = 0.8
     """A.1 gives 0.8 for training on AVA; the same for scoring is our reading."""
+    roi_size: int = ROI_SIZE
+    """Cells on each side that a box is pooled into before they are averaged: 7 in PySlowFast's settings for AVA."""
     fps: float = 0.0
     """Rate in which the stride of 2 counts. 0, the default: frames of each file, as "32 frames sampled with a temporal
     stride of 2" (A.1) reads; 25 makes clips of all files span the same time."""
@@ -190,6 +190,7 @@ def _task(folder: Path, *, boxes: BoxChoice, eval_boxes: BoxChoice, ours: NotInP
         label_smoothing=A1.label_smoothing,
         boxes=boxes,
         box_score_threshold=A1.ava_box_threshold,
+        roi_size=ours.roi_size,
         eval_boxes=eval_boxes,
         eval_box_score_threshold=(
             A1.ava_kinetics_eval_box_threshold if boxes == "annotated" else ours.eval_box_score_threshold

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tubelet.models.heads import ROI_SIZE
 from tubelet.models.model import BackboneConfig
 from tubelet.models.precision import Precision
 from tubelet.records import check_choices, from_json, to_json
@@ -34,6 +35,9 @@ RUNTIME_OPTIONS = (
 )
 COMMAND_OPTIONS = (*RUNTIME_OPTIONS, "precision")
 """These are options of the command line too; the others are the recipe's, or ``--set``'s."""
+
+LATER_TASK_OPTIONS = {"roi_size": ROI_SIZE}
+"""Options that tasks did not have when runs were first named by their options, with the value that all had then."""
 
 PREVIOUS = "the stage before"
 """What ``init_from`` of a stage says to start from the one before it; the recipe does not know where that will lie."""
@@ -197,10 +201,17 @@ class RunConfig:
 
 
 def deciding_options(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON of a run without the options that cannot change the weights."""
+    """Return the JSON of a run without the options that cannot change the weights.
+
+    Nor those of ``LATER_TASK_OPTIONS`` at their value, so that what was named by a hash of the others keeps its name.
+    """
     kept = {name: value for name, value in config.items() if name not in RUNTIME_OPTIONS}
-    tasks = [{name: value for name, value in task.items() if not name.startswith("eval_")} for task in kept["tasks"]]
-    return kept | {"tasks": tasks}
+    return kept | {"tasks": [_deciding_task_options(task) for task in kept["tasks"]]}
+
+
+def _deciding_task_options(task: dict[str, Any]) -> dict[str, Any]:
+    later = LATER_TASK_OPTIONS.items()
+    return {name: value for name, value in task.items() if not name.startswith("eval_") and (name, value) not in later}
 
 
 def with_settings(run: RunConfig, settings: Sequence[str]) -> RunConfig:
