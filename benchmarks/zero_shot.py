@@ -8,13 +8,13 @@ class whose score is highest against its threshold; ``chance`` is the expectatio
 """
 
 import argparse
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from machine import write_result
+from real_people import SETS
 
 import tubelet
 from tubelet.evals.classify import mean_average_precision
@@ -36,17 +36,6 @@ WEIZMANN: Mapping[str, str] = {
     "wave1": "wave",
     "wave2": "wave",
 }
-
-
-def ut_clips(folder: Path) -> list[tuple[Path, str]]:
-    """Return clips and their classes."""
-    with (folder / "labels.csv").open(newline="") as file:
-        return [(folder / row["clip"], row["activity"]) for row in csv.DictReader(file)]
-
-
-def weizmann_clips(folder: Path) -> list[tuple[Path, str]]:
-    """Return clips and their classes."""
-    return [(path, path.parent.name) for path in sorted(folder.glob("*/*.avi"))]
 
 
 def best_scores(localiser: Localiser, video: Path) -> np.ndarray:
@@ -98,14 +87,15 @@ def main() -> None:
     options = parser.parse_args()
     localiser = tubelet.load(options.model)
     rows = []
-    for name, folder, clips_of, meant in (
-        ("UT-Interaction", options.ut, ut_clips, UT),
-        ("Weizmann", options.weizmann, weizmann_clips, WEIZMANN),
+    for name, key, folder, meant in (
+        ("UT-Interaction", "ut", options.ut, UT),
+        ("Weizmann", "weizmann", options.weizmann, WEIZMANN),
     ):
         if folder is None or not folder.is_dir():
             print(f"zero_shot: {name} left out, no folder of it was given")
         else:
-            rows += zero_shot(name, localiser, clips_of(folder), meant)
+            clips = [(folder / clip.video, clip.activity) for clip in SETS[key].clips(folder)]
+            rows += zero_shot(name, localiser, clips, meant)
     if rows:
         write_result("zero_shot", rows)
 
