@@ -55,7 +55,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
         ("demo --size smal", "--size: expected tiny or small, got 'smal'; did you mean 'small'?"),
         ("corpus build playground_posts --out o --engine spark", "--engine: expected local or ray, got 'spark'"),
         # Too many words.
-        ("recipes all", "tubelet recipes has no place for all"),
+        ("recipes finetune all", "tubelet recipes has no place for all"),
         ("search d a b c", "tubelet search has no place for b, c"),
     ],
 )  # fmt: skip
@@ -83,7 +83,7 @@ def test_every_command_says_so(monkeypatch, capsys):
         )
 
 
-@pytest.mark.parametrize("words", ["playground build", "demo --size smal", "serve --port http", "recipes all"])
+@pytest.mark.parametrize("words", ["playground build", "demo --size smal", "serve --port http", "recipes finetune all"])
 def test_the_line_is_the_same_at_a_terminal_that_knows_colours_and_frames(tmp_path, words):
     command = [sys.executable, "-m", "tubelet", *words.split()]
     inside, terminal = os.openpty()  # the parser looks at where results would go

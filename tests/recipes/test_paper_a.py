@@ -1,42 +1,22 @@
 """Paper A's rows: 4.1's and A.1's values in every stage, and what each table varies."""
 
 import io
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from tubelet.data.manifest import DETECTED_TABLE
 from tubelet.describe import describe_run
-from tubelet.recipes.paper_a import MINI, MINI_SETS, MINI_STARTS, paper_a
+from tubelet.recipes.paper_a import MINI, MINI_STARTS, paper_a
 from tubelet.recipes.rows_a import AVA, AVA_KINETICS, K400, MIT, ROWS_A, SSV2
-from tubelet.records import read_json, write_json
 from tubelet.train.config import PREVIOUS
 from tubelet.types import InputError
 
 
-@pytest.fixture(scope="module")
-def data(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Manifests of every name that a row has, as small as can be."""
-    out = tmp_path_factory.mktemp("paper_a")
-    for name in {*MINI_SETS, *(mini for names in MINI_SETS.values() for mini in names)}:
-        source = squares / "manifests" / ("localise" if name in (AVA, AVA_KINETICS, "localise") else "kinetics")
-        if name == "single_keyframe":
-            source = squares / "manifests" / "localise"
-        shutil.copytree(source, out / name)
-        about = out / name / "manifest.json"
-        root = (source / read_json(about)["media_root"]).resolve()
-        write_json(about, read_json(about) | {"name": name, "media_root": str(root)})
-        if name in (AVA, AVA_KINETICS):
-            boxes = pq.read_table(out / name / "boxes.parquet").to_pylist()
-            found = [box | {"origin": "detected", "score": 0.95, "labels": []} for box in boxes]
-            schema = pq.read_schema(out / name / "boxes.parquet")
-            pq.write_table(pa.Table.from_pylist(found, schema=schema), out / name / DETECTED_TABLE)
-    return out
+@pytest.fixture
+def data(row_manifests: Path) -> Path:
+    return row_manifests
 
 
 def start_of(name: str) -> str | None:

@@ -14,7 +14,6 @@ from tubelet.describe import describe_run
 from tubelet.recipes import paper_b as module
 from tubelet.recipes.paper_b import VIDEOS_SEEN, paper_b
 from tubelet.recipes.rows_b import EPIC, KINETICS, ROWS_B, SOMETHING
-from tubelet.records import read_json, write_json
 from tubelet.train.config import PREVIOUS
 from tubelet.train.schedule import RatePlan
 from tubelet.types import InputError
@@ -24,17 +23,9 @@ NOT_IN_A4 = ("f2-", "3-")
 TARGETS = (KINETICS, *EPIC.values(), SOMETHING)
 
 
-@pytest.fixture(scope="module")
-def data(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Manifests of every name that a row has, as small as can be."""
-    out = tmp_path_factory.mktemp("paper_b")
-    names = {row.source for row in ROWS_B.values() if row.source} | set(TARGETS) | set(module.MINI_TARGETS.values())
-    for name in names:
-        shutil.copytree(squares / "manifests" / "kinetics", out / name)
-        about = out / name / "manifest.json"
-        root = (squares / "manifests" / "kinetics" / read_json(about)["media_root"]).resolve()
-        write_json(about, read_json(about) | {"name": name, "media_root": str(root)})
-    return out
+@pytest.fixture
+def data(row_manifests: Path) -> Path:
+    return row_manifests
 
 
 def rates_of(name: str, data: Path) -> RatePlan:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from rich.console import Console
-from rich.table import Table
-from tyro.conf import UseAppendAction, arg
+from rich.table import Column, Table
+from tyro.conf import Positional, UseAppendAction, arg
 
 from tubelet.cli.options import call_with_options
 from tubelet.types import InputError
@@ -180,16 +180,38 @@ def summary(function: Callable[..., Any]) -> str:
     return (function.__doc__ or "").strip().partition("\n")[0]
 
 
-def recipes() -> None:
-    """List the named recipes."""
-    from tubelet.recipes import CORPUS_RECIPES, RECIPES
+def recipes(name: Positional[str] = "") -> None:
+    """List the named recipes, or say of one how it is called, what it takes and what to expect.
 
+    Args:
+        name: Of a recipe; of paper_a and paper_b every row is listed too.
+    """
+    from tubelet.recipes import CORPUS_RECIPES, RECIPES, find_recipe
+    from tubelet.recipes.row_costs import ROW_RECIPES
+
+    if name:
+        print(inspect.getdoc(inspect.getmodule(CORPUS_RECIPES.get(name) or find_recipe(name))))
+        if name in ROW_RECIPES:
+            _print_rows(name)
+        return
     table = Table("recipe", "what it is")
     for name, recipe in RECIPES.items():
         table.add_row(name, summary(recipe))
     table.add_section()
     for name, corpus in CORPUS_RECIPES.items():
         table.add_row(f"corpus build {name}", summary(corpus))
+    Console().print(table)
+
+
+def _print_rows(recipe: str) -> None:
+    from tubelet.recipes.row_costs import clips_text, hours_text, row_costs
+
+    title = f"tubelet train {recipe} --row ROW --data manifests --out DIR"
+    rest = ("what is trained", "paper, %", "its hardware", "clips", "H100 hours")
+    table = Table(Column("row", no_wrap=True), *rest, title=title, title_justify="left")
+    for row in row_costs(recipe):
+        clips, hours = clips_text(row.clips), hours_text(row.gpu_hours)
+        table.add_row(row.name, row.what, row.paper, row.hardware, clips, hours)
     Console().print(table)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tubelet.data.manifest import read_manifest
 from tubelet.models.heads import ROI_SIZE
-from tubelet.models.vivit import vivit_config
+from tubelet.models.vivit import ViViTConfig, vivit_config
 from tubelet.tasks import TaskConfig, task_config
 from tubelet.train.config import PREVIOUS, RunConfig
 from tubelet.train.optim import OptimConfig
@@ -110,14 +110,7 @@ def cofinetune_ava(
         raise InputError("cofinetune_ava needs at least one manifest folder, found none")
     return RunConfig(
         name="cofinetune_ava",
-        backbone=vivit_config(
-            vivit,
-            size=size,
-            num_frames=A1.num_frames,
-            patch=A1.patch,
-            tubelet=A1.tubelet,
-            stochastic_depth=A1.stochastic_depth,
-        ),
+        backbone=paper_vivit(vivit, size),
         tasks=tuple(_task(Path(folder), boxes=boxes, eval_boxes=eval_boxes, ours=not_in_paper) for folder in manifests),
         preprocess=Preprocess(size=size, num_frames=A1.num_frames, frame_stride=A1.frame_stride, fps=not_in_paper.fps),
         optim=OptimConfig(
@@ -133,6 +126,18 @@ def cofinetune_ava(
         seed=seed,
         init_from=absolute_start(init_from),
         num_workers=8,
+    )
+
+
+def paper_vivit(vivit: str, size: int) -> ViViTConfig:
+    """Return paper A's network, of a name in ``VIVIT_SIZES`` and for a side in pixels (4.1, A.1)."""
+    return vivit_config(
+        vivit,
+        size=size,
+        num_frames=A1.num_frames,
+        patch=A1.patch,
+        tubelet=A1.tubelet,
+        stochastic_depth=A1.stochastic_depth,
     )
 
 

@@ -14,6 +14,7 @@ has every row of the paper's tables.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tubelet.models.model import BackboneConfig
 from tubelet.models.names import backbone_config
 from tubelet.models.weights import KINETICS_MEAN, KINETICS_STD
 from tubelet.tasks import LabelChoice, TaskConfig, task_config
@@ -151,10 +152,9 @@ def _run(
     """Return what both have in common; the optimizer's values are filled in by them."""
     if not manifests:
         raise InputError(f"{name} needs at least one manifest folder, found none")
-    backbone = replace(backbone_config(model), size=SIZE, num_frames=num_frames)
     return RunConfig(
         name=name,
-        backbone=backbone,
+        backbone=clip_backbone(model, num_frames),
         tasks=tuple(_task(folder, labels=labels, flip=ours.flip) for folder in manifests),
         preprocess=Preprocess(
             size=SIZE,
@@ -170,6 +170,11 @@ def _run(
         num_epochs=1.0,
         seed=seed,
     )
+
+
+def clip_backbone(model: str, num_frames: int) -> BackboneConfig:
+    """Return a backbone of a published name for squares of 112 pixels (3.2)."""
+    return replace(backbone_config(model), size=SIZE, num_frames=num_frames)
 
 
 def _task(folder: Path, *, labels: LabelChoice, flip: bool) -> TaskConfig:

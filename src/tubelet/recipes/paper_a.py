@@ -13,6 +13,7 @@ Expected: each row's own number, ``RowA.paper``, mAP@0.5 on AVA v2.2 and single-
 ``--mini`` is the row on the playground with a ViViT of an eighth of the width, for 2 CPU cores: minutes.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -75,18 +76,22 @@ def paper_a(
         init_from: Start of the first stage; default: published ImageNet-21K weights, in a mini a pre-training on the
             playground's posts, as a stage before the others.
         seed: Decides weights, order and augmentation.
-        not_in_paper: Values the paper does not give.
+        not_in_paper: Values the paper does not give; of the full scale only.
     """
     found = find_row_a(row)
     swap = dict.fromkeys((K400, K700), kinetics) if kinetics else {}
     stages = tuple(tuple(swap.get(name, name) for name in stage) for stage in found.stages)
     start = absolute_start(init_from)
     if mini:
+        if not_in_paper != OUR_CHOICES:
+            raise InputError("--mini has the playground's settings: --not-in-paper is for the full scale; see --set")
         starts = MINI_STARTS[found.start] if start is None else ()
+        everything = [*(("posts",) if starts else ()), *(name for stage in stages for name in stage)]
+        check_manifests(data / name for name in mini_sets(everything))
         runs = tuple(_mini(found, ("posts",), data, epochs, 0) for epochs in starts)
         runs += tuple(_mini(found, sets, data, mini_epochs, seed) for sets in stages)
     else:
-        check_manifests(data, [name for stage in stages for name in stage])
+        check_manifests(data / name for stage in stages for name in stage)
         if start is None and found.start == "wts":
             raise InputError(f"row {row} starts from weights that are not public; give your own with --init-from")
         if found.start == "imagenet21k":
@@ -99,33 +104,35 @@ def paper_a(
 def _full(
     row: RowA, sets: tuple[str, ...], data: Path, eval_boxes: BoxChoice, seed: int, ours: NotInPaper
 ) -> RunConfig:
-    if len(sets) > 1:
-        num_epochs = A1.cofinetune_epochs
-    else:
-        num_epochs = A1.baseline_epochs if sets[0] in TARGETS else ours.upstream_epochs
     run = cofinetune_ava(
         [data / name for name in sets],
         vivit=row.vivit,
         size=row.size,
         boxes="annotated" if AVA_KINETICS in sets else "detected",
         eval_boxes=eval_boxes,
-        num_epochs=num_epochs,
+        num_epochs=stage_epochs(sets, ours),
         seed=seed,
         not_in_paper=ours,
     )
     return replace(run, mixture=row.mixture)
 
 
+def stage_epochs(sets: tuple[str, ...], ours: NotInPaper = OUR_CHOICES) -> float:
+    """Return the passes over a stage's sets at full scale: co-finetuned, fine-tuned on a target, or upstream."""
+    if len(sets) > 1:
+        return A1.cofinetune_epochs
+    return A1.baseline_epochs if sets[0] in TARGETS else ours.upstream_epochs
+
+
 def _mini(row: RowA, sets: tuple[str, ...], manifests: Path, num_epochs: float, seed: int) -> RunConfig:
-    names = tuple(dict.fromkeys(mini for name in sets for mini in MINI_SETS[name]))
-    check_manifests(manifests, names)
     scale = replace(MINI, vivit=MINI_VIVIT[row.vivit])
     if row.name.startswith("8-"):
         scale = replace(scale, size=MINI_SIZES[row.size], patch=MINI_PATCH)
     run = run_at_scale(
         row.name,
         tuple(
-            task_config(manifests / name, augment=PAPER_AUGMENT, label_smoothing=A1.label_smoothing) for name in names
+            task_config(manifests / name, augment=PAPER_AUGMENT, label_smoothing=A1.label_smoothing)
+            for name in mini_sets(sets)
         ),
         scale,
         num_epochs=num_epochs,
@@ -136,8 +143,17 @@ def _mini(row: RowA, sets: tuple[str, ...], manifests: Path, num_epochs: float, 
     return replace(run, mixture=row.mixture)
 
 
-def check_manifests(data: Path, names: tuple[str, ...] | list[str]) -> None:
-    """Raise with all the manifests that a row needs and ``data`` lacks."""
-    missing = [name for name in dict.fromkeys(names) if not (data / name / "manifest.json").exists()]
+def mini_sets(sets: Iterable[str]) -> tuple[str, ...]:
+    """Return the playground's sets that stand for published ones."""
+    return tuple(dict.fromkeys(mini for name in sets for mini in MINI_SETS[name]))
+
+
+def check_manifests(folders: Iterable[Path]) -> None:
+    """Raise with all of a row's manifests that are not there, by the folders they would lie in."""
+    missing: dict[Path, list[str]] = {}
+    for folder in dict.fromkeys(folders):
+        if not (folder / "manifest.json").exists():
+            missing.setdefault(folder.parent, []).append(folder.name)
     if missing:
-        raise InputError(f"{data}: has no manifest {', '.join(missing)}, which this row needs; tubelet data import")
+        lacks = "; ".join(f"{data}: has no manifest {', '.join(names)}" for data, names in missing.items())
+        raise InputError(f"{lacks}, which this row needs; tubelet data import, or tubelet corpus build, makes one")

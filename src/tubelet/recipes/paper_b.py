@@ -91,13 +91,12 @@ def paper_b(
     found = find_row_b(row)
     stand_ins = MINI_TARGETS if mini else {}
     target = data / stand_ins.get(found.target, found.target)
-    check_manifests(target.parent, [target.name])
+    folder = data if found.source in stand_ins else corpora or data
+    source = None if found.source is None or init_from else folder / stand_ins.get(found.source, found.source)
+    check_manifests(path for path in (source, target) if path is not None)
     run = _finetuning(found, target, fc_only=fc_only, seed=seed, ours=not_in_paper)
     stages = [replace(run, init_from=absolute_start(init_from))]
-    if found.source is not None and init_from is None:
-        folder = data if found.source in stand_ins else corpora or data
-        source = folder / stand_ins.get(found.source, found.source)
-        check_manifests(source.parent, [source.name])
+    if source is not None:
         pretraining = _pretraining(found, source, seed=seed, ours=not_in_paper)
         stages = [pretraining, replace(run, init_from=PREVIOUS)]
     if short_edge:

@@ -1,0 +1,46 @@
+"""Write docs/recipes.md: every row of the papers' tables with its command, hardware, estimated time and number.
+
+python scripts/write_recipes_page.py > docs/recipes.md
+"""
+
+import sys
+
+from tubelet.recipes.row_costs import H100_FLOPS, USED_SHARE, row_costs, rows_markdown
+
+PAGE = """\
+# Every row of the papers as a run
+
+Written by `scripts/write_recipes_page.py` from the recipes themselves; `tubelet recipes paper_a` prints the same here.
+
+```sh
+tubelet recipes
+tubelet recipes paper_a
+tubelet recipes own_posts
+```
+
+`tubelet recipes NAME` says of any recipe how it is called, on which hardware, how long it takes and what to expect. The
+papers' rows are below. No row was trained at full scale by us; *paper* is the paper's own number: mAP at IoU 0.5 for
+`ava` and `ava_kinetics`, else top-1. *H100 hours* are multiply-adds alone at {share:.0%} of {tflops:.0f} TFLOP/s in
+bfloat16, a whole pre-training included; reading videos and scoring come on top. Clips are those of sets of which
+nothing is missing (`docs/datasets.md`).
+
+- `--data manifests` holds the sets, in folders of the names below. `--dry-run` names those that are missing, and
+  estimates memory and time for the machine and the manifests at hand.
+- `--mini`, with `--data out/playground/manifests`, is the row in miniature: minutes on 2 CPU cores.
+  `docs/studies/README.md` compares the rows of a table so.
+- `--init-from ig65m_r2plus1d_34_8` or other published weights (`docs/weights.md`) replace a pre-training of paper B:
+  then a row is its fine-tuning alone. `WEIGHTS` stands for weights that are not public and have to be your own.
+
+## Paper A
+On TPUs, how many is not said, in batches of 128 clips of 32 frames; 15 passes over the sum of the sets, 20 over a
+target alone.
+
+{rows_a}
+## Paper B
+490 million clips of pre-training on 128 GPUs, 16 clips of 8 frames or 6 of 32 on each; a fine-tuning on 64.
+
+{rows_b}"""
+
+if __name__ == "__main__":
+    rows_a, rows_b = (rows_markdown(row_costs(recipe)) for recipe in ("paper_a", "paper_b"))
+    sys.stdout.write(PAGE.format(share=USED_SHARE, tflops=H100_FLOPS / 1e12, rows_a=rows_a, rows_b=rows_b))
