@@ -7,10 +7,9 @@ people), with the people that ``real_people.py`` finds, five times a second. Bot
 nor what is trained here is shipped.
 
 Fold k holds out sequence k and person k; one localiser learns both sets, two tasks in one mixture, in the four ways of
-``ARMS``. Rates are those of ``RATES`` that do best on folds 2 to 4 when fold 1 is left out. Scored on what each fold
-held out and pooled: frame mAP on the found boxes (AVA), and whole videos (the mean of all boxes' scores). Bootstrap
-over videos. Nothing is made twice: the same command goes on, ``--seeds`` may be raised, results are written after
-every fold.
+``ARMS``, which see the real sets equally often. Scored on what each fold held out and pooled: frame mAP on the found
+boxes (AVA), and whole videos (the mean of all boxes' scores). Bootstrap over videos. Nothing is made twice: the same
+command goes on, ``--seeds`` may be raised, results are written after every fold.
 """
 
 import argparse
@@ -51,12 +50,12 @@ from tubelet.video.augmentations import Augment, BatchAugment
 Rows = list[dict[str, Any]]
 SCALE = SCALES["study"]
 FOLDS = 10
-REAL_STEPS = 200
+REAL_STEPS = 150
 """Steps on the real sets, in every arm."""
-PLAYGROUND_SHARE = 0.4
+PLAYGROUND_SHARE = 1 / 3
 """Of a co-finetuned run's samples, which has more steps by so much."""
-RATES = (0.001, 0.002, 0.004)
-SEARCH_SEED, SEARCH_FOLDS = 100, (2, 3, 4)
+RATE = 0.002
+"""Of every arm. Chosen once, on folds 2 to 4 without fold 1: docs/reproduce.md."""
 AUGMENT = Augment(
     scale_range=(0.65, 1.1), box_jitter=0.15, flip=True, batch=BatchAugment(colour_probability=0.8, hue=0.1)
 )
@@ -110,11 +109,10 @@ class Work:
         people: dict[str, Any] = read_json(path)
         return people
 
-    def manifest(self, name: str, *, test: Sequence[int], unused: Sequence[int] = ()) -> Path:
-        """Write the manifest of a set that trains on all folds but those of ``test`` and ``unused``."""
-        clips = [clip for clip in self.clips(name) if clip.fold not in unused]
-        people = {clip.video: self.people(name)[clip.video] for clip in clips}
-        folder = self.out / "manifests" / f"test-{'-'.join(map(str, test))}" / name
+    def manifest(self, name: str, fold: int) -> Path:
+        """Write the manifest of a set in which a fold is held out."""
+        clips, people = self.clips(name), self.people(name)
+        folder = self.out / "manifests" / f"fold-{fold}" / name
         write_manifest(
             folder,
             name=name,
@@ -126,20 +124,20 @@ class Work:
             source=f"{name}, people found by NanoDet-g",
             clips=[
                 {"clip_id": clip.video, "video": clip.video, "start_seconds": 0.0, "labels": []}
-                | {"end_seconds": people[clip.video]["end_seconds"], "split": split_of(clip, test)}
+                | {"end_seconds": people[clip.video]["end_seconds"], "split": split_of(clip, fold)}
                 for clip in clips
             ],
             boxes=[row for each in people.values() for row in each["boxes"]],
         )
         return folder
 
-    def run(self, arm: Arm, rate: float, seed: int, *, test: Sequence[int], unused: Sequence[int] = ()) -> RunConfig:
-        """Return the run of an arm."""
+    def run(self, arm: Arm, seed: int, fold: int) -> RunConfig:
+        """Return the run of an arm that does not see a fold."""
         share = 1 - PLAYGROUND_SHARE if arm.playground else 1.0
         tasks, num = [], 0
         for name in SETS:
-            folder = self.manifest(name, test=test, unused=unused)
-            split = "test" if any(clip.fold in test for clip in self.clips(name)) else "train"
+            folder = self.manifest(name, fold)
+            split = "test" if any(clip.fold == fold for clip in self.clips(name)) else "train"
             weight = share / len(SETS)
             tasks.append(task_config(folder, augment=AUGMENT, eval_split=split, mixture_weight=weight))
             num += len(task_dataset(build_task(tasks[-1], preprocess=preprocess_of(SCALE)), "train", training=True))
@@ -154,24 +152,22 @@ class Work:
             tuple(tasks),
             SCALE,
             num_epochs=steps * SCALE.batch_size / num,
-            learning_rate=rate,
+            learning_rate=RATE,
             init_from=str(self.start.resolve()) if arm.start else None,
             seed=seed,
             cache_dir=self.out / "cache",
         )
 
-    def scores(
-        self, name: str, rate: float, seed: int, *, test: Sequence[int], unused: Sequence[int] = ()
-    ) -> dict[str, Predictions]:
-        """Train one arm and return its scores of what was held out, by set; what is there is read."""
-        folder = self.out / "runs" / f"{name.replace(', ', '-').replace(' ', '-')}-{rate:g}-test-{test[0]}-seed-{seed}"
+    def scores(self, name: str, seed: int, fold: int) -> dict[str, Predictions]:
+        """Train one arm and return its scores of the fold it has not seen, by set; what is there is read."""
+        folder = self.out / "runs" / f"{name.replace(', ', '-').replace(' ', '-')}-fold-{fold}-seed-{seed}"
         found = {}
         for task in SETS:
-            if not any(clip.fold in test for clip in self.clips(task)):
+            if not any(clip.fold == fold for clip in self.clips(task)):
                 continue
             stored = folder / f"scores-{task}"
             if not (stored / "predictions.json").exists():
-                run = self.run(ARMS[name], rate, seed, test=test, unused=unused)
+                run = self.run(ARMS[name], seed, fold)
                 fit(replace(run, num_workers=0), folder, progress=False)
                 result = evaluate_run(folder, split="test", tasks=(task,))[task]
                 write_predictions(stored, result, origin_of(folder, task))
@@ -179,9 +175,9 @@ class Work:
         return found
 
 
-def split_of(clip: RealClip, test: Sequence[int]) -> str:
+def split_of(clip: RealClip, fold: int) -> str:
     """Return ``test`` where the clip is held out."""
-    return "test" if clip.fold in test else "train"
+    return "test" if clip.fold == fold else "train"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,25 +285,6 @@ def summary(work: Work, name: str, scores: Mapping[str, Sequence[Sequence[Predic
     return rows
 
 
-def chosen_rates(work: Work) -> tuple[dict[str, float], Rows]:
-    """Return the rate of each arm, by the mean of both sets' mAP on ``SEARCH_FOLDS``, and what was tried."""
-    best, rows = {}, []
-    for arm in ARMS:
-        tried = {}
-        for rate in RATES:
-            found = work.scores(arm, rate, SEARCH_SEED, test=SEARCH_FOLDS, unused=(1,))
-            results: dict[str, float] = {}
-            for name, part in found.items():
-                truth = {Path(c.video).stem: c.activity for c in work.clips(name) if c.fold in SEARCH_FOLDS}
-                result = pooled([[part]], truth)
-                results |= {f"{name} mAP": result.mean_ap, f"{name} accuracy": result.accuracy}
-            tried[rate] = float(np.mean([results[f"{name} mAP"] for name in found]))
-            rows.append({"set": "search", "arm": arm, "rate": rate} | results)
-            print(f"search: {arm}, rate {rate:g}: {results}", flush=True)
-        best[arm] = max(tried, key=lambda rate: tried[rate])
-    return best, rows
-
-
 def main() -> None:
     """Measure and write ``benchmarks/results/real_localiser.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -325,19 +302,18 @@ def main() -> None:
         start=options.start,
         out=options.out,
     )
-    rates, searched = chosen_rates(work)
     done: dict[tuple[str, str], list[list[Predictions]]] = defaultdict(list)
     for seed in range(options.seeds):
         for fold in range(1, FOLDS + 1):
-            for arm, rate in rates.items():
-                for name, part in work.scores(arm, rate, seed, test=(fold,)).items():
+            for arm in ARMS:
+                for name, part in work.scores(arm, seed, fold).items():
                     seeds = done[name, arm]
                     seeds += [[]] * (seed + 1 - len(seeds))
                     seeds[seed] = [*seeds[seed], part]
             if seed == 0 or fold == FOLDS:
                 folds = range(1, FOLDS + 1 if seed else fold + 1)
                 rows = [row for n in SETS for row in summary(work, n, {a: done[n, a] for a in ARMS}, folds)]
-                write_result("real_localiser", rows + searched)
+                write_result("real_localiser", rows)
 
 
 if __name__ == "__main__":
