@@ -18,7 +18,9 @@ from tubelet.inference.tubes import LinkConfig, TubeLinker
 from tubelet.labels import LabelSpace
 from tubelet.models.precision import default_autocast
 from tubelet.types import Crops, Fit, InputError, Preprocess, VideoError
-from tubelet.video.decode import read_frames
+from tubelet.video.container import probe
+from tubelet.video.convert import FrameSize
+from tubelet.video.decode import iter_frames, read_frames
 from tubelet.video.normalise import normalise
 from tubelet.video.sampling import keyframe_times
 from tubelet.video.transforms import canvas_boxes, placement, to_canvas
@@ -93,7 +95,7 @@ def test_nothing_crosses_a_cut(tmp_path: Path) -> None:
     # The first keyframe is answered a second later, before the cut.
     cut, inf = pytest.approx(1.45), np.inf
     assert [m.shot_seconds for m in moments] == [(-inf, inf), (-inf, cut), (-inf, cut), *[(cut, inf)] * 3]
-    clips = {k.pts_seconds: k.clip for k in localiser.keyframes(video)}
+    clips = {k.pts_seconds: k.clip for k in localiser.keyframes(probe(video), iter_frames(video))}
     for time, dark in ((1.0, True), (1.5, False)):
         clip = clips[time]
         assert clip is not None
@@ -295,5 +297,5 @@ def test_frames_are_read_no_larger_than_they_are(street: Path, monkeypatch: pyte
         return seen
 
     assert sizes() == {(96, 160, 3)}
-    monkeypatch.setattr("tubelet.inference.pipeline.DECODE_SIDE", 80)
+    monkeypatch.setattr("tubelet.inference.pipeline.DECODE_SIZE", FrameSize(long_side=80, shrink_only=True))
     assert sizes() == {(48, 80, 3)}

@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tubelet.inference.outputs import LocalisedVideo, localise_live, localise_video
-from tubelet.inference.pipeline import DECODE_SIDE, Localiser
+from tubelet.inference.pipeline import DECODE_SIZE, Localiser
 from tubelet.inference.render import Labelling
 from tubelet.types import ActionDetections, InputError, VideoError
 from tubelet.video.container import probe
-from tubelet.video.convert import FrameSize
 from tubelet.video.live import LiveSource, is_live, without_password
 from tubelet.video.media import VIDEO_SUFFIXES
 
@@ -139,21 +138,21 @@ def _listen(localiser: Localiser, place: str, options: Options) -> LocalisedVide
         if people:
             print(f"{moment.pts_seconds:.1f} s  {'; '.join(people)}", flush=True)
 
-    with LiveSource(place, size=FrameSize(long_side=DECODE_SIDE, shrink_only=True)) as source:
-        with _ending(source, options.seconds):
-            done = localise_live(
-                localiser,
-                source,
-                options.out,
-                name=name_of(place),
-                threshold=options.threshold,
-                csv_threshold=options.csv_threshold,
-                also=options.also,
-                on_moment=say,
-            )
-        counts = source.counts
-    print(f"{counts.read:,} frames read, {counts.dropped:,} dropped to keep up, {counts.damaged:,} damaged")
-    return done
+    with LiveSource(place, size=DECODE_SIZE) as source:
+        try:
+            with _ending(source, options.seconds):
+                return localise_live(
+                    localiser,
+                    source,
+                    options.out,
+                    name=name_of(place),
+                    threshold=options.threshold,
+                    csv_threshold=options.csv_threshold,
+                    also=options.also,
+                    on_moment=say,
+                )
+        finally:
+            print(f"{'stopped' if source.was_closed else 'the source ended'}: {source.counts}")
 
 
 @contextmanager

@@ -148,7 +148,7 @@ def localise_live(
         except VideoError as error:
             broken = error
     if broken is not None:
-        raise broken
+        raise VideoError(broken.path, f"{broken.reason}; what was found until then is in {final.json}")
     return LocalisedVideo(files=final, num_moments=notes.num_moments, num_left_out=notes.num_left_out)
 
 

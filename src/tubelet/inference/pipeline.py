@@ -1,5 +1,6 @@
 """From a raw video to who does what, where and when, moment by moment and in constant memory."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from math import ceil
 from pathlib import Path
@@ -15,15 +16,17 @@ from tubelet.inference.people import NanoDetDetector, PersonDetector
 from tubelet.inference.reading import Keyframe, KeyframeReader, Schedule
 from tubelet.inference.tubes import LinkConfig, smooth_scores
 from tubelet.models.saved import LoadedModel
-from tubelet.types import ActionDetections, InputError, PersonBoxes
+from tubelet.types import ActionDetections, InputError, PersonBoxes, VideoError, VideoMeta
 from tubelet.video.container import probe
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
-from tubelet.video.live import LiveSource
+from tubelet.video.live import LiveSource, is_live
 from tubelet.video.transforms import canvas_boxes, placement, shown_boxes
 
-DECODE_SIDE = 640
-"""Longer side, at most, of the frames that detector and canvases are made from; NanoDet looks at 416 pixels."""
+logger = logging.getLogger(__name__)
+
+DECODE_SIZE = FrameSize(long_side=640, shrink_only=True)
+"""Of the frames that detector and canvases are made from; NanoDet looks at 416 pixels."""
 # Of 10, 5, 2 and 1 a second people are followed best at 5 (benchmarks/people.py; docs/localise.md has the table).
 LOOKS_PER_SECOND = 5
 
@@ -83,25 +86,33 @@ class Localiser:
         """Yield one moment for every keyframe, in order of time, also where nobody is seen.
 
         Args:
-            video: A video file, or an open camera or stream: then moments come as soon as the frames that bridge them.
+            video: A video file, or a camera or stream: then moments come as soon as the frames that bridge them. Of one
+                that is opened here the frames dropped are logged at its end; a ``LiveSource`` counts them.
             on_time: Called with the time of each keyframe when it has been computed, for progress.
 
         Raises:
-            VideoError: The file cannot be read; moments before the broken place have been yielded by then.
+            VideoError: The video cannot be read, or not to its end; the moments of what was read have been yielded by then.
         """
-        name, at_once = (video.place, 1) if isinstance(video, LiveSource) else (str(video), self._batch_size)
-        for moment in smooth_scores(self._scored(name, self.keyframes(video), at_once), weight=self._smooth):
+        if isinstance(video, str) and is_live(video):
+            with LiveSource(video, size=DECODE_SIZE) as source:
+                yield from self(source, on_time=on_time)
+                counts = source.counts
+            if counts.dropped or counts.damaged:
+                logger.warning("%s: %s", source.place, counts)
+            return
+        meta, frames = _opened(video)
+        broken: list[VideoError] = []
+        keyframes = self.keyframes(meta, _until_broken(frames, broken))
+        at_once = 1 if isinstance(video, LiveSource) else self._batch_size
+        for moment in smooth_scores(self._scored(meta.path, keyframes, at_once), weight=self._smooth):
             if on_time is not None:
                 on_time(moment.pts_seconds)
             yield moment
+        if broken:
+            raise broken[0]
 
-    def keyframes(self, video: Path | str | LiveSource) -> Iterator[Keyframe]:
-        """Read the video once; yield its keyframes with people and clips."""
-        if isinstance(video, LiveSource):
-            meta, frames = video.meta, video.frames()
-        else:
-            size = FrameSize(long_side=DECODE_SIDE, shrink_only=True)
-            meta, frames = probe(video), iter_frames(video, size=size)
+    def keyframes(self, meta: VideoMeta, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[Keyframe]:
+        """Read a video's frames (seconds, RGB uint8 (H, W, 3)) once; yield its keyframes with people and clips."""
         schedule = self._schedule(meta.fps)
         look = self._look(Path(meta.path), schedule)
         read = KeyframeReader(self.preprocess, meta.fps, look=look, schedule=schedule, link=self.link)
@@ -162,3 +173,19 @@ class Localiser:
         place = placement(*frame_hw, fit=fit)
         boxes = canvas_boxes(torch.from_numpy(boxes_norm), place)
         return boxes if fit.is_letterbox else shown_boxes(boxes, place.canvas_hw)[0]
+
+
+def _opened(video: Path | str | LiveSource) -> tuple[VideoMeta, Iterator[tuple[float, np.ndarray]]]:
+    if isinstance(video, LiveSource):
+        return video.meta, video.frames()
+    return probe(video), iter_frames(video, size=DECODE_SIZE)
+
+
+def _until_broken(
+    frames: Iterator[tuple[float, np.ndarray]], broken: list[VideoError]
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield frames and note the error that ends them: what they show is to be told first."""
+    try:
+        yield from frames
+    except VideoError as error:
+        broken.append(error)

@@ -7,6 +7,7 @@ known, such as a file behind ``http``, waits instead.
 
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,11 +55,14 @@ class LiveCounts:
     damaged: int
     """Packets or frames that could not be decoded."""
 
+    def __str__(self) -> str:
+        return f"{self.read:,} frames read, {self.dropped:,} dropped to keep up, {self.damaged:,} damaged"
+
 
 class LiveSource:
     """An open camera or stream; a context manager.
 
-    Its ``place`` is said in messages and files: an address without name and password.
+    Its ``place`` is said in messages and files: a device, or an address without name and password.
 
     Args:
         place: Number or device of a camera, or the address of a stream.
@@ -70,6 +74,7 @@ class LiveSource:
     """
 
     def __init__(self, place: str, *, size: FrameSize, most_waiting: int = MOST_WAITING) -> None:
+        place = place if "://" in place or place.startswith("/dev/") else f"/dev/video{place}"
         self.place, self._size, self._most = without_password(place), size, most_waiting
         self._container, self._stream = _open(place, self.place)
         self._waits = self._container.duration is not None
@@ -97,6 +102,11 @@ class LiveSource:
         self.close()
 
     @property
+    def was_closed(self) -> bool:
+        """Whether it was told to stop before the source came to its end."""
+        return self._closed
+
+    @property
     def counts(self) -> LiveCounts:
         """What became of the frames so far."""
         with self._changed:
@@ -105,7 +115,7 @@ class LiveSource:
     def close(self) -> None:
         """Stop reading; who iterates gets what waits and then the end."""
         with self._changed:
-            self._closed = True
+            self._closed = self._closed or not self._ended
             self._changed.notify_all()
         self._thread.join(SILENCE_SECONDS + 1)
 
@@ -134,7 +144,7 @@ class LiveSource:
                     break
         except (av.FFmpegError, OSError) as error:
             if not self._closed:
-                self._error = VideoError(self.place, f"the stream broke off ({error.strerror or type(error).__name__})")
+                self._error = VideoError(self.place, f"the stream broke off ({_reason(error)})")
         except VideoError as error:
             self._error = error
         finally:
@@ -145,18 +155,17 @@ class LiveSource:
 
     def _decoded(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yield frames with rising times; a frame without a time follows the one before."""
-        first: float | None = None
-        last, step = 0.0, 1 / self.meta.fps
+        first: float | None = None  # the source's clock at our 0; cameras may tell it from a later frame on
+        step = 1 / self.meta.fps
+        last = -step
         batch = FrameBatch(self.place, self._size, 1)
         for frame in self._whole_frames():
             own = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-            if first is None:
-                first, pts = own or 0.0, 0.0
-            else:
-                pts = last + step if own is None or own - first <= last else own - first
-            last = pts
-            batch.add(frame, pts)
-            yield pts, np.ascontiguousarray(batch.finish()[0])
+            if first is None and own is not None:
+                first = own - (last + step)
+            last = last + step if own is None or first is None or own - first <= last else own - first
+            batch.add(frame, last)
+            yield last, np.ascontiguousarray(batch.finish()[0])
             batch = batch.again()
 
     def _whole_frames(self) -> Iterator[VideoFrame]:
@@ -197,19 +206,32 @@ def _open(place: str, shown: str) -> tuple[InputContainer, VideoStream]:
     options: dict[str, Any] = {"options": {"rtsp_transport": "tcp"}} if place.startswith("rtsp") else {}
     if "://" not in place:
         if sys.platform != "linux":
-            raise InputError(f"camera {place}: read on Linux only; expected the address of a stream")
-        place = place if place.startswith("/dev/") else f"/dev/video{place}"
+            raise InputError(f"{place}: cameras are read on Linux only; expected the address of a stream")
         options = {"format": "v4l2"}
+    begun = time.monotonic()
     try:
         container = av.open(place, "r", timeout=SILENCE_SECONDS, **options)
     except (av.FFmpegError, OSError, ValueError) as error:
         kind = "stream" if "://" in place else "camera"
-        # FFmpeg's own message has the whole address in it.
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise VideoError(shown, f"the {kind} cannot be opened ({reason})") from None
+        # Of a server that never answers FFmpeg says that its answer is invalid.
+        is_silent = time.monotonic() - begun >= SILENCE_SECONDS
+        raise VideoError(
+            shown, f"the {kind} cannot be opened ({_silence() if is_silent else _reason(error)})"
+        ) from None
     if not container.streams.video:
         container.close()
         raise VideoError(shown, "sends no video")
     stream = container.streams.video[0]
     stream.thread_type = "NONE"
     return container, stream
+
+
+def _reason(error: Exception) -> str:
+    """Return what FFmpeg says without the address, in which a password may be."""
+    if isinstance(error, av.ExitError):  # what PyAV's clock ends a call with
+        return _silence()
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _silence() -> str:
+    return f"nothing came for {SILENCE_SECONDS:g} s"

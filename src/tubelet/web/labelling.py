@@ -17,14 +17,13 @@ from tubelet.data.ava_csv import write_ava_csv
 from tubelet.data.ava_table import AvaTable, keyframe_of
 from tubelet.data.sources.ava_lists import read_label_map, write_label_map
 from tubelet.inference.people import PersonDetector
-from tubelet.inference.pipeline import DECODE_SIDE
+from tubelet.inference.pipeline import DECODE_SIZE
 from tubelet.inference.reading import KeyframeReader, Schedule
 from tubelet.inference.tubes import LinkConfig
 from tubelet.labels import LabelSpace
 from tubelet.records import from_json, read_json, write_json
 from tubelet.types import InputError, Preprocess
 from tubelet.video.container import probe
-from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
 
 # People are looked for about so often between keyframes, so that identities last.
@@ -84,7 +83,7 @@ def find_keyframes(video: Path, detector: PersonDetector, *, every_seconds: floa
         schedule=Schedule(every_seconds=every_seconds, looks_per_keyframe=looks),
         link=LinkConfig(),
     )
-    for keyframe in reader(iter_frames(video, size=FrameSize(long_side=DECODE_SIDE, shrink_only=True))):
+    for keyframe in reader(iter_frames(video, size=DECODE_SIZE)):
         boxes = np.clip(normalised_boxes(keyframe.people.boxes, keyframe.frame_hw), 0, 1).round(4).tolist()
         people = tuple(
             FoundPerson(person_id=int(person), box_norm=(x1, y1, x2, y2))
