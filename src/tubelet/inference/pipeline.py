@@ -91,7 +91,7 @@ class Localiser:
             on_time: Called with the time of each keyframe when it has been computed, for progress.
 
         Raises:
-            VideoError: The video cannot be read, or not to its end; the moments of what was read have been yielded by then.
+            VideoError: The video cannot be read to its end; the moments of what was read have been yielded by then.
         """
         if isinstance(video, str) and is_live(video):
             with LiveSource(video, size=DECODE_SIZE) as source:

@@ -3,6 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
 
 from tubelet.web.jobs import Job, State
 from tubelet.web.limits import Limits
@@ -88,6 +93,25 @@ class Refused:
     """Why something was not done."""
 
     detail: str
+    """One line."""
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI is told of the answers with these statuses."""
+    return {status: {"model": Refused} for status in statuses}
+
+
+def answer_mistakes(app: FastAPI) -> None:
+    """Answer whatever is wrong with a request, or with the server, as ``Refused``."""
+
+    @app.exception_handler(RequestValidationError)
+    async def mistaken(request: Request, error: RequestValidationError) -> Response:
+        wrong = (f"{' '.join(map(str, one['loc']))}: {one['msg'].lower()}" for one in error.errors())
+        return JSONResponse({"detail": "; ".join(wrong)}, status_code=422)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": "the server made a mistake; its log says which"}, status_code=500)
 
 
 def job_answer(job: Job, *, visitor: str, before: int | None, limits: Limits, now: float) -> JobAnswer:

@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from tubelet import __version__
 from tubelet.records import to_json
-from tubelet.web.answers import JobAnswer, Refused, ServerInfo, example_answers, job_answer
+from tubelet.web.answers import JobAnswer, ServerInfo, answer_mistakes, example_answers, job_answer, refusals
 from tubelet.web.folders import Folders, safe_name
 from tubelet.web.jobs import Job, JobStore, QueueFullError, new_job_id
 from tubelet.web.limits import Limits
@@ -74,6 +74,8 @@ def create_app(shop: Shop) -> FastAPI:
     _add_jobs(app, shop)
     _add_results(app, shop)
 
+    answer_mistakes(app)
+
     @app.exception_handler(RefusedError)
     async def refused(request: Request, error: RefusedError) -> Response:
         await drain(request)
@@ -106,7 +108,7 @@ def add_pages(app: FastAPI, html: str, page_files: Sequence[str], *, places: Seq
 def _add_sending(app: FastAPI, shop: Shop, places: Places) -> None:
     limits = shop.limits
     room = {"max_waiting": limits.max_waiting, "max_waiting_each": limits.max_waiting_each}
-    refusals: dict[int | str, dict[str, Any]] = {code: {"model": Refused} for code in (400, 408, 413, 429, 503, 507)}
+    sending = refusals(400, 408, 413, 415, 422, 429, 503, 507)
 
     def check_room(visitor: str) -> None:
         try:
@@ -123,7 +125,19 @@ def _add_sending(app: FastAPI, shop: Shop, places: Places) -> None:
         shop.wake()
         return _answer(shop, job, visitor)
 
-    @app.post("/api/jobs", status_code=202, responses=refusals, openapi_extra=UPLOAD_BODY, tags=["videos"])
+    def check_form(request: Request) -> None:
+        if request.headers.get("content-type", "").lower().startswith("multipart/"):
+            how = f"curl --data-binary @street.mp4 '{request.base_url}api/jobs?name=street.mp4'"
+            raise RefusedError(415, f"expected the video's bytes as they are, no form: {how}")
+
+    @app.post(
+        "/api/jobs",
+        status_code=202,
+        responses=sending,
+        openapi_extra=UPLOAD_BODY,
+        tags=["videos"],
+        dependencies=[Depends(check_form)],  # before the query is read: a form's name is not in it
+    )
     async def send_video(
         request: Request, name: Annotated[str, Query(max_length=400, description="The file's name.")]
     ) -> JobAnswer:
@@ -136,7 +150,7 @@ def _add_sending(app: FastAPI, shop: Shop, places: Places) -> None:
         shop.folders.accept(job_id, upload)
         return queued(job_id, visitor, safe_name(name))
 
-    @app.post("/api/examples/{name}/jobs", status_code=202, responses=refusals, tags=["videos"])
+    @app.post("/api/examples/{name}/jobs", status_code=202, responses=refusals(404, 422, 429), tags=["videos"])
     def send_example(request: Request, name: str) -> JobAnswer:
         """Have an example looked at, as if it had been sent."""
         path = _example(shop, name)
@@ -147,7 +161,7 @@ def _add_sending(app: FastAPI, shop: Shop, places: Places) -> None:
         shop.folders.accept(job_id, copy)
         return queued(job_id, request.state.visitor, safe_name(name))
 
-    @app.get("/api/examples/{name}", tags=["videos"], response_class=FileResponse)
+    @app.get("/api/examples/{name}", responses=refusals(404, 422), tags=["videos"], response_class=FileResponse)
     def example_video(name: str) -> Response:
         """Return an example's video."""
         return FileResponse(_example(shop, name), media_type="video/mp4")
@@ -171,19 +185,21 @@ def _add_jobs(app: FastAPI, shop: Shop) -> None:
         visitor: str = request.state.visitor
         return [_answer(shop, job, visitor) for job in shop.store.of_visitor(visitor)]
 
-    @app.get("/api/jobs/{job_id}", responses={404: {"model": Refused}}, tags=["videos"])
+    @app.get("/api/jobs/{job_id}", responses=refusals(404, 422), tags=["videos"])
     def job(request: Request, job_id: str) -> JobAnswer:
         """Say how far a video is."""
         return _answer(shop, _found(shop, job_id), request.state.visitor)
 
-    @app.get("/api/jobs/{job_id}/events", tags=["videos"], response_class=StreamingResponse)
+    @app.get(
+        "/api/jobs/{job_id}/events", responses=refusals(404, 422), tags=["videos"], response_class=StreamingResponse
+    )
     def events(request: Request, job_id: str) -> Response:
         """Follow a video as server-sent events, each as ``/api/jobs/{job_id}``, until it has ended."""
         _found(shop, job_id)
         told = _events(shop, job_id, request.state.visitor)
         return StreamingResponse(told, media_type="text/event-stream")
 
-    @app.delete("/api/jobs/{job_id}", status_code=204, responses={403: {"model": Refused}}, tags=["videos"])
+    @app.delete("/api/jobs/{job_id}", status_code=204, responses=refusals(403, 404, 422), tags=["videos"])
     def cancel_or_remove(request: Request, job_id: str) -> None:
         """Cancel a video that waits or is at work; remove one that has ended, with all of its files."""
         found = _found(shop, job_id)
@@ -198,14 +214,16 @@ def _add_jobs(app: FastAPI, shop: Shop) -> None:
 
 
 def _add_results(app: FastAPI, shop: Shop) -> None:
-    @app.get("/api/jobs/{job_id}/video", tags=["results"], response_class=FileResponse)
+    missing = refusals(404, 409, 422)
+
+    @app.get("/api/jobs/{job_id}/video", responses=missing, tags=["results"], response_class=FileResponse)
     def video(job_id: str) -> Response:
         """Return a finished video as browsers play it; ranges of bytes can be asked for."""
         outcome = _done(shop, job_id).outcome
         path = os.path.realpath(shop.folders.of(job_id).seen / outcome["video"])
         return FileResponse(path, media_type=outcome["media_type"])
 
-    @app.get("/api/jobs/{job_id}/files/{format_name}", tags=["results"], response_class=FileResponse)
+    @app.get("/api/jobs/{job_id}/files/{format_name}", responses=missing, tags=["results"], response_class=FileResponse)
     def result_file(job_id: str, format_name: str) -> Response:
         """Return a result file: mp4, csv, json and the others that ``downloads`` lists."""
         for file in _done(shop, job_id).outcome["files"]:

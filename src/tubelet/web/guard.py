@@ -11,7 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TOKEN_COOKIE = "tubelet_token"
@@ -88,9 +88,9 @@ class Guard:
     def _refused(self, scope: Scope, headers: Headers, cookies: dict[str, str]) -> Response | None:
         host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
         if "*" not in self._hosts and host not in self._hosts:
-            return PlainTextResponse(f"this server is not called {host!r}\n", status_code=421)
+            return _refusal(421, f"this server is not called {host!r}")
         if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not _is_own_page(headers):
-            return PlainTextResponse("asked for by another site\n", status_code=403)
+            return _refusal(403, "asked for by another site")
         if self._token is None:
             return None
         query = parse_qs(scope["query_string"].decode("latin-1"))
@@ -101,7 +101,14 @@ class Guard:
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         if is_same(cookies.get(TOKEN_COOKIE, ""), self._token) or is_same(bearer, self._token):
             return None
-        return Response(ASK_FOR_TOKEN, status_code=401, media_type="text/html", headers={"www-authenticate": "Bearer"})
+        asking = {"www-authenticate": "Bearer"}
+        if scope["path"].startswith("/api/"):
+            return _refusal(401, "this server wants its token: Authorization: Bearer TOKEN", asking)
+        return Response(ASK_FOR_TOKEN, status_code=401, media_type="text/html", headers=asking)
+
+
+def _refusal(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"detail": reason}, status_code=status, headers=headers)
 
 
 def read_cookies(header: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from tubelet.inference.people import PersonDetector
 from tubelet.types import InputError
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import read_frames
+from tubelet.web.answers import answer_mistakes, refusals
 from tubelet.web.app import add_pages
 from tubelet.web.labelling import LabelKeyframe, Labelling, LabelVideo, find_all
 from tubelet.web.serve import Address, listening, make_server
@@ -71,6 +72,7 @@ class Move:
 def create_label_app(labelling: Labelling, failed: dict[str, str]) -> FastAPI:
     """Return the application; ``failed`` says why a video cannot be read and may grow meanwhile."""
     app = FastAPI(title="Tubelet, labelling", version=__version__, docs_url=None, redoc_url=None)
+    answer_mistakes(app)
     add_pages(app, "label.html", PAGE_FILES, places=("/",))
     _add_labels(app, labelling, failed)
     _add_pictures(app, labelling)
@@ -84,18 +86,18 @@ def _add_labels(app: FastAPI, labelling: Labelling, failed: dict[str, str]) -> N
         summaries = tuple(_summary(name, labelling.video(name), failed) for name in labelling.videos)
         return LabelInfo(actions=labelling.space.names, videos=summaries, num_pictures=PICTURES)
 
-    @app.get("/api/labels/{name}")
+    @app.get("/api/labels/{name}", responses=refusals(404, 422))
     def video(name: str) -> LabelVideo:
         """Return the keyframes of a video with people and ticks."""
         return _known(labelling, name)
 
-    @app.put("/api/labels/{name}")
+    @app.put("/api/labels/{name}", responses=refusals(400, 422))
     def move(name: str, wanted: Move) -> VideoSummary:
         """Use a video for training or validation."""
         _refusing(lambda: labelling.move(name, wanted.split))
         return _summary(name, labelling.video(name), failed)
 
-    @app.put("/api/labels/{name}/{keyframe}")
+    @app.put("/api/labels/{name}/{keyframe}", responses=refusals(400, 422))
     def tick(name: str, keyframe: int, ticks: Ticks) -> LabelKeyframe:
         """Replace what is ticked on a keyframe; the csv files are written."""
         return _refusing(lambda: labelling.tick(name, keyframe, ticks.actions, done=ticks.done))
@@ -109,7 +111,7 @@ def _add_pictures(app: FastAPI, labelling: Labelling) -> None:
         clip = read_frames(labelling.videos[name], times, size=FrameSize(long_side=LONG_SIDE, shrink_only=True))
         return tuple(_jpeg(Image.fromarray(frame.permute(1, 2, 0).numpy())) for frame in clip.frames)
 
-    @app.get("/api/labels/{name}/{keyframe}/{picture}.jpg", response_class=Response)
+    @app.get("/api/labels/{name}/{keyframe}/{picture}.jpg", responses=refusals(400, 404, 422), response_class=Response)
     def picture(name: str, keyframe: int, picture: int) -> Response:
         """Return one of the pictures around a keyframe."""
         known = _known(labelling, name)
