@@ -33,12 +33,13 @@ def test_every_table_and_figure_has_its_name() -> None:
 def test_arms_and_claims(name: str) -> None:
     study = STUDIES[name]
     arms = [arm.name for arm in study.arms]
-    assert len(set(arms)) == len(arms)
+    assert len({*study.shown}) == len(study.shown)
+    assert {name for pair in study.actions for name in (pair.verbs, pair.nouns)} <= set(arms)
     rows = {"paper_a": ROWS_A, "paper_b": ROWS_B}
     assert all(arm.row in rows[arm.recipe] for arm in study.arms)
     assert len({claim.text for claim in study.claims}) == len(study.claims)
     for claim in study.claims:
-        assert {term.arm for term in claim.terms} <= set(arms), claim.text
+        assert {term.arm for term in claim.terms} <= {*study.shown}, claim.text
         assert {term.quantity for term in claim.terms} <= {*study.quantities}, claim.text
         # A difference: what is the same in all its terms cancels.
         assert sum(term.weight for term in claim.terms) == pytest.approx(0), claim.text

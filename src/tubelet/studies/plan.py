@@ -26,6 +26,16 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Actions:
+    """Two arms, of the verbs and of the nouns of the same clips, scored as actions (paper B, 4.4)."""
+
+    name: str
+    verbs: str
+    """Name of the arm of verbs."""
+    nouns: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Term:
     """A score of an arm, times a number."""
 
@@ -73,6 +83,13 @@ class Study:
     """Columns of the result, ``<set> <metric>``."""
     notes: str = ""
     """How the miniature differs from the paper, beyond size."""
+    actions: tuple[Actions, ...] = ()
+    """Pairs of its arms."""
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Names of all that has scores: the arms, then the pairs of them."""
+        return (*(arm.name for arm in self.arms), *(pair.name for pair in self.actions))
 
 
 def arms_of(recipe: Literal["paper_a", "paper_b"], *rows: tuple[str, str]) -> tuple[Arm, ...]:
@@ -93,6 +110,13 @@ def beats(better: str, worse: str, quantity: str, text: str = "") -> Claim:
     """Claim that one arm's score is above another's."""
     terms = (Term(arm=better, quantity=quantity, weight=1.0), Term(arm=worse, quantity=quantity, weight=-1.0))
     return Claim(text=text or f"{better} beats {worse} in {quantity}", terms=terms)
+
+
+def beats_in_the_mean(better: Sequence[str], worse: str, quantity: str) -> Claim:
+    """Claim that the mean of several arms' scores is above another's."""
+    terms = tuple(Term(arm=name, quantity=quantity, weight=1 / len(better)) for name in better)
+    text = f"the mean of {', '.join(better)} beats {worse} in {quantity}"
+    return Claim(text=text, terms=(*terms, Term(arm=worse, quantity=quantity, weight=-1.0)))
 
 
 def level(one: str, other: str, quantity: str, *, within: float, text: str = "") -> Claim:

@@ -131,7 +131,7 @@ def measure(folder: Path, run: RunConfig) -> RunScores:
     per_class: dict[str, float] = {}
     clips = 0
     for task in run.tasks:
-        split = TEST_SPLITS.get(task.name, "test")
+        split = test_split(task.name)
         result = evaluate_run(folder, split=split, tasks=(task.name,), num_workers=0)[task.name]
         if (Path(task.manifest) / DETECTED_TABLE).exists():
             on_detected = evaluate_run(
@@ -151,6 +151,11 @@ def measure(folder: Path, run: RunConfig) -> RunScores:
             per_class |= {c.name: c.ap for c in result.ava.per_class if c.ap is not None and not math.isnan(c.ap)}
     clips = int(read_json(folder / "meta.json")["step"]) * run.batch_size
     return RunScores(scores=scores, per_class=per_class, clips_seen=clips)
+
+
+def test_split(task: str) -> str:
+    """Return the split of a playground's set that a study reports."""
+    return TEST_SPLITS.get(task, "test")
 
 
 def hardware() -> str:

@@ -18,6 +18,7 @@ from tubelet.recipes.playground import LOCALISE_SET, manifest_of
 from tubelet.recipes.rows_a import find_row_a
 from tubelet.recipes.rows_b import find_row_b
 from tubelet.records import from_json, read_json, write_json
+from tubelet.studies.actions import score_actions
 from tubelet.studies.mini_data import make_corpus
 from tubelet.studies.plan import Arm, Study
 from tubelet.studies.runs import PlannedRun, RunScores, do_runs, plan_stages
@@ -127,7 +128,8 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
     )
     machines: set[str] = set()
     for seed in seeds:
-        for arm, stages in place.plan(study, seed).items():
+        plan = place.plan(study, seed)
+        for arm, stages in plan.items():
             found = [planned.result() for planned in stages]
             reasons = [each.reason for each in found if each is not None and each.reason]
             if reasons:
@@ -141,6 +143,11 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
             result.clips_seen[arm] = sum(each.clips_seen for each in done)
             result.seconds[arm] = sum(each.seconds for each in done)
             machines |= {each.hardware for each in done}
+        scores = result.scores.get(str(seed), {})
+        for pair in study.actions:
+            if pair.verbs in scores and pair.nouns in scores:
+                scores[pair.name] = score_actions(plan[pair.verbs][-1], plan[pair.nouns][-1])
+                result.clips_seen[pair.name] = result.clips_seen[pair.verbs] + result.clips_seen[pair.nouns]
     if any(classes for arms in result.per_class.values() for classes in arms.values()):
         manifest = read_manifest(manifest_of(place.playground, LOCALISE_SET))
         numbers = training_counts(manifest).tolist()

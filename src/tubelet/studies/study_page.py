@@ -88,11 +88,11 @@ def _claims(claims: Sequence[Claim], found: Mapping[str, Verdict | None]) -> lis
 
 def _scores(study: Study, result: StudyResult) -> list[str]:
     rows = []
-    for arm in study.arms:
-        seeds = [arms[arm.name] for arms in result.scores.values() if arm.name in arms]
+    for arm in study.shown:
+        seeds = [arms[arm] for arms in result.scores.values() if arm in arms]
         cells = [spread_text([100 * each[name] for each in seeds if name in each]) for name in study.quantities]
-        clips = f"{result.clips_seen[arm.name]:,}" if arm.name in result.clips_seen else NOT_RUN
-        rows.append((arm.name, *cells, clips, str(len(seeds))))
+        clips = f"{result.clips_seen[arm]:,}" if arm in result.clips_seen else NOT_RUN
+        rows.append((arm, *cells, clips, str(len(seeds))))
     head = ("arm, per cent on the test split", *study.quantities, "clips trained on", "seeds")
     return _rows(head, rows)
 
@@ -134,10 +134,8 @@ def arms_svg(study: Study, result: StudyResult) -> str:
     """Return a dot for each arm and seed of the study's first quantity, and a line at each arm's mean, as SVG."""
     quantity = study.quantities[0]
     found = {
-        arm.name: [
-            100 * arms[arm.name][quantity] for arms in result.scores.values() if quantity in arms.get(arm.name, {})
-        ]
-        for arm in study.arms
+        arm: [100 * arms[arm][quantity] for arms in result.scores.values() if quantity in arms.get(arm, {})]
+        for arm in study.shown
     }
     shown = {name: values for name, values in found.items() if values}
     with figure_style():
