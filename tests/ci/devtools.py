@@ -131,6 +131,19 @@ class Browser:
         node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
+    def drag(self, x: float, y: float, *paths: Path) -> None:
+        """Drag files from outside over a place of the page."""
+        self._dragged(("dragEnter", "dragOver"), x, y, paths)
+
+    def drop(self, x: float, y: float, *paths: Path) -> None:
+        """Drag files from outside over a place of the page, and let them go there."""
+        self._dragged(("dragEnter", "dragOver", "drop"), x, y, paths)
+
+    def _dragged(self, kinds: tuple[str, ...], x: float, y: float, paths: tuple[Path, ...]) -> None:
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        for kind in kinds:
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
     def press(self, key: str) -> None:
         text = {"text": key} if len(key) == 1 else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)

@@ -42,9 +42,17 @@ export class Start {
       event.preventDefault();
       depth = 0;
       mark(0);
-      const [file] = event.dataTransfer.files;
-      if (file && !byId("start").hidden) this.send(file);
+      if (!byId("start").hidden) this.#take(event.dataTransfer);
     });
+  }
+
+  // What was dropped, if it is one file.
+  #take({ items, files }) {
+    const [entry] = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    if (files.length > 1) this.#fail(`These are ${files.length} files; one video at a time, please. None was sent.`);
+    else if (entry?.isDirectory) this.#fail(`${entry.name} is a folder; drop a video, please.`);
+    else if (!files.length) this.#fail("That is no file; drop a video, please.");
+    else this.send(files[0]);
   }
 
   async send(file) {
