@@ -17,15 +17,18 @@ def left(seconds: float) -> float:
     return 20 + 40 * seconds
 
 
-def frame(number: int) -> np.ndarray:
+def frame(number: int, cut: int = NUM_FRAMES) -> np.ndarray:
+    """Return a frame; from ``cut`` on the same happens before another background."""
     picture = np.full((SIZE_WH[1], SIZE_WH[0], 3), 110, dtype=np.uint8)
+    if number >= cut:
+        picture[:] = np.kron(np.random.default_rng(0).integers(40, 220, (6, 8, 1)), np.ones((40, 40, 1)))
     x = round(left(number / FPS))
     picture[TOP : TOP + BOX_WH[1], x : x + BOX_WH[0]] = (220, 20, 20)
     return picture
 
 
-def write_square(path: Path, codec: str) -> Path:
-    """Write the video; the file's ending says the container."""
+def write_square(path: Path, codec: str, cut: int = NUM_FRAMES) -> Path:
+    """Write the video, with another shot from frame ``cut`` on; the file's ending says the container."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=FPS)
         stream.width, stream.height, stream.pix_fmt = *SIZE_WH, "yuv420p"
@@ -33,7 +36,7 @@ def write_square(path: Path, codec: str) -> Path:
         if codec == "libx265":
             stream.options = {"x265-params": "log-level=none"}
         for number in range(NUM_FRAMES):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame(number), format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame(number, cut), format="rgb24")))
         container.mux(stream.encode(None))
     return path
 

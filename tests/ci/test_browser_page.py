@@ -22,6 +22,8 @@ VIDEOS = {
     "square_hevc.mkv": "libx265",
     "square_mkv.mkv": "libx264",
 }
+CUT = 17
+"""Frame at which the second shot of two_shots.mp4 begins, at 1.7 s; the cut is said to lie half a frame before it."""
 # What is red in the frame that the player shows, and where the box of the first person is drawn at the same moment:
 # both as the left and right edge at half of their height, and the bottom edge, in the page's pixels.
 MEASURE = """
@@ -70,7 +72,8 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     for name, codec in VIDEOS.items():
         write_square(folder / name, codec)
-    listed = boxes_csv(folder / "boxes.csv", [Path(name).stem for name in VIDEOS])
+    write_square(folder / "two_shots.mp4", "libx264", cut=CUT)
+    listed = boxes_csv(folder / "boxes.csv", [Path(name).stem for name in (*VIDEOS, "two_shots.mp4")])
     model = write_untrained_run(folder / "model")
     options = ["--people", f"csv:{listed}", "--threshold", "0.05", "--device", "cpu"]
     command = ["tubelet", "serve", "--model", str(model), "--out", str(folder / "private"), *options]
@@ -310,13 +313,14 @@ def test_what_is_dropped_and_not_taken_is_said(browser, server, names, said):
     assert not browser.js("document.getElementById('start').hidden")
 
 
-def test_the_boxes_are_where_the_annotated_copy_has_them(browser, server, tmp_path):
+@pytest.mark.parametrize("name", ["square.mp4", "two_shots.mp4"])
+def test_the_boxes_are_where_the_annotated_copy_has_them(browser, server, tmp_path, name):
     """The page's own reckoning of who is where, against the one that draws the mp4."""
-    opened(browser, server, "square.mp4")
+    opened(browser, server, name)
     text = browser.js("fetch(document.querySelector('[data-format=json]').href).then((r) => r.text())")
     (tmp_path / "seen.json").write_text(text)
     timeline = _Timeline(read_detections(tmp_path / "seen.json").moments)
-    times = [0.0, 0.13, 0.5, 0.77, 1.9, 2.499, 3.4, 3.6, 3.9]
+    times = [0.0, 0.13, 0.5, 0.77, 1.55, 1.62, 1.68, 1.74, 1.76, 1.9, 2.499, 3.4, 3.6, 3.9]
     asked = (
         "import('/assets/moments.js').then(async ({ Moments }) => { const found = await"
         " (await fetch(document.querySelector('[data-format=json]').href)).json(); const m = new Moments(found, 4);"
@@ -325,6 +329,33 @@ def test_the_boxes_are_where_the_annotated_copy_has_them(browser, server, tmp_pa
     for seconds, people in zip(times, browser.js(asked), strict=True):
         expected = [[person, *box.tolist()] for box, _, person in timeline.people(seconds)]
         assert np.allclose(people, expected, atol=1e-5), seconds
+
+
+def test_the_timeline_knows_cuts(browser, server):
+    opened(browser, server, "two_shots.mp4")
+    assert " · 2 shots · " in browser.js("document.getElementById('viewer-facts').textContent")
+    cut = (CUT - 0.5) / 10
+    marks = "[...document.querySelectorAll('.cut')].map((c) => c.getBoundingClientRect().x)"
+    ends = "[...document.querySelectorAll('.span')].map((s) => [s.dataset.seconds, s.getBoundingClientRect().right])"
+    (mark,) = browser.js(marks)
+    left, width = browser.js("(({x, width}) => [x, width])(document.getElementById('tracks').getBoundingClientRect())")
+    assert abs(mark - (left + width * cut / 4)) < 1.5
+    # Who is on both sides is somebody else after it, and no span lies across.
+    assert browser.js("[...document.querySelectorAll('.lane')].map((l) => l.getAttribute('aria-label'))") == [
+        "Person 1",
+        "Person 2",
+    ]
+    spans = [(float(begin), end) for begin, end in browser.js(ends)]
+    assert any(begin < cut for begin, _ in spans)
+    assert any(begin >= cut - 0.001 for begin, _ in spans)
+    assert all(end < mark + 1.5 for begin, end in spans if begin < cut - 0.001)
+    # The key that leads to the next action leads to the cut, not across it.
+    browser.js("document.getElementById('video').currentTime = 1.3")
+    browser.wait("Math.abs(document.getElementById('seek').value - 1.3) < 0.02")
+    begins = sorted({begin for begin, _ in spans if begin > 1.35})
+    browser.press("n")
+    browser.wait(f"Math.abs(document.getElementById('seek').value - {begins[0]}) < 0.11")
+    assert begins[0] == pytest.approx(cut, abs=0.001)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

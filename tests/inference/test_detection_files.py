@@ -34,6 +34,7 @@ def moments() -> list[ActionDetections]:
         scores=np.zeros((0, 2), dtype=np.float32),
         box_scores=np.zeros(0, dtype=np.float32),
         person_ids=np.zeros(0, dtype=np.int64),
+        shot_seconds=(0.75, np.inf),
     )
     return [one, empty]
 
@@ -68,12 +69,13 @@ def test_the_json_follows_its_schema_and_comes_back_the_same(tmp_path: Path) -> 
         "scores": [0.9, 0.04],
     }
     assert data["moments"][0]["people"][1]["person_id"] is None
-    assert data["moments"][1] == {"pts_seconds": 1.0, "people": []}
+    assert list(data["moments"][0]) == ["pts_seconds", "people"]
+    assert data["moments"][1] == {"pts_seconds": 1.0, "shot_seconds": [0.75, None], "people": []}
     back = read_detections(path)
     assert (back.video, back.task, back.label_space) == (VIDEO, "ava", SPACE)
     assert back.thresholds.tolist() == [0.5, 0.5]
     for read, written in zip(back.moments, moments(), strict=True):
-        for name in ("pts_seconds", "boxes_norm", "scores", "box_scores", "person_ids"):
+        for name in ("pts_seconds", "shot_seconds", "boxes_norm", "scores", "box_scores", "person_ids"):
             assert np.array_equal(getattr(read, name), getattr(written, name)), name
         assert read.scores.shape == written.scores.shape
 

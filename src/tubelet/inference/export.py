@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,10 @@ def read_detections(path: Path | str) -> DetectionsFile:
 
 def _moment_json(moment: ActionDetections) -> dict[str, Any]:
     rows = zip(moment.person_ids, moment.boxes_norm, moment.box_scores, moment.scores)
+    shot = [round(seconds, 6) if isfinite(seconds) else None for seconds in moment.shot_seconds]
     return {
         "pts_seconds": round(moment.pts_seconds, 6),
+        **({} if shot == [None, None] else {"shot_seconds": shot}),
         "people": [
             {
                 "person_id": int(person) if person >= 0 else None,
@@ -167,6 +170,7 @@ def _rounded(values: np.ndarray) -> list[float]:
 def _moment(video: str, entry: dict[str, Any], num_classes: int) -> ActionDetections:
     people = entry["people"]
     ids = [-1 if p["person_id"] is None else p["person_id"] for p in people]
+    begins, ends = entry.get("shot_seconds", (None, None))
     return ActionDetections(
         video=video,
         pts_seconds=float(entry["pts_seconds"]),
@@ -174,4 +178,5 @@ def _moment(video: str, entry: dict[str, Any], num_classes: int) -> ActionDetect
         scores=np.array([p["scores"] for p in people], dtype=np.float32).reshape(-1, num_classes),
         box_scores=np.array([p["box_score"] for p in people], dtype=np.float32),
         person_ids=np.array(ids, dtype=np.int64),
+        shot_seconds=(-inf if begins is None else float(begins), inf if ends is None else float(ends)),
     )

@@ -32,9 +32,30 @@ export class Moments {
     this.moments = detections.moments.map((m) => m.people.map((p, row) => ({
       person: p.person_id, box: p.box_norm, boxScore: p.box_score, scores: p.scores, row,
     })));
-    const edges = this.times.slice(1).map((t, i) => (t + this.times[i]) / 2);
-    this.edges = [0, ...edges, Math.max(duration, this.times.at(-1) ?? 0)];
+    this.shots = detections.moments.map(({ shot_seconds: [begin, end] = [null, null] }) => (
+      [begin ?? -Infinity, end ?? Infinity]));
+    this.cuts = [...new Set(this.shots.flat().filter(Number.isFinite))].sort((a, b) => a - b);
+    this.#stretches();
     this.people = this.#people();
+  }
+
+  // From when to when each moment counts: to the middle between two, or to the cut between them.
+  #stretches() {
+    const last = this.times.length - 1;
+    this.begins = this.times.map(() => 0);
+    this.ends = this.times.map(() => Math.max(this.duration, this.times[last]));
+    for (let i = 0; i < last; i++) {
+      const [t0, t1] = [this.times[i], this.times[i + 1]];
+      const cuts = [this.shots[i][1], this.shots[i + 1][0]].filter((t) => t > t0 && t <= t1);
+      const middle = (t0 + t1) / 2;
+      this.ends[i] = Math.min(...cuts, cuts.length ? Infinity : middle);
+      this.begins[i + 1] = Math.max(...cuts, cuts.length ? -Infinity : middle);
+    }
+  }
+
+  // Whether a cut lies between a moment and the one before.
+  #isCut(i) {
+    return i > 0 && (this.shots[i][0] > this.times[i - 1] || this.shots[i - 1][1] <= this.times[i]);
   }
 
   // Last moment at or before a time, -1 before the first.
@@ -50,13 +71,16 @@ export class Moments {
   }
 
   // Who is where at any time. Somebody in the moments before and after moves evenly between them; somebody in one
-  // of them stands still in the half interval next to it.
+  // of them stands still in the half interval next to it, or from or to the cut, and never in another shot.
   at(seconds) {
     const i = this.indexAt(seconds);
     const [t0, t1] = [this.times[i], this.times[i + 1]];
     const before = this.moments[i] ?? [];
     const after = this.moments[i + 1] ?? [];
-    const hold = t0 === undefined || t1 === undefined ? HOLD_SECONDS : Math.min(HOLD_SECONDS, (t1 - t0) / 2);
+    const isLone = t0 === undefined || t1 === undefined || this.#isCut(i + 1);
+    const hold = isLone ? HOLD_SECONDS : Math.min(HOLD_SECONDS, (t1 - t0) / 2);
+    const leaves = this.shots[i]?.[1] ?? Infinity;
+    const enters = this.shots[i + 1]?.[0] ?? -Infinity;
     const found = [];
     const both = new Set();
     for (const a of before) {
@@ -68,8 +92,8 @@ export class Moments {
       found.push({ person: a.person, box: mix(a.box, b.box), scores: mix(a.scores, b.scores) });
     }
     const alone = (people) => people.filter((p) => p.person === null || !both.has(p.person));
-    if (t0 !== undefined && seconds - t0 < hold) found.push(...alone(before));
-    if (t1 !== undefined && t1 - seconds <= hold) found.push(...alone(after));
+    if (t0 !== undefined && seconds < leaves && seconds - t0 < hold) found.push(...alone(before));
+    if (t1 !== undefined && seconds >= enters && t1 - seconds <= hold) found.push(...alone(after));
     return found;
   }
 
@@ -92,13 +116,13 @@ export class Moments {
       for (let k = 0; k < this.names.length; k++) {
         if (!passes(k, p.scores[k])) continue;
         const span = open.get(k);
-        if (span && i <= span.last + 1) {
+        if (span && (i === span.last || (i === span.last + 1 && !this.#isCut(i)))) {
           span.last = i;
-          span.end = this.edges[i + 1];
+          span.end = this.ends[i];
           if (p.scores[k] > span.score) Object.assign(span, { score: p.scores[k], peak: this.times[i] });
         } else {
           const begun = { person: known.person, action: k, last: i, score: p.scores[k], peak: this.times[i] };
-          Object.assign(begun, { begin: this.edges[i], end: this.edges[i + 1] });
+          Object.assign(begun, { begin: this.begins[i], end: this.ends[i] });
           open.set(k, begun);
           spans.push(begun);
         }

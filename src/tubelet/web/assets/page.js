@@ -137,7 +137,8 @@ async function view() {
   moments = new Moments(detections, job.video.duration_seconds);
   byId("viewer-title").textContent = job.name;
   const people = job.video.num_people === 1 ? "1 person" : `${job.video.num_people} people`;
-  byId("viewer-facts").textContent = `${people} · ${clockText(job.video.duration_seconds)} · `
+  const shots = moments.cuts.length ? ` · ${moments.cuts.length + 1} shots` : "";
+  byId("viewer-facts").textContent = `${people} · ${clockText(job.video.duration_seconds)}${shots} · `
     + `${job.video.width} × ${job.video.height} · model ${info.model}`;
   byId("viewer-remove").hidden = !job.is_mine;
   showDownloads(job);

@@ -33,7 +33,7 @@ export class Timeline {
       lane.querySelector("button")?.setAttribute("tabindex", "0");
       tracks.append(lane);
     }
-    tracks.append(this.cursor);
+    tracks.append(...moments.cuts.map((seconds) => this.#cut(seconds)), this.cursor);
     this.tracks = tracks;
     byId("lanes").replaceChildren(names, make("div", { class: "scroll", id: "scroll" }, tracks));
     this.#zoom();
@@ -84,10 +84,16 @@ export class Timeline {
     }
     return stretches.map(([first, last]) => {
       const line = make("div", { class: "seen", "aria-hidden": "true" });
-      line.style.left = this.#percent(this.moments.edges[first]);
-      line.style.width = this.#percent(this.moments.edges[last + 1] - this.moments.edges[first]);
+      line.style.left = this.#percent(this.moments.begins[first]);
+      line.style.width = this.#percent(this.moments.ends[last] - this.moments.begins[first]);
       return line;
     });
+  }
+
+  #cut(seconds) {
+    const mark = make("div", { class: "cut", "aria-hidden": "true" });
+    mark.style.left = this.#percent(seconds);
+    return mark;
   }
 
   #ruler() {
