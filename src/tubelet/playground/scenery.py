@@ -277,8 +277,7 @@ def draw_scenery(
 def _cast_rays(inverse, eye, low, high, floor, period, walls, ceiling, step, image, depth):  # type: ignore[no-untyped-def]
     """Intersects a ray per step x step block with the box and looks up its texture."""
     rows, columns = depth.shape
-    texels = floor.shape[1]
-    tall, wide = walls.shape[1], walls.shape[2]
+    texels, tall, wide = floor.shape[1], walls.shape[1], walls.shape[2]
     one, tiny = np.float32(1), np.float32(1e-6)
     # A texel is a pixel wide at this distance; beyond it, blurrier levels avoid glitter.
     sharp = (
@@ -306,11 +305,8 @@ def _cast_rays(inverse, eye, low, high, floor, period, walls, ceiling, step, ima
                     level = 0 if s < 2 else (1 if s < 8 else (2 if s < 32 else 3))
                     p, q = (eye[0] + t * dx) / period, (eye[1] + t * dy) / period
                     i, j = int((p - np.floor(p)) * texels) % texels, int((q - np.floor(q)) * texels) % texels
-                    r, g, b = (
-                        np.float32(floor[level, j, i, 0]),
-                        np.float32(floor[level, j, i, 1]),
-                        np.float32(floor[level, j, i, 2]),
-                    )
+                    texel = floor[level, j, i]
+                    r, g, b = np.float32(texel[0]), np.float32(texel[1]), np.float32(texel[2])
             else:
                 t = min(tx, ty)
                 if ty <= tx:
@@ -323,11 +319,8 @@ def _cast_rays(inverse, eye, low, high, floor, period, walls, ceiling, step, ima
                     p = one - p if dx > 0 else p
                 q = one - (eye[2] + t * dz) / high[2]
                 i, j = min(max(int(p * wide), 0), wide - 1), min(max(int(q * tall), 0), tall - 1)
-                r, g, b = (
-                    np.float32(walls[wall, j, i, 0]),
-                    np.float32(walls[wall, j, i, 1]),
-                    np.float32(walls[wall, j, i, 2]),
-                )
+                texel = walls[wall, j, i]
+                r, g, b = np.float32(texel[0]), np.float32(texel[1]), np.float32(texel[2])
             near = one / max(t, tiny)
             for k in range(y, min(y + step, rows)):
                 for m in range(x, min(x + step, columns)):

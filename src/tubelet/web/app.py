@@ -71,6 +71,7 @@ def create_app(shop: Shop) -> FastAPI:
     places = Places(shop.limits.max_uploads)
     add_pages(app, "page.html", PAGE_FILES, places=("/", "/videos/{job_id}"))
     _add_sending(app, shop, places)
+    _add_examples(app, shop)
     _add_jobs(app, shop)
     _add_results(app, shop)
 
@@ -106,24 +107,7 @@ def add_pages(app: FastAPI, html: str, page_files: Sequence[str], *, places: Seq
 
 
 def _add_sending(app: FastAPI, shop: Shop, places: Places) -> None:
-    limits = shop.limits
-    room = {"max_waiting": limits.max_waiting, "max_waiting_each": limits.max_waiting_each}
     sending = refusals(400, 408, 413, 415, 422, 429, 503, 507)
-
-    def check_room(visitor: str) -> None:
-        try:
-            shop.store.check_room(visitor, **room)
-        except QueueFullError as error:
-            raise RefusedError(429, str(error)) from None
-
-    def queued(job_id: str, visitor: str, name: str) -> JobAnswer:
-        try:
-            job = shop.store.add(job_id, visitor=visitor, name=name, **room)
-        except QueueFullError as error:
-            shop.folders.remove(job_id)
-            raise RefusedError(429, str(error)) from None
-        shop.wake()
-        return _answer(shop, job, visitor)
 
     def check_form(request: Request) -> None:
         if request.headers.get("content-type", "").lower().startswith("multipart/"):
@@ -143,28 +127,56 @@ def _add_sending(app: FastAPI, shop: Shop, places: Places) -> None:
     ) -> JobAnswer:
         """Send a video; it is queued."""
         visitor: str = request.state.visitor
-        check_room(visitor)
+        _check_room(shop, visitor)
         async with places.one():
-            upload = await receive(request, shop.folders.incoming, limits, free_bytes=shop.folders.free_bytes)
+            upload = await receive(request, shop.folders.incoming, shop.limits, free_bytes=shop.folders.free_bytes)
         job_id = new_job_id()
         shop.folders.accept(job_id, upload)
-        return queued(job_id, visitor, safe_name(name))
+        return _queued(shop, job_id, visitor, name)
 
+
+def _add_examples(app: FastAPI, shop: Shop) -> None:
     @app.post("/api/examples/{name}/jobs", status_code=202, responses=refusals(404, 422, 429), tags=["videos"])
     def send_example(request: Request, name: str) -> JobAnswer:
         """Have an example looked at, as if it had been sent."""
         path = _example(shop, name)
-        check_room(request.state.visitor)
+        _check_room(shop, request.state.visitor)
         job_id = new_job_id()
         copy = shop.folders.incoming / job_id
         shutil.copyfile(path, copy)
         shop.folders.accept(job_id, copy)
-        return queued(job_id, request.state.visitor, safe_name(name))
+        return _queued(shop, job_id, request.state.visitor, name)
 
     @app.get("/api/examples/{name}", responses=refusals(404, 422), tags=["videos"], response_class=FileResponse)
     def example_video(name: str) -> Response:
         """Return an example's video."""
         return FileResponse(_example(shop, name), media_type="video/mp4")
+
+
+def _check_room(shop: Shop, visitor: str) -> None:
+    limits = shop.limits
+    try:
+        shop.store.check_room(visitor, max_waiting=limits.max_waiting, max_waiting_each=limits.max_waiting_each)
+    except QueueFullError as error:
+        raise RefusedError(429, str(error)) from None
+
+
+def _queued(shop: Shop, job_id: str, visitor: str, name: str) -> JobAnswer:
+    """Queue a video that lies in its job's folder; where others filled the queue meanwhile, remove it again."""
+    limits = shop.limits
+    try:
+        job = shop.store.add(
+            job_id,
+            visitor=visitor,
+            name=safe_name(name),
+            max_waiting=limits.max_waiting,
+            max_waiting_each=limits.max_waiting_each,
+        )
+    except QueueFullError as error:
+        shop.folders.remove(job_id)
+        raise RefusedError(429, str(error)) from None
+    shop.wake()
+    return _answer(shop, job, visitor)
 
 
 def _add_jobs(app: FastAPI, shop: Shop) -> None:
