@@ -4,8 +4,9 @@ python scripts/write_recipes_page.py > docs/recipes.md
 """
 
 import sys
+from collections.abc import Iterable
 
-from tubelet.recipes.row_costs import H100_FLOPS, USED_SHARE, row_costs, rows_markdown
+from tubelet.recipes.row_costs import H100_FLOPS, USED_SHARE, RowCost, clips_text, hours_text, row_costs
 
 PAGE = """\
 # Every row of the papers as a run
@@ -40,6 +41,16 @@ target alone.
 490 million clips of pre-training on 128 GPUs, 16 clips of 8 frames or 6 of 32 on each; a fine-tuning on 64.
 
 {rows_b}"""
+
+
+def rows_markdown(rows: Iterable[RowCost]) -> str:
+    """Return rows as a table of a document."""
+    lines = ["| row | what is trained | paper, % | its hardware | clips | H100 hours | command |", "|" + "---|" * 7]
+    for row in rows:
+        cells = (row.what, row.paper, row.hardware, clips_text(row.clips), hours_text(row.gpu_hours))
+        lines.append(f"| {row.name} | {' | '.join(cells)} | `{row.command}` |")
+    return "\n".join(lines) + "\n"
+
 
 if __name__ == "__main__":
     rows_a, rows_b = (rows_markdown(row_costs(recipe)) for recipe in ("paper_a", "paper_b"))

@@ -4,7 +4,7 @@ No row has been trained at full scale by us. Times are multiply-adds alone, at `
 and scoring come on top. ``--dry-run`` estimates a row for the machine and the manifests at hand.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -61,15 +61,6 @@ def row_costs(recipe: str) -> tuple[RowCost, ...]:
     if recipe == "paper_a":
         return tuple(_row_a(row) for row in ROWS_A.values())
     return tuple(_row_b(row) for row in ROWS_B.values())
-
-
-def rows_markdown(rows: Iterable[RowCost]) -> str:
-    """Return rows as a table of a document."""
-    lines = ["| row | what is trained | paper, % | its hardware | clips | H100 hours | command |", "|" + "---|" * 7]
-    for row in rows:
-        cells = (row.what, row.paper, row.hardware, clips_text(row.clips), hours_text(row.gpu_hours))
-        lines.append(f"| {row.name} | {' | '.join(cells)} | `{row.command}` |")
-    return "\n".join(lines) + "\n"
 
 
 def clips_text(clips: float) -> str:
