@@ -141,10 +141,10 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
         (("--set", "tasks.localise.boxes=detected"), "no detected boxes"),
         (("--set", "init_from=nowhere"), "nowhere: neither a run folder, nor a .safetensors file, nor published"),
         (("--set", "init_from=hf_in21k_vit_bb"), "did you mean 'hf_in21k_vit_b'?"),
-        (("--set", "init_skip=[]"), "unexpected [heads.kinetics.linear.bias, heads.kinetics.linear.weight"),
+        (("--set", "init_skip=[]"), "unexpected: heads.kinetics.linear.bias, heads.kinetics.linear.weight"),
         (
             ("--set", "backbone.dim=48", "--set", "backbone.num_heads=3"),
-            "weights do not fit: missing [], unexpected []",
+            "weights do not fit: missing: none; unexpected: none",
         ),
         (("--track", "wandb"), "the package wandb is not installed"),
         (("--device", "cuda:99x"), "device 'cuda:99x' is not one torch knows"),

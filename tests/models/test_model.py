@@ -67,8 +67,8 @@ def test_weights_are_loaded_strictly(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_all(model, tensors, where="here")
     message = str(caught.value)
-    assert "here: weights do not fit: missing [backbone.spatial.norm.bias], unexpected [backbone.extra0, " in message
-    assert "backbone.extra2] and 2 more" in message
+    assert "here: weights do not fit: missing: backbone.spatial.norm.bias; unexpected: backbone.extra0, " in message
+    assert "backbone.extra2 and 2 more" in message
     assert "backbone.space_positions (2, 2, 32) for (4, 4, 32)" in message
     assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
     for name, content in (("none.safetensors", None), ("text.safetensors", b"not weights")):

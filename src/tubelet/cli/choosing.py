@@ -111,7 +111,7 @@ def _print_search(search: "ProbeSearch") -> None:
         passes = f"{tried.num_passes}" + ("" if tried.converged else ", not converged")
         cells = (f"{tried.l2:g}", f"{100 * tried.score:.2f}", f"{tried.loss:.4f}", f"{tried.train_loss:.4f}", passes)
         table.add_row(*cells, style="bold" if tried == search.best else None)
-    Console().print(table)
+    Console(markup=False).print(table)
     final = search.final
     assert final is not None
     print(f"regularisation {final.l2:g} (C {final.scikit_learn_c:g}), training loss {final.train_loss:.4f}", end="")
@@ -194,7 +194,7 @@ def _print_sweep(found: "Sweep", final: str | None) -> None:
         score = "failed" if result.score is None else f"{100 * result.score:.2f}"
         style = "bold" if result.learning_rate == found.best else None
         table.add_row(f"{result.learning_rate:g}", score, f"{result.seconds:.0f}", style=style)
-    Console().print(table)
+    Console(markup=False).print(table)
     held_out = ", ".join(f"{number} of {task}" for task, number in found.num_held_out.items())
     print(f"clips held out of training: {held_out}; the reported splits were not read")
     if final is not None:

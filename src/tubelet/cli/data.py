@@ -33,7 +33,7 @@ def import_source(arguments: list[str]) -> None:
         table = Table("source", "what it does")
         for name, function in IMPORTERS.items():
             table.add_row(name, summary(function))
-        Console().print(table)
+        Console(markup=False).print(table)
         return
     name = arguments[0]
     if name not in IMPORTERS:
@@ -117,16 +117,17 @@ def explain(
     """
     from tubelet.data.ava_csv import read_ava_csv
     from tubelet.data.sources.ava_lists import read_label_map
-    from tubelet.evals.explain import agreement
     from tubelet.evals.explain import explain as complaints_about
+    from tubelet.evals.file_pair import agreement
 
     truth = read_ava_csv(ground_truth, boxes="any")
     found = read_ava_csv(detections, detections=True, boxes="any")
-    complaints = complaints_about(truth, found, label_space=None if labels is None else read_label_map(labels))
-    now = agreement(truth, found)
+    label_space = None if labels is None else read_label_map(labels)
+    complaints = complaints_about(truth, found, label_space=label_space)
+    now = agreement(truth, found, label_space=label_space)
     print(
-        f"As the files are: frame mAP {now.mean_ap:.4f} at IoU 0.5; {now.videos:.1%} of the videos and "
-        f"{now.keyframes:.1%} of the keyframes meet; at these an annotated box overlaps the best "
+        f"As the files are: frame mAP {now.mean_ap:.4f} at IoU 0.5 (official protocol); {now.videos:.1%} of the "
+        f"videos and {now.keyframes:.1%} of the keyframes meet; at these an annotated box overlaps the best "
         f"detected one by {now.overlap:.2f}."
     )
     for number, complaint in enumerate(complaints, start=1):
@@ -232,6 +233,6 @@ def info(manifest: Positional[Path], *, png: Path | None = None, top: int = 30) 
     path = manifest / "classes.png" if png is None else png
     check_writable(path)
     facts = manifest_facts(opened)
-    Console().print(*describe(facts, top=top), sep="\n")
+    Console(markup=False).print(*describe(facts, top=top), sep="\n")
     draw_classes(facts, path)
     print(f"picture: {path}")

@@ -132,7 +132,7 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
     for metric, value in numbers.items():
         if isinstance(value, float | str):
             table.add_row(metric, value if isinstance(value, str) else f"{value:.4f}")
-    Console().print(table)
+    Console(markup=False).print(table)
     for metric, value in numbers.items():
         if metric.endswith("/origin"):
             print(f"{metric.removesuffix('/origin')}: {described(value)}")

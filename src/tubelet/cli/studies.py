@@ -20,7 +20,7 @@ def study_list() -> None:
     table = Table("study", "what it compares", "arms", "claims")
     for study in STUDIES.values():
         table.add_row(study.name, study.title, str(len(study.arms)), str(len(study.claims)))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def study_show(name: Positional[str], *, out: Path = Path("out/studies")) -> None:
@@ -108,5 +108,5 @@ def study_report(*, results: Path = Path("out/studies/results"), to: Path = Path
     table = Table("study", "what it compares", "verdict")
     for study, state in write_pages(results, to).items():
         table.add_row(study.name, study.title, state.replace("**", ""))
-    Console().print(table)
+    Console(markup=False).print(table)
     print(f"pages: {to}")

@@ -116,11 +116,11 @@ def train(arguments: list[str]) -> None:
     runs, own = found.runs, found.own
     if own["dry_run"]:
         for run in runs:
-            describe_run(run, own["out"], Console())
+            describe_run(run, own["out"], Console(markup=False))
     elif own["replay_step"] is not None:
         if len(runs) > 1:
             raise InputError(f"--replay-step is for one run, and {arguments[0]} is {len(runs)}; name a stage's recipe")
-        describe_replay(replay_step(runs[0], own["out"], own["replay_step"]), Console())
+        describe_replay(replay_step(runs[0], own["out"], own["replay_step"]), Console(markup=False))
     elif found.staged:
         _say(fit_stages(runs, own["out"]))
     else:
@@ -200,7 +200,7 @@ def recipes(name: Positional[str] = "") -> None:
     table.add_section()
     for name, corpus in CORPUS_RECIPES.items():
         table.add_row(f"corpus build {name}", summary(corpus))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def _print_rows(recipe: str) -> None:
@@ -212,7 +212,7 @@ def _print_rows(recipe: str) -> None:
     for row in row_costs(recipe):
         clips, hours = clips_text(row.clips), hours_text(row.gpu_hours)
         table.add_row(row.name, row.what, row.paper, row.hardware, clips, hours)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def study_cofinetuning(

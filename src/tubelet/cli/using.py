@@ -163,7 +163,7 @@ def search(
         times = (f"{hit.begin_seconds:.2f}", f"{hit.end_seconds:.2f}")
         table.add_row(hit.video, *times, who, hit.action, f"{hit.score:.2f}")
     if found.hits:
-        Console().print(table)
+        Console(markup=False).print(table)
     print(f"{len(best):,} of {len(found.hits):,} moments, {found.num_files:,} files")
 
 
@@ -213,7 +213,7 @@ def info(what: Positional[tuple[str, ...]] = ()) -> None:
     """Describe run folders, manifests, videos or models (r2plus1d_34); without an argument, this installation."""
     from tubelet.describe import describe_installation, describe_thing
 
-    console = Console()
+    console = Console(markup=False)
     if not what:
         describe_installation(console)
     for thing in what:

@@ -44,7 +44,7 @@ def list_weights(names: Positional[tuple[str, ...]] = ()) -> None:
         known = {0: "none", 64: "whole"}.get(len(entry.sha256), f"{len(entry.sha256)} digits")
         shape = f"{entry.preprocess.num_frames} x {entry.preprocess.size}"
         table.add_row(name, shape, classes, known, entry.licence)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def fetch(names: Positional[tuple[str, ...]], *, out: Path = FETCHED) -> None:

@@ -4,19 +4,27 @@ Three things must agree between ground truth and detections, in this order: the 
 them, the classes of these boxes. Each mistake has an undoing; the one that makes the files meet is what happened.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
-import torch
 
-from tubelet.boxes import box_iou
-from tubelet.data.ava_table import CUT_STARTS_AT, AvaTable, microseconds
-from tubelet.evals.ava import frame_map
+from tubelet.data.ava_table import CUT_STARTS_AT, AvaTable
+from tubelet.evals.file_pair import (
+    KEY_SLACK,
+    FilePair,
+    common_keyframes,
+    commonest_difference,
+    keyframes_met,
+    mean_ap,
+    mean_overlap,
+    nearest_times,
+    shared_part,
+    shifted,
+    times_of,
+)
 from tubelet.labels import LabelSpace
-from tubelet.video.sampling import nearest
 
 MET = 0.5
 """Share of keyframes (of the file that has fewer) that must be in both files; files that agree have nearly all."""
@@ -26,10 +34,6 @@ BETTER = 0.15
 """Gain of that mean from which another box format is what happened."""
 BETTER_SHIFTED = 0.04
 """The same for another time: people hardly move in a second, but where files fit, every other second is worse."""
-KEY_SLACK = 5e-4
-"""Seconds."""
-MAX_KEYFRAMES = 2000
-"""Boxes and classes are compared at so many of the common keyframes."""
 NAMES = ("ground truth", "detections")
 HAVE = ("has", "have")
 FRAME_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 50.0, 60.0)
@@ -57,51 +61,6 @@ class Complaint:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Agreement:
-    """How well two files meet as they are."""
-
-    mean_ap: float
-    """Frame mAP at IoU 0.5 over the classes of the ground truth, in [0, 1]."""
-    videos: float
-    """Share of the videos, of the file that has fewer, that are in both."""
-    keyframes: float
-    """The same of the keyframes."""
-    overlap: float
-    """Mean over annotated boxes, at keyframes of both, of the best IoU with a detected one; 0 where there are none."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    truth: AvaTable
-    found: AvaTable
-
-    def __getitem__(self, number: int) -> AvaTable:
-        return (self.truth, self.found)[number]
-
-    def timed(self, number: int, pts_seconds: np.ndarray) -> "_Pair":
-        return self._with(number, replace(self[number], pts_seconds=pts_seconds))
-
-    def boxed(self, number: int, boxes_norm: np.ndarray) -> "_Pair":
-        return self._with(number, replace(self[number], boxes_norm=boxes_norm))
-
-    def _with(self, number: int, table: AvaTable) -> "_Pair":
-        return _Pair(table, self.found) if number == 0 else _Pair(self.truth, table)
-
-
-def agreement(truth: AvaTable, found: AvaTable) -> Agreement:
-    """Return how well ground truth and detections meet, nothing undone; both read with boxes ``any``."""
-    pair = _Pair(truth, found)
-    if not (len(truth) and len(found)):
-        return Agreement(mean_ap=0.0, videos=0.0, keyframes=0.0, overlap=0.0)
-    return Agreement(
-        mean_ap=_mean_ap(pair, 0),
-        videos=_shared(truth.video, found.video),
-        keyframes=_met(pair),
-        overlap=_overlap(pair),
-    )
-
-
 def explain(truth: AvaTable, found: AvaTable, *, label_space: LabelSpace | None = None) -> tuple[Complaint, ...]:
     """Return what is wrong between ground truth and detections; nothing if they fit.
 
@@ -110,7 +69,7 @@ def explain(truth: AvaTable, found: AvaTable, *, label_space: LabelSpace | None 
         found: Detections, read with ``boxes="any"``.
         label_space: The evaluated classes, if known.
     """
-    pair = _Pair(truth, found)
+    pair = FilePair(truth, found)
     empty = [f"The {NAMES[number]} {HAVE[number]} no boxes." for number in (0, 1) if len(pair[number]) == 0]
     if empty:
         return tuple(Complaint(trap="empty", text=text) for text in empty)
@@ -122,9 +81,9 @@ def explain(truth: AvaTable, found: AvaTable, *, label_space: LabelSpace | None 
     return tuple(complaints)
 
 
-def _videos(pair: _Pair, complaints: list[Complaint]) -> _Pair:
+def _videos(pair: FilePair, complaints: list[Complaint]) -> FilePair:
     """Compare the names of the videos."""
-    if _shared(pair.truth.video, pair.found.video) >= MET:
+    if shared_part(pair.truth.video, pair.found.video) >= MET:
         return pair
     undoings: Mapping[str, Callable[[str], str]] = {
         "a file ending in one file and not in the other": lambda v: str(PurePosixPath(v).with_suffix("")),
@@ -135,11 +94,11 @@ def _videos(pair: _Pair, complaints: list[Complaint]) -> _Pair:
     example = f"({str(pair.truth.video[0])!r} in the ground truth, {str(pair.found.video[0])!r} in the detections)"
     for what, undo in undoings.items():
         names = [np.array([undo(str(v)) for v in table.video], dtype=object) for table in (pair.truth, pair.found)]
-        if _shared(*names) >= MET:
+        if shared_part(*names) >= MET:
             text = f"The video ids differ by {what} {example}: write them alike."
             complaints.append(Complaint(trap="videos", text=text))
-            return _Pair(replace(pair.truth, video=names[0]), replace(pair.found, video=names[1]))
-    share = _shared(pair.truth.video, pair.found.video)
+            return FilePair(replace(pair.truth, video=names[0]), replace(pair.found, video=names[1]))
+    share = shared_part(pair.truth.video, pair.found.video)
     text = f"The keys never meet: {share:.0%} of the video ids are in both files {example}. Do both belong to one set?"
     complaints.append(Complaint(trap="videos", text=text))
     return pair
@@ -154,25 +113,25 @@ class _TimeUndoing:
     slack: float
 
 
-def _times(pair: _Pair, complaints: list[Complaint]) -> _Pair:
+def _times(pair: FilePair, complaints: list[Complaint]) -> FilePair:
     """Compare the keyframes' times within the videos that both files have."""
-    met = _met(pair)
-    if met >= MET or _shared(pair.truth.video, pair.found.video) < MET:
+    met = keyframes_met(pair)
+    if met >= MET or shared_part(pair.truth.video, pair.found.video) < MET:
         return pair
     undoings = _time_undoings(pair)
-    shares = [_met(pair.timed(u.number, u.seconds), u.slack) for u in undoings]
+    shares = [keyframes_met(pair.timed(u.number, u.seconds), u.slack) for u in undoings]
     best = int(np.argmax(shares))
     if shares[best] >= MET:
         undoing = undoings[best]
         complaints.append(Complaint(trap="times", text=undoing.text))
-        return pair.timed(undoing.number, _nearest_times(pair.timed(undoing.number, undoing.seconds), undoing.number))
+        return pair.timed(undoing.number, nearest_times(pair.timed(undoing.number, undoing.seconds), undoing.number))
     spans = [f"{pair[n].pts_seconds.min():g} to {pair[n].pts_seconds.max():g} in the {NAMES[n]}" for n in (0, 1)]
     text = f"The keys never meet: {met:.0%} of the keyframes are in both files; times are {' and '.join(spans)}."
     complaints.append(Complaint(trap="times", text=text))
     return pair
 
 
-def _time_undoings(pair: _Pair) -> list[_TimeUndoing]:
+def _time_undoings(pair: FilePair) -> list[_TimeUndoing]:
     units = {f"frames of {fps:g} frames a second": (fps, 0.5 / fps) for fps in FRAME_RATES}
     units |= {"milliseconds": (1e3, 1e-3), "microseconds": (1e6, 1e-3)}
     made = [
@@ -196,7 +155,7 @@ def _time_undoings(pair: _Pair) -> list[_TimeUndoing]:
         for number in (1, 0)
         for fps in FRAME_RATES
     ]
-    shift = _commonest_difference(pair)
+    shift = commonest_difference(pair)
     side = "later" if shift > 0 else "earlier"
     text = (
         f"The times of the detections are {abs(shift):g} s {side} than those of the ground truth: do both count from "
@@ -208,7 +167,7 @@ def _time_undoings(pair: _Pair) -> list[_TimeUndoing]:
     return made
 
 
-def _pixels(pair: _Pair, complaints: list[Complaint]) -> _Pair:
+def _pixels(pair: FilePair, complaints: list[Complaint]) -> FilePair:
     """Look for boxes that are not in 0..1."""
     for number, name in enumerate(NAMES):
         boxes = pair[number].boxes_norm
@@ -224,17 +183,17 @@ def _pixels(pair: _Pair, complaints: list[Complaint]) -> _Pair:
     return pair
 
 
-def _shift(pair: _Pair, complaints: list[Complaint]) -> _Pair:
+def _shift(pair: FilePair, complaints: list[Complaint]) -> FilePair:
     """Look for detections whose times are off by a few keyframes, so that most keys meet all the same."""
-    if _met(pair) == 0:
+    if keyframes_met(pair) == 0:
         return pair
-    gaps = np.concatenate([np.diff(times) for times in _times_of(pair.truth).values()])
+    gaps = np.concatenate([np.diff(times) for times in times_of(pair.truth).values()])
     step = float(np.median(gaps)) if len(gaps) else 1.0
     shifts = sorted({round(sign * by, 6) for by in (step, 2 * step, 1.0) for sign in (1, -1)})
     moved = {shift: pair.timed(1, pair.found.pts_seconds - shift) for shift in shifts}
-    overlaps = {shift: _overlap(one) for shift, one in moved.items() if _met(one) >= MET}
+    overlaps = {shift: mean_overlap(one) for shift, one in moved.items() if keyframes_met(one) >= MET}
     best = max(overlaps, key=lambda shift: overlaps[shift], default=0.0)
-    before = _overlap(pair)
+    before = mean_overlap(pair)
     if best and overlaps[best] > before + BETTER_SHIFTED:
         side = "later" if best > 0 else "earlier"
         text = (
@@ -246,16 +205,16 @@ def _shift(pair: _Pair, complaints: list[Complaint]) -> _Pair:
     return pair
 
 
-def _box_format(pair: _Pair, complaints: list[Complaint]) -> _Pair:
+def _box_format(pair: FilePair, complaints: list[Complaint]) -> FilePair:
     """Compare the boxes at keyframes that both files have."""
-    if _met(pair) == 0:
+    if keyframes_met(pair) == 0:
         return pair
-    before = _overlap(pair)
+    before = mean_overlap(pair)
     best, found, text = before + BETTER, pair, ""
     for number in (1, 0):
         for name in BOX_FORMATS if number == 1 else tuple(BOX_FORMATS)[:2]:
             undone = pair.boxed(number, BOX_FORMATS[name](pair[number].boxes_norm))
-            if (overlap := _overlap(undone)) > best:
+            if (overlap := mean_overlap(undone)) > best:
                 best, found = overlap, undone
                 text = f"The boxes of the {NAMES[number]} are {name}; AVA's are x1, y1, x2, y2."
     if text:
@@ -269,7 +228,7 @@ def _box_format(pair: _Pair, complaints: list[Complaint]) -> _Pair:
     return found
 
 
-def _labels(pair: _Pair, label_space: LabelSpace | None, complaints: list[Complaint]) -> None:
+def _labels(pair: FilePair, label_space: LabelSpace | None, complaints: list[Complaint]) -> None:
     """Compare the classes of boxes that fit."""
     outside = False
     for number, name in enumerate(NAMES):
@@ -281,8 +240,8 @@ def _labels(pair: _Pair, label_space: LabelSpace | None, complaints: list[Compla
             text = f"The {name} {HAVE[number]} {what}"
             complaints.append(Complaint(trap="labels", text=text))
             outside = True
-    kept = _common_keyframes(pair)
-    scores = {shift: _mean_ap(kept, shift) for shift in (0, 1, -1)}
+    kept = common_keyframes(pair)
+    scores = {shift: mean_ap(*shifted(kept, shift)) for shift in (0, 1, -1)}
     shift = max(scores, key=lambda s: scores[s])
     if shift and scores[shift] > 2 * scores[0] + 0.02:
         side = "low" if shift == 1 else "high"
@@ -299,99 +258,3 @@ def _scores(found: AvaTable, complaints: list[Complaint]) -> None:
     if found.scores is not None and len(found) > 1 and np.ptp(found.scores) == 0:
         text = f"Every detection has the score {found.scores[0]:g}: the eighth column should hold the model's scores."
         complaints.append(Complaint(trap="scores", text=text))
-
-
-def _mean_ap(pair: _Pair, shift: int) -> float:
-    found = replace(pair.found, label_ids=np.where(pair.found.label_ids < 0, -1, pair.found.label_ids + shift))
-    ids = sorted(set(pair.truth.label_ids.tolist()) - {-1})
-    inside = np.isin(found.label_ids, ids)
-    if not ids or not inside.any():
-        return 0.0
-    space = LabelSpace(name="both files", names=tuple(map(str, ids)), ids=tuple(ids))
-    return frame_map(pair.truth, _rows(found, inside), space).mean_ap
-
-
-def _shared(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return how much of the smaller of two sets is in the other."""
-    first, second = set(ours.tolist()), set(theirs.tolist())
-    return len(first & second) / max(1, min(len(first), len(second)))
-
-
-def _times_of(table: AvaTable) -> dict[str, np.ndarray]:
-    """Return the sorted distinct times of each video's keyframes; keyframes without a box are keyframes."""
-    order = np.argsort(table.video.astype(str), kind="stable")
-    videos, first = np.unique(table.video.astype(str)[order], return_index=True)
-    times = np.split(table.pts_seconds[order], first[1:])
-    gathered = {str(v): [*t.tolist()] for v, t in zip(videos, times, strict=True)}
-    for video, ticks in table.keyframes:
-        gathered.setdefault(video, []).append(ticks / 1e6)
-    return {video: np.unique(np.round(values, 6)) for video, values in gathered.items()}
-
-
-def _met(pair: _Pair, slack: float = KEY_SLACK) -> float:
-    """Return the share of keyframes, of the file that has fewer, that are in both."""
-    truth, found = _times_of(pair.truth), _times_of(pair.found)
-    both = sum(int((np.abs(truth[v][nearest(truth[v], t)] - t) <= slack).sum()) for v, t in found.items() if v in truth)
-    sizes = [sum(map(len, times.values())) for times in (truth, found)]
-    return min(1.0, both / max(1, min(sizes)))
-
-
-def _nearest_times(pair: _Pair, number: int) -> np.ndarray:
-    """Return the times of one file moved to the nearest keyframe of the other."""
-    other = _times_of(pair[1 - number])
-    table = pair[number]
-    seconds = table.pts_seconds.copy()
-    for video in set(table.video.tolist()) & set(other):
-        rows = table.video == video
-        seconds[rows] = other[video][nearest(other[video], seconds[rows])]
-    return seconds
-
-
-def _commonest_difference(pair: _Pair) -> float:
-    """Return the commonest difference between a detection's time and a ground-truth time of the same video, seconds."""
-    truth, found = _times_of(pair.truth), _times_of(pair.found)
-    differences: Counter[float] = Counter()
-    for video in sorted(set(truth) & set(found))[:50]:
-        pairs = found[video][:50, None] - truth[video][None, :100]
-        differences.update(np.round(pairs, 3).ravel().tolist())
-    return differences.most_common(1)[0][0] if differences else 0.0
-
-
-def _keys(table: AvaTable) -> list[tuple[str, int]]:
-    return list(zip(table.video.tolist(), microseconds(table.pts_seconds).tolist(), strict=True))
-
-
-def _common_keyframes(pair: _Pair) -> _Pair:
-    """Return the rows of keyframes with boxes in both files, ``MAX_KEYFRAMES`` at most."""
-    keys = [_keys(table) for table in (pair.truth, pair.found)]
-    common = set(sorted(set(keys[0]) & set(keys[1]))[:MAX_KEYFRAMES])
-    rows = [np.fromiter((key in common for key in k), dtype=bool, count=len(k)) for k in keys]
-    return _Pair(_rows(pair.truth, rows[0]), _rows(pair.found, rows[1]))
-
-
-def _overlap(pair: _Pair) -> float:
-    """Return the mean over annotated boxes of the best IoU with a detected box of the same keyframe."""
-    common = _common_keyframes(pair)
-    boxes: list[dict[tuple[str, int], list[np.ndarray]]] = []
-    for table in (common.truth, common.found):
-        grouped: dict[tuple[str, int], list[np.ndarray]] = {}
-        for key, box in zip(_keys(table), table.boxes_norm, strict=True):
-            grouped.setdefault(key, []).append(box)
-        boxes.append(grouped)
-    best = [
-        box_iou(*(torch.from_numpy(np.unique(side[key], axis=0)) for side in boxes)).amax(dim=1) for key in boxes[0]
-    ]
-    return float(torch.cat(best).mean()) if best else 0.0
-
-
-def _rows(table: AvaTable, keep: np.ndarray) -> AvaTable:
-    return replace(
-        table,
-        video=table.video[keep],
-        pts_seconds=table.pts_seconds[keep],
-        boxes_norm=table.boxes_norm[keep],
-        label_ids=table.label_ids[keep],
-        scores=None if table.scores is None else table.scores[keep],
-        person_ids=None if table.person_ids is None else table.person_ids[keep],
-        keyframes=frozenset(),
-    )

@@ -100,7 +100,7 @@ class VideoModel(nn.Module):
     def recompute_activations(self, *, recompute: bool = True) -> None:
         """Keep only each block's input for the backward pass and compute the block again there (``recompute.py``).
 
-        The same gradients to the last bit from a fraction of the memory, for about a third more time.
+        The same gradients to the last bit from a fraction of the memory, for 1.3 times the time (``docs/log.md``).
         """
         for module in self.backbone.modules():
             if isinstance(module, Encoder | ResNet3D):

@@ -223,12 +223,14 @@ def load_all(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, where: st
     ]
     if missing or extra or shapes:
         raise InputError(
-            f"{where}: weights do not fit: missing {shortened(missing)}, unexpected {shortened(extra)}, "
-            f"other shape {shortened(shapes)}"
+            f"{where}: weights do not fit: missing: {shortened(missing)}; unexpected: {shortened(extra)}; "
+            f"other shape: {shortened(shapes)}"
         )
     model.load_state_dict(dict(tensors))
 
 
 def shortened(names: Sequence[str], most: int = 3) -> str:
     """Return names for a message of one line: the first few, and how many more there are."""
-    return f"[{', '.join(names[:most])}]" + (f" and {len(names) - most} more" if len(names) > most else "")
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return ", ".join(names) or "none"

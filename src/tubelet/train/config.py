@@ -103,7 +103,7 @@ class RunConfig:
     but where there is batch normalisation, whose statistics are a piece's."""
     recompute_activations: bool = False
     """Keep only the input of each block for the backward pass and compute the block again there: the same weights from
-    a fraction of the memory, for about a third more time (``models/recompute.py``)."""
+    a fraction of the memory, for about 1.3 times the time (``models/recompute.py``)."""
     num_workers: int = 1
     """Processes that prepare batches, of each process that trains; 0 prepares them in that itself."""
     on_error: OnError = "raise"

@@ -82,7 +82,7 @@ class RunLog:
     ) -> None:
         self._num_steps, self._batch_size, self._device = num_steps, batch_size, device
         self._is_main, self._show = is_main, progress and is_main
-        self._console = console or Console()
+        self._console = console or Console(markup=False)
         self._trackers: list[Tracker] = []
         if is_main:
             keep_rows(out / METRICS_FILE, last_step=start_step, scored=start_scored)

@@ -58,8 +58,8 @@ def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init
     load_all(model, taken | fresh, where=init_from)
     left_out = sorted(set(start.tensors) - set(taken))
     return (
-        f"starts from {len(taken)} weights of {init_from}; left out: {len(left_out)} {shortened(left_out)}; "
-        f"begin fresh: {len(fresh)} {shortened(sorted(fresh))}"
+        f"starts from {len(taken)} weights of {init_from}; left out: {len(left_out)} ({shortened(left_out)}); "
+        f"begin fresh: {len(fresh)} ({shortened(sorted(fresh))})"
     )
 
 
