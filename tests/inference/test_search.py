@@ -87,7 +87,7 @@ def test_a_parquet_says_the_same_as_its_json(folder: Path) -> None:
 
 
 def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no action 'kik' in 2 files; did you mean 'kicker'"):
+    with pytest.raises(InputError, match="no action 'kik' in 2 files; did you mean 'Kick'"):
         search(folder, "kik")
     with pytest.raises(InputError, match="no action '' in 2 files; expected walk, kick"):
         search(folder, "")
