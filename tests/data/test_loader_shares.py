@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_loader import deadly_sets, make_sets
+from loader_sets import deadly_sets, make_sets
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.loader import batches
