@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tubelet.data.manifest import DETECTED_TABLE
-from tubelet.recipes.paper_a import MINI_SETS
-from tubelet.recipes.paper_b import MINI_TARGETS
+from tubelet.recipes.miniature import SETS_A, TARGETS_B
 from tubelet.recipes.rows_a import AVA, AVA_KINETICS, ROWS_A
 from tubelet.recipes.rows_b import ROWS_B
 from tubelet.records import read_json, write_json
@@ -20,7 +19,7 @@ def row_manifests(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """Manifests of every name that a row of either paper has, as small as can be."""
     out = tmp_path_factory.mktemp("rows")
     names = {name for stage in ROWS_A.values() for sets in stage.stages for name in sets}
-    names |= {*MINI_SETS, *MINI_TARGETS.values(), *(name for mini in MINI_SETS.values() for name in mini)}
+    names |= {*SETS_A, *TARGETS_B.values(), *(name for ours in SETS_A.values() for name in ours)}
     names |= {name for row in ROWS_B.values() for name in (row.source, row.target) if name}
     for name in names:
         boxed = name in (AVA, AVA_KINETICS, "localise", "single_keyframe")

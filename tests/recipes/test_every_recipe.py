@@ -38,9 +38,9 @@ def arguments(name: str, playground: Path) -> list[str]:
         sets = [str(manifests / "kinetics"), str(manifests / "localise")]
         return ["--manifests", *sets, "--boxes", "annotated", "--eval-boxes", "annotated", "--vivit", "nano"]
     if name == "paper_a":
-        return ["--row", "2-cofinetune", "--data", str(manifests), "--mini"]
+        return ["--row", "2-cofinetune", "--data", str(manifests), "--scale", "mini"]
     if name == "paper_b":
-        return ["--row", "14-kinetics-verb", "--data", str(manifests), "--mini"]
+        return ["--row", "14-kinetics-verb", "--data", str(manifests), "--scale", "mini"]
     if name == "finetune":
         return ["--manifests", str(manifests / "localise"), "--init-from", str(playground / "run")]
     return ["--playground", str(playground), "--size", "tiny"]

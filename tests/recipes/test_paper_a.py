@@ -8,7 +8,9 @@ import pytest
 from rich.console import Console
 
 from tubelet.describe import describe_run
-from tubelet.recipes.paper_a import MINI, MINI_STARTS, paper_a
+from tubelet.recipes.ava import OUR_CHOICES
+from tubelet.recipes.miniature import MINIATURES_A, Scale
+from tubelet.recipes.paper_a import paper_a
 from tubelet.recipes.rows_a import AVA, AVA_KINETICS, K400, MIT, ROWS_A, SSV2
 from tubelet.train.config import PREVIOUS
 from tubelet.types import InputError
@@ -85,17 +87,19 @@ def test_boxes_of_ava_and_of_ava_kinetics(data: Path) -> None:
     assert paper_a(row="7-large", data=data, eval_boxes="annotated")[0].tasks[-1].eval_boxes == "annotated"
 
 
+@pytest.mark.parametrize(("scale", "full", "ratio"), [("mini", 96, 3 / 16), ("small", 192, 3 / 8)])
 @pytest.mark.parametrize("name", ROWS_A)
-def test_every_mini_builds_with_one_length(name: str, data: Path) -> None:
-    row = ROWS_A[name]
-    stages = paper_a(row=name, data=data, mini=True)
-    starts = MINI_STARTS[row.start]
+def test_every_miniature_builds_with_one_length(name: str, scale: Scale, full: int, ratio: float, data: Path) -> None:
+    row, small = ROWS_A[name], MINIATURES_A[scale]
+    stages = paper_a(row=name, data=data, scale=scale)
+    starts = small.starts[row.start]
     assert len(stages) == len(starts) + len(row.stages)
-    assert [run.num_epochs for run in stages] == [*starts, *[MINI.num_epochs] * len(row.stages)]
+    assert [run.num_epochs for run in stages] == [*starts, *[small.run.num_epochs] * len(row.stages)]
     sizes = {run.backbone.size for run in stages}
-    assert sizes == ({round(row.size * 3 / 16)} if name.startswith("8-") else {96})
+    assert sizes == ({round(row.size * ratio)} if name.startswith("8-") else {full})
     assert stages[-1].mixture == row.mixture
-    assert len(paper_a(row=name, data=data, mini=True, init_from="mine")) == len(row.stages)
+    assert len(paper_a(row=name, data=data, scale=scale, init_from="mine")) == len(row.stages)
+    assert {run.num_epochs for run in paper_a(row=name, data=data, scale=scale, num_epochs=3.0)[len(starts) :]} == {3.0}
 
 
 def test_mistakes_are_one_line(data: Path, tmp_path: Path) -> None:
@@ -105,3 +109,7 @@ def test_mistakes_are_one_line(data: Path, tmp_path: Path) -> None:
         paper_a(row="6-large-wts", data=data)
     with pytest.raises(InputError, match="no row '1a-cofinetun'; did you mean '1a-cofinetune'"):
         paper_a(row="1a-cofinetun", data=data)
+    with pytest.raises(InputError, match="--num-epochs is for a miniature"):
+        paper_a(row="1a-cofinetune", data=data, num_epochs=3.0)
+    with pytest.raises(InputError, match="--scale small has its own settings: --not-in-paper is for the paper's"):
+        paper_a(row="1a-cofinetune", data=data, scale="small", not_in_paper=replace(OUR_CHOICES, upstream_epochs=9.0))

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from tubelet.describe import describe_run
-from tubelet.recipes import paper_b as module
+from tubelet.recipes.miniature import MINIATURES_B
 from tubelet.recipes.paper_b import VIDEOS_SEEN, paper_b
 from tubelet.recipes.rows_b import EPIC, KINETICS, ROWS_B, SOMETHING
 from tubelet.train.config import PREVIOUS
@@ -141,11 +141,23 @@ def test_missing_manifests_and_rows_are_named(data: Path, tmp_path: Path) -> Non
         paper_b(row="13-35", data=data)
 
 
+def test_the_small_scale_is_between_mini_and_paper(data: Path) -> None:
+    for name in ("8-65m", "9-152", "12-frames", "17-34"):
+        small, mini, paper = (paper_b(row=name, data=data, scale=scale) for scale in ("small", "mini", "paper"))
+        for middle, least, most in zip(small, mini, paper, strict=True):
+            assert least.backbone.planes < middle.backbone.planes < most.backbone.planes
+            assert least.backbone.num_frames <= middle.backbone.num_frames <= most.backbone.num_frames
+            assert (middle.backbone.depth, middle.backbone.size) == (most.backbone.depth, most.backbone.size)
+            assert least.num_epochs < middle.num_epochs
+    videos = paper_b(row="8-65m", data=data, scale="small")[0].rate_plan(12)
+    assert videos.num_steps == 200_000 // 64
+
+
 def test_minis_are_small_and_of_one_length(data: Path) -> None:
     for name, row in ROWS_B.items():
-        stages = paper_b(row=name, data=data, mini=True)
+        stages = paper_b(row=name, data=data, scale="mini")
         run = stages[-1]
-        assert run.rate_plan(1600).num_steps == round(100 * module.MINI_EPOCHS[run.tasks[0].name]), name
+        assert run.rate_plan(1600).num_steps == round(100 * MINIATURES_B["mini"].epochs[run.tasks[0].name]), name
         assert (run.backbone.size, run.backbone.num_frames, run.backbone.planes) == (64, 8, 16), name
         assert run.batch_size == 16
         # What was found to learn in so few steps, of both stages (docs/log.md).
@@ -157,10 +169,10 @@ def test_minis_are_small_and_of_one_length(data: Path) -> None:
             rates = stages[0].rate_plan(12)
             assert rates.num_steps == 500, name  # 8,000 videos
             assert rates.at(499) == pytest.approx(0.002 / 2**4), name
-    depths = [paper_b(row=f"9-{depth}", data=data, mini=True)[1].backbone.depth for depth in (18, 34, 101, 152)]
+    depths = [paper_b(row=f"9-{depth}", data=data, scale="mini")[1].backbone.depth for depth in (18, 34, 101, 152)]
     assert depths == [18, 34, 101, 152]
     # The periods keep their place: 58 = 16 + 16 + 16 + 10.
-    rates = paper_b(row="8-1m", data=data, mini=True)[1].rate_plan(1600 * 58)
+    rates = paper_b(row="8-1m", data=data, scale="mini")[1].rate_plan(1600 * 58)
     assert [rates.at(200 * epoch + 1) / rates.peak for epoch in (16, 31, 32, 47, 48)] == pytest.approx(
         [1, 1, 0.1, 0.1, 0.01]
     )

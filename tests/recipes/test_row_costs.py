@@ -11,8 +11,9 @@ import pytest
 from cli_calls import call
 
 from tubelet import describe
-from tubelet.recipes.paper_a import MINI_SETS, MINI_STARTS, paper_a
-from tubelet.recipes.paper_b import MINI_TARGETS, paper_b
+from tubelet.recipes.miniature import MINIATURES_A, SETS_A, TARGETS_B, Scale
+from tubelet.recipes.paper_a import paper_a
+from tubelet.recipes.paper_b import paper_b
 from tubelet.recipes.row_costs import ROW_RECIPES, row_costs
 from tubelet.recipes.rows_a import ROWS_A
 from tubelet.recipes.rows_b import ROWS_B
@@ -76,23 +77,22 @@ def test_the_document_is_what_its_script_writes(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == (ROOT / "docs/recipes.md").read_text()
 
 
-@pytest.mark.parametrize("mini", [(), ("--mini",)], ids=["full", "mini"])
+@pytest.mark.parametrize("scale", ["paper", "small", "mini"])
 @pytest.mark.parametrize("name", ROWS)
-def test_an_empty_folder_is_told_all_it_lacks(name: str, mini: tuple[str, ...], tmp_path: Path) -> None:
+def test_an_empty_folder_is_told_all_it_lacks(name: str, scale: Scale, tmp_path: Path) -> None:
     recipe = paper_a if name in ROWS_A else paper_b
     with pytest.raises(InputError) as error:
-        recipe(row=name, data=tmp_path, mini=bool(mini))
+        recipe(row=name, data=tmp_path, scale=scale)
     (told,) = re.findall(r"has no manifest (.*), which this row needs", str(error.value))
     if name in ROWS_A:
         row = ROWS_A[name]
         wanted = {set_ for stage in row.stages for set_ in stage}
-        stand_ins = {mini for set_ in wanted for mini in MINI_SETS[set_]} | (
-            {"posts"} if MINI_STARTS[row.start] else set()
-        )
+        posts = scale != "paper" and MINIATURES_A[scale].starts[row.start]
+        stand_ins = {ours for set_ in wanted for ours in SETS_A[set_]} | ({"posts"} if posts else set())
     else:
         wanted = {set_ for set_ in (ROWS_B[name].source, ROWS_B[name].target) if set_}
-        stand_ins = {MINI_TARGETS.get(set_, set_) for set_ in wanted}
-    assert set(told.split(", ")) == (stand_ins if mini else wanted)
+        stand_ins = {TARGETS_B.get(set_, set_) for set_ in wanted}
+    assert set(told.split(", ")) == (wanted if scale == "paper" else stand_ins)
 
 
 def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,11 +109,11 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("mini", [(), ("--mini",)], ids=["full", "mini"])
+@pytest.mark.parametrize("scale", ["paper", "small", "mini"])
 @pytest.mark.parametrize("recipe", ROW_RECIPES)
 def test_every_rows_own_command_as_a_dry_run(
     recipe: str,
-    mini: tuple[str, ...],
+    scale: Scale,
     row_manifests: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -128,11 +128,11 @@ def test_every_rows_own_command_as_a_dry_run(
         monkeypatch.setattr(describe, name, remembered(getattr(describe, name)))
     monkeypatch.setattr("tubelet.describe.initialise", lambda *_, **__: "not looked at")
     for row in row_costs(recipe):
-        assert call(monkeypatch, *shlex.split(row.command)[1:], *mini, "--dry-run") == 0, row.name
+        assert call(monkeypatch, *shlex.split(row.command)[1:], "--scale", scale, "--dry-run") == 0, row.name
         shown = capsys.readouterr().out
         steps = [int(number) for number in re.findall(r": (\d+) steps of", shown)]
         assert all(steps), row.name
         assert shown.count("of activations for") == len(steps), row.name
-        if not mini:
+        if scale == "paper":
             assert len(steps) == row.what.count(", then ") + 1, row.name
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifests"]

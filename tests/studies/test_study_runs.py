@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tubelet.corpus.subset import SubsetRules
-from tubelet.recipes import paper_a as recipe
-from tubelet.recipes import paper_b
+from tubelet.recipes.miniature import MINIATURES_A, MINIATURES_B, SETS_A
 from tubelet.records import read_json, write_json
 from tubelet.studies import mini_data, runs
 from tubelet.studies.index import STUDIES
@@ -27,8 +26,10 @@ STUDY = replace(STUDIES["A-table-1"], arms=STUDIES["A-table-1"].arms[:3], claims
 def tiny() -> object:
     """Enough steps for the paths, not for good numbers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "MINI", replace(recipe.MINI, size=64, patch=8, batch_size=8))
-        patch.setattr(recipe, "MINI_STARTS", {"imagenet21k": (1.0,), "random": ()})
+        mini = MINIATURES_A["mini"]
+        run = replace(mini.run, size=64, patch=8, batch_size=8)
+        starts = {"imagenet21k": (1.0,), "random": ()}
+        patch.setitem(MINIATURES_A, "mini", replace(mini, run=run, starts=starts))
         yield
 
 
@@ -64,8 +65,8 @@ def test_a_given_start_is_for_the_arms_that_have_one(place: StudyPlace, result: 
     own = STUDIES["own-pretrain-cofinetune"]
     scratch = replace(own, arms=tuple(arm for arm in own.arms if arm.row == "own-cofinetune"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(recipe.MINI_SETS, "moments_in_time", ())
-        patch.setitem(recipe.MINI_SETS, "something_v2", ())
+        patch.setitem(SETS_A, "moments_in_time", ())
+        patch.setitem(SETS_A, "something_v2", ())
         ((run,),) = given.plan(scratch, 0).values()
     assert run.run.init_from is None
 
@@ -183,8 +184,8 @@ def test_corpora_are_made_once_and_unknown_ones_refused(squares: Path, tmp_path:
 
 def test_image_frame_and_clip_pre_training_run(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Table 4 of paper B: an image network of one random frame is inflated, a video network is not."""
-    monkeypatch.setattr(paper_b, "MINI_VIDEOS_SEEN", 16)
-    monkeypatch.setattr(paper_b, "MINI_EPOCHS", {"kinetics": 1.5})
+    mini = replace(MINIATURES_B["mini"], videos_seen=16, epochs={"kinetics": 1.5})
+    monkeypatch.setitem(MINIATURES_B, "mini", mini)
     clips = {"ig_kinetics_19m": SubsetRules(), "ig_kinetics_19m_frames": SubsetRules(frame="random")}
     monkeypatch.setattr(mini_data, "CORPORA", {n: MiniCorpus(base="posts", rules=r) for n, r in clips.items()})
     study = STUDIES["B-table-4"]

@@ -23,19 +23,22 @@ def study_list() -> None:
     Console(markup=False).print(table)
 
 
-def study_show(name: Positional[str], *, out: Path = Path("out/studies")) -> None:
+def study_show(
+    name: Positional[str], *, out: Path = Path("out/studies"), scale: Literal["mini", "small"] = "mini"
+) -> None:
     """Show a study: the paper's numbers, its arms, its claims, and what its runs have reached.
 
     Args:
         name: Of the study.
         out: Folder of the studies' runs.
+        scale: Of the runs whose results are shown.
     """
     from tubelet.studies.index import find_study
     from tubelet.studies.study import read_result, result_file
     from tubelet.studies.study_page import study_markdown
 
     study = find_study(name)
-    file = result_file(study.name, out)
+    file = result_file(study.name, out, scale)
     print(study_markdown(study, read_result(file) if file.exists() else None), end="")
 
 
@@ -44,7 +47,7 @@ def study_run(
     *,
     playground: Path,
     out: Path = Path("out/studies"),
-    scale: Literal["mini"] = "mini",
+    scale: Literal["mini", "small"] = "mini",
     seeds: tuple[int, ...] = (0, 1, 2),
     start: Path | None = None,
     num_epochs: float | None = None,
@@ -57,18 +60,19 @@ def study_run(
         name: Of the study; default: all, in the order of `tubelet study list`.
         playground: Playground folder, with its `posts` manifest built.
         out: Folder of all studies, which share runs; finished ones are kept.
-        scale: mini: small networks on the playground. The papers' own scale is each arm's recipe.
+        scale: Networks on the playground: mini for 2 CPU cores, small for one GPU (`recipes/miniature.py`). The papers'
+            own scale is each arm's recipe.
         seeds: Of every arm; more may be added later.
         start: Run folder whose weights begin every arm of paper A but those from scratch; default: a pre-training on
             the posts.
-        num_epochs: Passes over the sets of each of paper A's stages; default: 10.
+        num_epochs: Passes over the sets of each of paper A's stages; default: the scale's.
         budget_minutes: Start no run after this time; default: until all are finished.
         num_parallel: Runs at the same time, one core each.
     """
     import time
 
     from tubelet.studies.index import STUDIES, find_study
-    from tubelet.studies.study import StudyPlace, run_study
+    from tubelet.studies.study import StudyPlace, result_file, run_study
     from tubelet.studies.study_page import status
 
     chosen = [find_study(name)] if name else list(STUDIES.values())
@@ -86,7 +90,8 @@ def study_run(
             break
         result = run_study(study, place, seeds=seeds, budget_minutes=left, num_parallel=num_parallel, note=_note)
         print(f"{study.name}: {status(study, result)}", flush=True)
-    print(f"results: {out / 'results'}; tubelet study report --results {out / 'results'} --to DIR draws their pages")
+    results = result_file("", out, scale).parent
+    print(f"results: {results}; tubelet study report --results {results} --to DIR draws their pages")
 
 
 def _note(planned: "PlannedRun", found: "RunScores") -> None:

@@ -1,7 +1,7 @@
 """Paper A's tables 1 to 8, every row as a run.
 
     tubelet train paper_a --row 2-cofinetune --data manifests --out out/a2
-    tubelet train paper_a --row 2-cofinetune --data out/playground/manifests --mini --out out/a2-mini
+    tubelet train paper_a --row 2-cofinetune --data out/playground/manifests --scale mini --out out/a2-mini
 
 ``--data`` holds the manifests, in folders of the names that the rows use (``recipes/rows_a.py`` has the rows, and where
 the paper contradicts itself): kinetics400, kinetics600, kinetics700, moments_in_time, something_v2, ava, ava_kinetics.
@@ -10,7 +10,8 @@ Duration: not measured by us. Estimated from multiply-adds alone, at 40 % of an 
 of ViViT-Base at 224 takes 0.37 TMAC forward, so 2.2 TFLOP to train on (Large: 1.14 and 6.8); the 19 million clips of
 Table 2's co-finetuning are 29 GPU-hours, and five times as many at 512. ``--dry-run`` estimates a row here.
 Expected: each row's own number, ``RowA.paper``, mAP@0.5 on AVA v2.2 and single-view top-1 from ImageNet-21K weights.
-``--mini`` is the row on the playground with a ViViT of an eighth of the width, for 2 CPU cores: minutes.
+``--scale mini`` is the row on the playground with a ViViT of an eighth of the width, for 2 CPU cores: minutes;
+``--scale small`` with a quarter, for one GPU (``recipes/miniature.py``).
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from tubelet.recipes.ava import A1, OUR_CHOICES, NotInPaper, cofinetune_ava
-from tubelet.recipes.playground import PAPER_AUGMENT, PlaygroundScale, run_at_scale
+from tubelet.recipes.miniature import MINIATURES_A, MiniatureA, Scale, playground_sets
+from tubelet.recipes.playground import PAPER_AUGMENT, run_at_scale
 from tubelet.recipes.rows_a import AVA_KINETICS, K400, K700, TARGETS, RowA, find_row_a
 from tubelet.tasks import task_config
 from tubelet.train.config import PREVIOUS, RunConfig
@@ -31,33 +33,13 @@ KineticsSet = Literal["kinetics400", "kinetics600", "kinetics700"]
 IMAGENET21K = {"base": "hf_in21k_vit_b", "large": "hf_in21k_vit_l"}
 """Published weights of the image models that the paper starts from."""
 
-MINI_SETS = {
-    "kinetics400": ("kinetics",),
-    "kinetics600": ("kinetics",),
-    "kinetics700": ("kinetics",),
-    "moments_in_time": ("moments",),
-    "something_v2": ("direction",),
-    "ava": ("localise",),
-    "ava_kinetics": ("localise", "single_keyframe"),
-    "posts": ("posts",),
-}
-"""A published set to what stands for it on the playground; AVA-Kinetics is two sets there, each with its head."""
-MINI = PlaygroundScale(size=96, patch=12, batch_size=16, pretrain_epochs=20.0, num_epochs=10.0)
-"""Everything but the resolutions of Table 8."""
-MINI_STARTS = {"imagenet21k": (20.0,), "wts": (60.0,), "random": ()}
-"""Passes over the tagged posts that stand for a start; of seed 0 for all, so that arms and seeds share them."""
-MINI_VIVIT = {"base": "nano", "large": "micro"}
-MINI_PATCH = 6
-MINI_SIZES = {224: 42, 352: 66, 416: 78, 512: 96}
-"""Table 8: 3/16 of the paper's sides, cut into tubelets of 6 pixels, so that each side has half as many."""
-
 
 def paper_a(
     *,
     row: str,
     data: Path,
-    mini: bool = False,
-    mini_epochs: float = MINI.num_epochs,
+    scale: Scale = "paper",
+    num_epochs: float | None = None,
     kinetics: KineticsSet | None = None,
     eval_boxes: BoxChoice = "detected",
     init_from: str | None = None,
@@ -69,11 +51,12 @@ def paper_a(
     Args:
         row: Name in ``ROWS_A``.
         data: Folder of the manifests.
-        mini: The row in miniature; ``data`` is then the folder of a playground's manifests.
-        mini_epochs: Passes over the summed sets of each of its stages, so that all arms see as many clips.
+        scale: The paper's, or a miniature; ``data`` is then the folder of a playground's manifests.
+        num_epochs: Passes over the summed sets of each stage of a miniature, so that all arms see as many clips;
+            default: the scale's.
         kinetics: In the place of the row's own Kinetics set.
-        eval_boxes: Person boxes that are scored; a mini has the playground's annotated ones.
-        init_from: Start of the first stage; default: published ImageNet-21K weights, in a mini a pre-training on the
+        eval_boxes: Person boxes that are scored; a miniature has the annotated ones.
+        init_from: Start of the first stage; default: published ImageNet-21K weights, in miniature a pre-training on the
             playground's posts, as a stage before the others.
         seed: Decides weights, order and augmentation.
         not_in_paper: Values the paper does not give; of the full scale only.
@@ -82,15 +65,19 @@ def paper_a(
     swap = dict.fromkeys((K400, K700), kinetics) if kinetics else {}
     stages = tuple(tuple(swap.get(name, name) for name in stage) for stage in found.stages)
     start = absolute_start(init_from)
-    if mini:
+    if scale != "paper":
         if not_in_paper != OUR_CHOICES:
-            raise InputError("--mini has the playground's settings: --not-in-paper is for the full scale; see --set")
-        starts = MINI_STARTS[found.start] if start is None else ()
+            raise InputError(f"--scale {scale} has its own settings: --not-in-paper is for the paper's; see --set")
+        small = MINIATURES_A[scale]
+        starts = small.starts[found.start] if start is None else ()
         everything = [*(("posts",) if starts else ()), *(name for stage in stages for name in stage)]
-        check_manifests(data / name for name in mini_sets(everything))
-        runs = tuple(_mini(found, ("posts",), data, epochs, 0) for epochs in starts)
-        runs += tuple(_mini(found, sets, data, mini_epochs, seed) for sets in stages)
+        check_manifests(data / name for name in playground_sets(everything))
+        length = small.run.num_epochs if num_epochs is None else num_epochs
+        runs = tuple(_miniature(found, small, ("posts",), data, epochs, 0) for epochs in starts)
+        runs += tuple(_miniature(found, small, sets, data, length, seed) for sets in stages)
     else:
+        if num_epochs is not None:
+            raise InputError("--num-epochs is for a miniature: a row of the paper has its own; see --set")
         check_manifests(data / name for stage in stages for name in stage)
         if start is None and found.start == "wts":
             raise InputError(f"row {row} starts from weights that are not public; give your own with --init-from")
@@ -124,15 +111,17 @@ def stage_epochs(sets: tuple[str, ...], ours: NotInPaper = OUR_CHOICES) -> float
     return A1.baseline_epochs if sets[0] in TARGETS else ours.upstream_epochs
 
 
-def _mini(row: RowA, sets: tuple[str, ...], manifests: Path, num_epochs: float, seed: int) -> RunConfig:
-    scale = replace(MINI, vivit=MINI_VIVIT[row.vivit])
+def _miniature(
+    row: RowA, small: MiniatureA, sets: tuple[str, ...], manifests: Path, num_epochs: float, seed: int
+) -> RunConfig:
+    scale = replace(small.run, vivit=small.vivit[row.vivit])
     if row.name.startswith("8-"):
-        scale = replace(scale, size=MINI_SIZES[row.size], patch=MINI_PATCH)
+        scale = replace(scale, size=small.sizes[row.size], patch=small.patch)
     run = run_at_scale(
         row.name,
         tuple(
             task_config(manifests / name, augment=PAPER_AUGMENT, label_smoothing=A1.label_smoothing)
-            for name in mini_sets(sets)
+            for name in playground_sets(sets)
         ),
         scale,
         num_epochs=num_epochs,
@@ -141,11 +130,6 @@ def _mini(row: RowA, sets: tuple[str, ...], manifests: Path, num_epochs: float, 
         cache_dir=manifests.resolve().parent / "cache",
     )
     return replace(run, mixture=row.mixture)
-
-
-def mini_sets(sets: Iterable[str]) -> tuple[str, ...]:
-    """Return the playground's sets that stand for published ones."""
-    return tuple(dict.fromkeys(mini for name in sets for mini in MINI_SETS[name]))
 
 
 def check_manifests(folders: Iterable[Path]) -> None:

@@ -2,7 +2,7 @@
 
     tubelet train paper_b --row 13-34 --data manifests --out out/b13
     tubelet train paper_b --row 8-65m --data manifests --init-from ig65m_r2plus1d_34_8 --out out/b8
-    tubelet train paper_b --row 17-34-kinetics --data out/playground/manifests --mini --out out/b17-mini
+    tubelet train paper_b --row 17-34-kinetics --data out/playground/manifests --scale mini --out out/b17-mini
 
 ``--data`` holds the manifests, in folders of the names that the rows use (``recipes/rows_b.py`` has the rows, how the
 tables are read, and where the paper contradicts itself). With ``--init-from`` a row is its fine-tuning alone.
@@ -11,13 +11,13 @@ Duration: not measured by us. Estimated from multiply-adds alone, at 40 % of an 
 of R(2+1)D-34 with 8 frames takes 38 GMAC forward (152 with 32; depth 152: 252), so 0.23 TFLOP to train on; the 490
 million videos of a pre-training are 79 GPU-hours, with 32 frames 315. ``--dry-run`` estimates a row here.
 Expected: each row's own number, ``RowB.paper``; where it is None the paper has a figure only.
-``--mini`` is the row with a quarter of the channels, clips of 8 frames of 64 pixels and a rate for 16 clips in a step,
-for 2 CPU cores on the playground: minutes. R(2+1)D-34 is R(2+1)D-18 there, but in Tables 2, 9 and 15.
+``--scale mini`` is the row with a quarter of the channels and clips of 8 frames of 64 pixels on the playground, for 2
+CPU cores: minutes; R(2+1)D-34 is R(2+1)D-18 there, but in Tables 2, 9 and 15. ``--scale small`` is for one GPU
+(``recipes/miniature.py``).
 """
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from tubelet.data.manifest import read_manifest
 from tubelet.models.resnet3d import ResNet3DConfig
@@ -32,34 +32,14 @@ from tubelet.recipes.clips import (
     finetune_clips,
     pretrain_clips,
 )
-from tubelet.recipes.paper_a import MINI, check_manifests
-from tubelet.recipes.rows_b import EPIC, KINETICS, SOMETHING, RowB, find_row_b
+from tubelet.recipes.miniature import MINIATURES_A, MINIATURES_B, TARGETS_B, MiniatureB, Scale
+from tubelet.recipes.paper_a import check_manifests
+from tubelet.recipes.rows_b import RowB, find_row_b
 from tubelet.train.config import PREVIOUS, RunConfig
 from tubelet.train.start import absolute_start
 
 VIDEOS_SEEN = 490_000_000
 """"All pre-training experiments process 490M videos in total" (3.3)."""
-
-MINI_TARGETS = {
-    KINETICS: "kinetics",
-    EPIC["verb"]: "kitchen_verb",
-    EPIC["noun"]: "kitchen_noun",
-    SOMETHING: "direction",
-}
-"""A target to the playground's set that stands for it, also where it is pre-trained on; other sources keep their names
-(``tubelet study run`` makes them from the posts)."""
-MINI_EPOCHS = {"kinetics": 2.0, "kitchen_verb": 15.0, "kitchen_noun": 15.0, "direction": 15.0}
-"""Total length of a fine-tuning on each, the same for all rows; the row's periods are scaled to it."""
-MINI_VIDEOS_SEEN = 8_000
-MINI_HALVINGS = 4
-"""Of a pre-training's rate. After the paper's 13 most of 500 steps would have no rate to speak of."""
-MINI_PLANES, MINI_SIZE, MINI_FRAMES, MINI_BATCH = 16, 64, 8, 16
-MINI_VIEWS = 3
-"""Clips of a video whose scores are averaged. Scoring the paper's 10 would take a quarter as long as fine-tuning."""
-MINI_OPTIMIZER: Literal["adamw"] = "adamw"
-"""In one pass over ``kinetics`` it reached 16 % on the validation split where SGD reached 10 % (``docs/log.md``)."""
-MINI_RATE = 0.002
-"""For 16 clips, of both stages: one for all rows, and the only one of AdamW's that was tried."""
 
 
 def paper_b(
@@ -67,7 +47,7 @@ def paper_b(
     row: str,
     data: Path,
     corpora: Path | None = None,
-    mini: bool = False,
+    scale: Scale = "paper",
     fc_only: bool = False,
     short_edge: bool = False,
     init_from: str | None = None,
@@ -80,7 +60,7 @@ def paper_b(
         row: Name in ``ROWS_B``.
         data: Folder of the targets' manifests.
         corpora: Folder of the manifests that are pre-trained on; default: ``data``.
-        mini: The row in miniature; ``data`` is then the folder of a playground's manifests.
+        scale: The paper's, or a miniature; ``data`` is then the folder of a playground's manifests.
         fc_only: Train the last layer alone on the frozen network, in the rows that fine-tune all of it too. The paper
             fits a logistic regression instead, as ``tubelet probe`` does on any run.
         short_edge: Scale the shorter side to 128 pixels, the ratio kept: "SE" in Tables 5 to 7.
@@ -89,7 +69,7 @@ def paper_b(
         not_in_paper: Values the paper does not give.
     """
     found = find_row_b(row)
-    stand_ins = MINI_TARGETS if mini else {}
+    stand_ins = {} if scale == "paper" else TARGETS_B
     target = data / stand_ins.get(found.target, found.target)
     folder = data if found.source in stand_ins else corpora or data
     source = None if found.source is None or init_from else folder / stand_ins.get(found.source, found.source)
@@ -103,7 +83,9 @@ def paper_b(
         stages = [
             replace(run, preprocess=replace(run.preprocess, exact_hw=None, short_side=FRAME_HW[0])) for run in stages
         ]
-    return tuple(_mini(run, found, data) for run in stages) if mini else tuple(stages)
+    if scale != "paper":
+        stages = [_miniature(run, found, MINIATURES_B[scale], data) for run in stages]
+    return tuple(stages)
 
 
 def _pretraining(row: RowB, manifest: Path, *, seed: int, ours: NotInPaper) -> RunConfig:
@@ -139,38 +121,39 @@ def _finetuning(row: RowB, manifest: Path, *, fc_only: bool, seed: int, ours: No
     return replace(run, name=f"{row.name}-finetune")
 
 
-def _mini(run: RunConfig, row: RowB, data: Path) -> RunConfig:
+def _miniature(run: RunConfig, row: RowB, small: MiniatureB, data: Path) -> RunConfig:
     """Return a stage in miniature: the same but for network, input, batch, rate and length."""
-    frames = min(MINI_FRAMES, run.preprocess.num_frames)
+    playground = MINIATURES_A["mini"].run
+    frames = min(small.num_frames, run.preprocess.num_frames)
     preprocess = replace(
-        run.preprocess.scaled(MINI_SIZE / SIZE),
+        run.preprocess.scaled(small.size / SIZE),
         num_frames=frames,
-        frame_stride=2,
-        fps=12.5,  # the playground's, so that clips of all its videos span the same time
-        still_weight=MINI.still_weight,
-        motion_weight=MINI.motion_weight,
+        frame_stride=playground.frame_stride,
+        fps=playground.fps,  # so that clips of all videos span the same time
+        still_weight=playground.still_weight,
+        motion_weight=playground.motion_weight,
     )
     assert isinstance(run.backbone, ResNet3DConfig), "paper B's networks are residual"
-    shallow = run.backbone.depth == 34 and not row.name.startswith(("9-", "15-"))
+    stands_in = run.backbone.depth == 34 and not row.name.startswith(("9-", "15-"))
     backbone = replace(
         run.backbone,
-        depth=18 if shallow else run.backbone.depth,
-        planes=MINI_PLANES,
-        size=MINI_SIZE,
+        depth=small.depth_34 if stands_in else run.backbone.depth,
+        planes=small.planes,
+        size=small.size,
         num_frames=frames,
     )
     optim = replace(
         run.optim,
-        optimizer=MINI_OPTIMIZER,
-        learning_rate=MINI_RATE,
+        optimizer=small.optimizer,
+        learning_rate=small.rate,
         reference_batch_size=None,
-        num_halvings=MINI_HALVINGS,
+        num_halvings=small.num_halvings,
     )
     assert run.num_epochs is not None, "both stages count in passes"
     if optim.schedule == "halving":
-        scale = MINI_VIDEOS_SEEN / VIDEOS_SEEN
+        scale = small.videos_seen / VIDEOS_SEEN
     else:
-        scale = MINI_EPOCHS[run.tasks[0].name] / run.num_epochs
+        scale = small.epochs[run.tasks[0].name] / run.num_epochs
     optim = replace(
         optim,
         warmup_epochs=scale * optim.warmup_epochs,
@@ -181,8 +164,8 @@ def _mini(run: RunConfig, row: RowB, data: Path) -> RunConfig:
         backbone=backbone,
         preprocess=preprocess,
         optim=optim,
-        batch_size=MINI_BATCH,
+        batch_size=small.batch_size,
         num_epochs=scale * run.num_epochs,
-        tasks=tuple(replace(task, eval_num_views=MINI_VIEWS) for task in run.tasks),
+        tasks=tuple(replace(task, eval_num_views=small.num_views) for task in run.tasks),
         cache_dir=str(data.resolve().parent / "cache"),
     )

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from tubelet.data.manifest import DETECTED_TABLE
 from tubelet.evals.breakdown import by_group
 from tubelet.models.download import sha256_of
@@ -159,13 +161,14 @@ def test_split(task: str) -> str:
 
 
 def hardware() -> str:
-    """Return processor and cores in a line."""
+    """Return the GPU that is trained on, if there is one, the processor and its cores in a line."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
-    return f"{model}, {os.cpu_count()} cores"
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    return f"{gpu}{model}, {os.cpu_count()} cores"
 
 
 def do_runs(

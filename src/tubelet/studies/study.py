@@ -12,8 +12,9 @@ from tubelet.data.info import training_counts
 from tubelet.data.manifest import read_manifest
 from tubelet.models.download import sha256_of
 from tubelet.models.saved import MODEL_FILE
-from tubelet.recipes.paper_a import MINI, paper_a
-from tubelet.recipes.paper_b import MINI_TARGETS, paper_b
+from tubelet.recipes.miniature import TARGETS_B
+from tubelet.recipes.paper_a import paper_a
+from tubelet.recipes.paper_b import paper_b
 from tubelet.recipes.playground import LOCALISE_SET, manifest_of
 from tubelet.recipes.rows_a import find_row_a
 from tubelet.recipes.rows_b import find_row_b
@@ -25,7 +26,7 @@ from tubelet.studies.runs import PlannedRun, RunScores, do_runs, plan_stages
 from tubelet.train.config import RunConfig
 from tubelet.types import InputError
 
-Scale = Literal["mini"]
+StudyScale = Literal["mini", "small"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +64,7 @@ class StudyPlace:
     """Of all studies, so that they share runs."""
     start: Path | None = None
     """Run folder whose weights begin every arm of paper A but those from scratch; None = one made of the posts."""
-    scale: Scale = "mini"
+    scale: StudyScale = "mini"
     num_epochs: float | None = None
     """Passes over the sets of each of paper A's stages; None = the scale's."""
 
@@ -72,17 +73,16 @@ class StudyPlace:
         return {arm.name: plan_stages(self._stages(arm, seed), self.out) for arm in study.arms}
 
     def _stages(self, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
+        data = self.playground / "manifests"
         if arm.recipe == "paper_b":
             corpora = self.out / "data"
             source = find_row_b(arm.row).source
-            if source is not None and source not in MINI_TARGETS:
+            if source is not None and source not in TARGETS_B:
                 make_corpus(source, self.playground, corpora)
-            return paper_b(row=arm.row, data=self.playground / "manifests", corpora=corpora, mini=True, seed=seed)
+            return paper_b(row=arm.row, data=data, corpora=corpora, scale=self.scale, seed=seed)
         is_given = self.start is not None and find_row_a(arm.row).start != "random"
         start = str(self.start) if is_given else None
-        epochs = MINI.num_epochs if self.num_epochs is None else self.num_epochs
-        data = self.playground / "manifests"
-        return paper_a(row=arm.row, data=data, mini=True, mini_epochs=epochs, init_from=start, seed=seed)
+        return paper_a(row=arm.row, data=data, scale=self.scale, num_epochs=self.num_epochs, init_from=start, seed=seed)
 
 
 def run_study(
@@ -112,7 +112,7 @@ def run_study(
         if not do_runs(arms, deadline=deadline, num_parallel=num_parallel, progress=progress, note=note):
             break
     result = collect(study, place, seeds)
-    write_json(result_file(study.name, place.out), result)
+    write_json(result_file(study.name, place.out, place.scale), result)
     return result
 
 
@@ -159,9 +159,9 @@ def _merged(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: value for part in parts for name, value in part.items()}
 
 
-def result_file(study: str, out: Path) -> Path:
+def result_file(study: str, out: Path, scale: StudyScale = "mini") -> Path:
     """Return where a study's result is written."""
-    return out / "results" / f"{study}.json"
+    return out / ("results" if scale == "mini" else f"results-{scale}") / f"{study}.json"
 
 
 def read_result(path: Path) -> StudyResult:
