@@ -76,7 +76,7 @@ class MiniatureB:
     num_frames: int
     batch_size: int
     num_views: int
-    """Clips of a video whose scores are averaged. Scoring the paper's 10 would take a quarter as long as fine-tuning."""
+    """Clips of a video whose scores are averaged. The paper's 10 would take a quarter as long as fine-tuning."""
     videos_seen: int
     """In every pre-training."""
     num_halvings: int
@@ -88,7 +88,7 @@ class MiniatureB:
     depth_34: int
     """Depth that stands for 34, but where depths are compared (Tables 2, 9 and 15)."""
     optimizer: Literal["adamw"] = "adamw"
-    """In one pass over ``kinetics`` it reached 16 % on the validation split where SGD reached 10 % (``docs/log.md``)."""
+    """In one pass over kinetics it reached 16 % on the validation split where SGD reached 10 % (``docs/log.md``)."""
 
 
 MINIATURES_B: Mapping[str, MiniatureB] = {
