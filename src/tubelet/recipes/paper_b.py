@@ -11,9 +11,9 @@ Duration: not measured by us. Estimated from multiply-adds alone, at 40 % of an 
 of R(2+1)D-34 with 8 frames takes 38 GMAC forward (152 with 32; depth 152: 252), so 0.23 TFLOP to train on; the 490
 million videos of a pre-training are 79 GPU-hours, with 32 frames 315. ``--dry-run`` estimates a row here.
 Expected: each row's own number, ``RowB.paper``; where it is None the paper has a figure only.
-``--scale mini`` is the row with a quarter of the channels and clips of 8 frames of 64 pixels on the playground, for 2
-CPU cores: minutes; R(2+1)D-34 is R(2+1)D-18 there, but in Tables 2, 9 and 15. ``--scale small`` is for one GPU
-(``recipes/miniature.py``).
+``--scale mini`` is the row with a quarter of the channels, clips of 8 frames of 64 pixels whose motion is louder, and
+AdamW, for 2 CPU cores on the playground: minutes; R(2+1)D-34 is R(2+1)D-18 there, but in Tables 2, 9 and 15. ``--scale
+small`` is for one GPU (``recipes/miniature.py``).
 """
 
 from dataclasses import replace
