@@ -1,28 +1,21 @@
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numbered_video import number_of, painted, write_numbered
-from PIL import Image
+from dataset_rows import CLIPS, SPACE, box, clip, dataset, numbers
+from numbered_video import write_numbered
 
-from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
-from tubelet.labels import LabelSpace
-from tubelet.types import ClipSample, InputError, Preprocess, VideoError
+from tubelet.types import InputError, VideoError
 from tubelet.video.augmentations import Augment
 from tubelet.video.cache import FrameCache
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import read_frames
 from tubelet.video.transforms import canvas_boxes, placement, read_size, to_canvas
-
-SPACE = LabelSpace(name="toy", names=("walk", "run", "jump", "sit"))
-CLIPS = Preprocess(size=80, num_frames=5, frame_stride=2, fps=25)
-STILL = Augment(scale_range=(1.0, 1.0), box_jitter=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +24,6 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_numbered(folder / "a.mp4", num_frames=100)
     write_numbered(folder / "b.mp4", num_frames=100, first=200)
     return folder
-
-
-def clip(clip_id: str, video: str, start: float, end: float, split: str, *labels: int) -> dict[str, Any]:
-    return {
-        "clip_id": clip_id,
-        "video": video,
-        "start_seconds": start,
-        "end_seconds": end,
-        "split": split,
-        "labels": list(labels),
-    }
-
-
-def box(clip_id: str, time: float, x1: float, *labels: int, **more: Any) -> dict[str, Any]:
-    row = {"clip_id": clip_id, "pts_seconds": time, "x1": x1, "y1": 0.25, "x2": x1 + 0.25, "y2": 0.75}
-    return row | {"labels": list(labels)} | more
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +71,6 @@ def localise(media: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
             box("V", 2.0, 0.75, 2),
         ],
     )
-
-
-def dataset(manifest: Manifest, split: str = "train", **changes: Any) -> ClipDataset:
-    options: dict[str, Any] = {"preprocess": CLIPS, "augment": STILL}
-    return ClipDataset(manifest, split, **(options | changes))
-
-
-def numbers(sample: ClipSample) -> list[int]:
-    # 160x96 on a canvas of 80: scaled to 80x48 with 16 rows of zeros above.
-    return [number_of(frame[:, 16:64]) for frame in sample.frames]
 
 
 def test_a_view_is_the_centre_of_the_segment(classify: Manifest) -> None:
@@ -298,30 +265,6 @@ def test_the_cache_gives_the_same_samples(localise: Manifest, classify: Manifest
             assert a.boxes is None or (b.boxes is not None and torch.equal(a.boxes, b.boxes))
 
 
-def test_stride_in_frames_of_the_file(tmp_path: Path) -> None:
-    for fps in (10, 50):
-        write_numbered(tmp_path / f"{fps}.mp4", num_frames=60, fps=fps)
-    clips = [clip(str(fps), f"{fps}.mp4", 0.0, 60 / fps, "train", 0) for fps in (10, 50)]
-    boxes = [box(str(fps), 30 / fps, 0.25, 1) for fps in (10, 50)]
-    common: dict[str, Any] = {"multi_label": True, "label_space": SPACE, "licence": "", "source": ""}
-    common |= {"media_root": tmp_path, "clips": clips}
-    sets = [
-        write_manifest(tmp_path / "c", name="c", kind="classify", **common),
-        write_manifest(tmp_path / "l", name="l", kind="localise", boxes=boxes, **common),
-    ]
-    own_rate = replace(CLIPS, fps=0.0, frame_stride=3)
-    cache = FrameCache(tmp_path / "cache", read_size(own_rate.fit), own_rate.fps)
-    for manifest in sets:
-        read, cached = (dataset(manifest, preprocess=own_rate, augment=None, cache=c) for c in (None, cache))
-        for index in (0, 1):
-            assert np.diff(numbers(read.view(index))).tolist() == [3] * 4  # whatever the rate
-            for sample in (read, cached):
-                assert np.diff(numbers(sample.sample(index, 4))).tolist() == [3] * 4
-            assert torch.equal(read.sample(index, 4).frames, cached.sample(index, 4).frames)
-            assert torch.equal(read.view(index).frames, cached.view(index).frames)
-    assert numbers(dataset(sets[1], preprocess=own_rate).view(0)) == [24, 27, 30, 33, 36]
-
-
 SQUARES = replace(CLIPS, size=40, exact_hw=(48, 64))
 
 
@@ -406,28 +349,6 @@ def test_a_large_set_is_small_to_send(tmp_path: Path, media: Path) -> None:
     data = dataset(manifest)
     assert len(pickle.dumps(data)) < 100 * n  # columns, not a dictionary per row
     assert np.array_equal(data.targets(19_999).argmax(dim=1), [3])
-
-
-def test_a_folder_of_frames_is_read_at_its_rate(tmp_path: Path) -> None:
-    frames = tmp_path / "media" / "frames"
-    frames.mkdir(parents=True)
-    for number in range(30):
-        Image.fromarray(painted(number)).save(frames / f"{number:05d}.png")
-    manifest = write_manifest(
-        tmp_path / "manifest",
-        name="f",
-        kind="classify",
-        multi_label=False,
-        label_space=SPACE,
-        media_root=tmp_path / "media",
-        licence="",
-        source="",
-        clips=[clip("one", "frames", 0.0, 3.0, "train", 0) | {"fps": 10.0}],
-    )
-    preprocess = Preprocess(size=160, num_frames=3, frame_stride=5, fps=10)
-    sample = ClipDataset(manifest, "train", preprocess=preprocess, augment=None).view(0)
-    # Three seconds hold frames 0 to 29; a clip that spans ten frames in the middle begins at 0.95 s, between 9 and 10.
-    assert [number_of(frame[:, 32:128]) for frame in sample.frames] == [9, 14, 19]
 
 
 def test_class_turns_read_the_labels_of_clips_and_of_boxes(classify: Manifest, localise: Manifest) -> None:
