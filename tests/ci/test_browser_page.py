@@ -227,6 +227,72 @@ def test_a_link_leads_another_visitor_to_the_moment_and_no_further(browser, serv
     browser.wait("Math.abs(document.getElementById('seek').value - 2.2) < 0.02")
 
 
+# What a browser may do while it opens a video: show the first frame before it goes to the one that is wanted. All places
+# that the page shows are kept.
+SHOWS_THE_FIRST_FRAME = """
+const asked = HTMLVideoElement.prototype.requestVideoFrameCallback, waiting = [];
+HTMLVideoElement.prototype.requestVideoFrameCallback = function (shown) {
+  if (waiting.length === 0) this.addEventListener('loadedmetadata', () => waiting.at(-1)(0, {mediaTime: 0}), {once: true});
+  waiting.push(shown);
+  return asked.call(this, shown);
+};
+window.places = [];
+addEventListener('DOMContentLoaded', () => {
+  const clock = document.getElementById('clock'), own = Object.getOwnPropertyDescriptor(HTMLOutputElement.prototype, 'value');
+  Object.defineProperty(clock, 'value', {set(text) { places.push(text); own.set.call(this, text); }});
+});
+"""
+
+
+def test_an_address_with_a_time_opens_there_and_nowhere_else_first(browser, server, tmp_path):
+    opened(browser, server, "square.mp4")
+    link = browser.js("location.origin + location.pathname") + "#t=2.5"
+    with Browser(tmp_path) as fresh:
+        fresh.call("Page.addScriptToEvaluateOnNewDocument", source=SHOWS_THE_FIRST_FRAME)
+        fresh.open(link)
+        fresh.wait("((v) => v.readyState >= 2 && !v.seeking)(document.getElementById('video'))")
+        fresh.js(MEASURE)
+        assert_aligned(fresh.wait("((m) => m.red[0] >= 0 && m.drawn[0] >= 0 && m)(measure())"))
+        assert fresh.js("document.getElementById('seek').value") == "2.5"
+        assert set(fresh.js("places")) == {"0:02.5"}
+
+
+def test_an_unknown_address_is_answered_by_the_page(server, tmp_path):
+    with Browser(tmp_path) as lost:
+        lost.open(f"{server[1]}nothing/here")
+        lost.wait("!document.getElementById('gone').hidden")
+        assert lost.js("document.getElementById('gone-title').textContent") == "Nothing is here"
+        assert lost.js("fetch('/nothing').then((r) => r.status)") == 404
+        lost.js("document.querySelector('#gone a').click()")
+        lost.wait("!document.getElementById('start').hidden")
+
+
+def test_an_action_looks_the_same_in_every_video_and_like_no_person(browser, server):
+    looks = {}
+    for name in ("square.mp4", "square_mkv.mkv"):
+        opened(browser, server, name)
+        for chosen in ((), (-1,)):  # as it is ranked, and with the last one alone
+            browser.js(
+                f"for (const i of {list(chosen)}) [...document.querySelectorAll('#actions .chip')].at(i).click()"
+            )
+            found = browser.js(
+                "[...document.querySelectorAll('#actions .chip, .span')].map((c) => [c.textContent,"
+                " c.style.getPropertyValue('--c') + c.style.getPropertyValue('--turn')])"
+            )
+            for action, look in found:
+                assert looks.setdefault(action, look) == look
+    assert len(set(looks.values())) == len(looks) > 1
+    styles, people = browser.js(
+        "import('/assets/moments.js').then((m) => [[...Array(80).keys()].map((k) => Object.values(m.actionStyle(k))),"
+        " [...Array(20).keys()].map((k) => m.identityColour(k + 1))])"
+    )
+    assert len({tuple(style) for style in styles}) == 80
+    assert not {colour for colour, _ in styles} & set(people)
+    # Of the place in the label list, and of nothing else.
+    listed = dict(zip(ACTIONS, map("".join, styles)))
+    assert looks == {action: listed[action] for action in looks}
+
+
 def test_every_format_is_downloaded(browser, server):
     opened(browser, server, "square.mp4")
     links = browser.js("[...document.querySelectorAll('#download-list a')].map((a) => [a.dataset.format, a.download])")

@@ -38,6 +38,21 @@ def test_each_mistake_is_one_line(port, method, path, body, headers, status, exp
     assert "\n" not in answer.json["detail"]
 
 
+@pytest.mark.parametrize("path", ["/nothing", "/videos/a/b"])
+def test_an_unknown_address_shows_a_browser_the_page_and_programs_json(port, path):
+    shown = Visitor(port).ask("GET", path, Accept="text/html,*/*;q=0.8")
+    assert (shown.status, shown.headers["content-type"].split(";")[0]) == (404, "text/html")
+    assert b"Nothing is here" in shown.body
+    told = Visitor(port).ask("GET", path, Accept="*/*")
+    assert (told.status, told.json) == (404, {"detail": "Not Found"})
+
+
+def test_the_interface_answers_a_browser_in_json_too(port):
+    for path in ("/api/nothing", "/assets/nothing.js"):
+        answer = Visitor(port).ask("GET", path, Accept="text/html")
+        assert (answer.status, answer.json) == (404, {"detail": "Not Found"})
+
+
 def test_a_browsers_own_type_of_bytes_is_no_form(port):
     # What curl --data-binary calls any file.
     sent = Visitor(port).ask("POST", "/api/jobs?name=a.mp4", b"bad", Content_Type="application/x-www-form-urlencoded")

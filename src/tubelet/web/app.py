@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from tubelet import __version__
@@ -52,11 +53,11 @@ class Shop:
     """Called when there is something in the queue."""
 
 
-def asset(name: str) -> Response:
+def asset(name: str, status: int = 200) -> Response:
     """Return one of the page's own files."""
     data = files("tubelet.web").joinpath("assets", name).read_bytes()
     media_type = MEDIA_TYPES[Path(name).suffix]
-    return Response(data, media_type=media_type, headers={"cache-control": "no-cache"})
+    return Response(data, status, media_type=media_type, headers={"cache-control": "no-cache"})
 
 
 def create_app(shop: Shop) -> FastAPI:
@@ -76,6 +77,14 @@ def create_app(shop: Shop) -> FastAPI:
     _add_results(app, shop)
 
     answer_mistakes(app)
+
+    @app.exception_handler(404)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        # A browser that was led to a wrong address gets the page, which says so; whoever asks the interface, JSON.
+        is_page = not request.url.path.startswith(("/api/", "/assets/"))
+        if is_page and "text/html" in request.headers.get("accept", ""):
+            return asset("page.html", 404)
+        return await http_exception_handler(request, error)
 
     @app.exception_handler(RefusedError)
     async def refused(request: Request, error: RefusedError) -> Response:

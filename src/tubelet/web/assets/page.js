@@ -21,12 +21,12 @@ const player = new Player({
   onTime: (seconds) => {
     timeline.at(seconds);
     now.show(moments.at(seconds).filter((p) => filters.personShown(p.person)), (s) => player.actionsOf(s), moments,
-      filters.colour, !player.video.paused);
+      !player.video.paused);
     if (pinned !== undefined) pin(pinned);
   },
   onHover: (person, x, y) => {
     if (pinned !== undefined) return;
-    if (person) showScores(person, moments, filters.colour, x, y);
+    if (person) showScores(person, moments, x, y);
     else hideScores();
   },
 });
@@ -40,7 +40,7 @@ function pin(person) {
   const found = player.drawn.find((p) => p.person === person);
   if (!found) { unpin(); return; }
   pinned = person;
-  showScores(found, moments, filters.colour, found.rect.x + found.rect.width, found.rect.y);
+  showScores(found, moments, found.rect.x + found.rect.width, found.rect.y);
 }
 
 function unpin() {
@@ -55,7 +55,7 @@ function refresh() {
   const people = moments.people.filter((p) => filters.personShown(p.person)).map((known) => ({
     known, spans: moments.spans(known, filters.passes).filter((s) => filters.actionShown(s.action)),
   }));
-  timeline.show(moments, people, filters.colour);
+  timeline.show(moments, people);
   now.told = "";
   player.draw();
   player.onTime(player.seconds);
@@ -74,7 +74,11 @@ function secondsInAddress() {
 
 async function route() {
   stopFollowing();
-  const [, id] = location.pathname.match(/^\/videos\/([\w-]+)$/) ?? [];
+  const [, id] = location.pathname.match(/^\/videos\/([^/]+)$/) ?? [];
+  if (!id && location.pathname !== "/") {
+    gone("No page has this address.");
+    return;
+  }
   if (!id) {
     document.title = "Tubelet";
     show("start");

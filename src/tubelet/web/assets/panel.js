@@ -1,6 +1,6 @@
 // Beside the player: who does what now, what is shown, all scores of somebody, files.
 
-import { actionColour, identityColour } from "./moments.js";
+import { actionStyle, identityColour } from "./moments.js";
 import { make, sizeText } from "./server.js";
 
 const byId = (id) => document.getElementById(id);
@@ -37,7 +37,6 @@ export class Filters {
   actionShown = (action) => !this.actions.size || this.actions.has(action);
   passes = (action, score) => score >= (this.threshold ?? this.usual[action]);
   personShown = (person) => !this.people.size || this.people.has(person);
-  colour = (action) => actionColour(this.places.get(action) ?? this.places.size);
 
   setThreshold(threshold) {
     this.threshold = threshold;
@@ -52,7 +51,7 @@ export class Filters {
     this.onChange();
   }
 
-  // Actions in order of how long they are seen, at the usual threshold; the order is the colours'.
+  // Actions in order of how long they are seen, at the usual threshold.
   #rank() {
     const seconds = new Map();
     for (const known of this.moments.people) {
@@ -61,7 +60,7 @@ export class Filters {
         seconds.set(span.action, (seconds.get(span.action) ?? 0) + strong * (span.end - span.begin));
       }
     }
-    this.places = new Map([...seconds.keys()].sort((a, b) => seconds.get(b) - seconds.get(a)).map((k, i) => [k, i]));
+    this.ranked = [...seconds.keys()].sort((a, b) => seconds.get(b) - seconds.get(a));
   }
 
   #show() {
@@ -69,13 +68,14 @@ export class Filters {
     const told = this.threshold ?? (same ? this.middle : null);
     byId("score-value").value = told === null ? "chosen by action" : told.toFixed(2);
     const seen = new Set(this.moments.people.flatMap((p) => this.moments.spans(p, this.passes)).map((s) => s.action));
-    const actions = [...this.places.keys()].filter((k) => seen.has(k) || this.actions.has(k));
-    const chip = (set, value, text, colour) => make("button", { type: "button", class: "chip", "--c": colour,
+    const actions = this.ranked.filter((k) => seen.has(k) || this.actions.has(k));
+    const chip = (set, value, text, style, swatch) => make("button", { type: "button", class: "chip", ...style,
       "aria-pressed": String(set.has(value)), onclick: () => this.toggle(set, value) },
-    make("span", { class: "swatch" }), text);
-    this.#replace("actions", actions.map((k) => chip(this.actions, k, this.moments.names[k], this.colour(k))));
-    this.#replace("people", this.moments.people.map(({ person }) =>
-      chip(this.people, person, person === null ? "Seen once" : `Person ${person}`, identityColour(person))));
+    make("span", { class: swatch }), make("span", { class: "clip" }, text));
+    this.#replace("actions", actions.map((k) =>
+      chip(this.actions, k, this.moments.names[k], actionStyle(k), "swatch hatched")));
+    this.#replace("people", this.moments.people.map(({ person }) => chip(this.people, person,
+      person === null ? "Seen once" : `Person ${person}`, { "--c": identityColour(person) }, "swatch")));
   }
 
   // Put new buttons in place of the old; the keyboard's focus stays on the one it was on.
@@ -93,7 +93,7 @@ export class Now {
     Object.assign(this, { showScores, told: "", at: 0 });
   }
 
-  show(people, actionsOf, moments, colour, playing) {
+  show(people, actionsOf, moments, playing) {
     if (playing && performance.now() - this.at < REBUILD_MILLISECONDS) return;
     const rows = people.map((p) => ({ person: p.person, actions: actionsOf(p.scores).slice(0, 4) }));
     rows.sort((a, b) => (a.person ?? 1e9) - (b.person ?? 1e9));
@@ -101,14 +101,14 @@ export class Now {
     if (told === this.told) return;
     Object.assign(this, { told, at: performance.now() });
     const focused = byId("now").contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : "";
-    byId("now").replaceChildren(...(rows.length ? rows.map((row) => this.#row(row, moments, colour))
+    byId("now").replaceChildren(...(rows.length ? rows.map((row) => this.#row(row, moments))
       : [make("li", { class: "soft" }, "Nobody is seen.")]));
     if (focused) [...byId("now").querySelectorAll(".who")].find((b) => b.getAttribute("aria-label") === focused)?.focus();
   }
 
-  #row({ person, actions }, moments, colour) {
+  #row({ person, actions }, moments) {
     const name = person === null ? "Seen once" : `Person ${person}`;
-    const bars = actions.map(([k, score]) => make("li", { "--c": colour(k), "--share": score },
+    const bars = actions.map(([k, score]) => make("li", { ...actionStyle(k), "--share": score },
       make("span", { class: "grow clip" }, moments.names[k]), make("span", { class: "num" }, score.toFixed(2))));
     const button = make("button", { type: "button", class: "who", "aria-label": `All scores of ${name.toLowerCase()}`,
       onclick: () => this.showScores(person) }, make("span", { class: "swatch", "--c": identityColour(person) }), name);
@@ -118,12 +118,12 @@ export class Now {
 }
 
 // All scores of somebody, best first, beside a place on the stage.
-export function showScores(person, moments, colour, x, y) {
+export function showScores(person, moments, x, y) {
   const box = byId("scores");
   const order = person.scores.map((score, k) => [k, score]).sort((a, b) => b[1] - a[1]);
   const title = make("p", { class: "title" }, make("span", { class: "swatch", "--c": identityColour(person.person) }),
     person.person === null ? "Seen once" : `Person ${person.person}`);
-  const rows = order.map(([k, score]) => make("li", { "--c": colour(k), "--share": score },
+  const rows = order.map(([k, score]) => make("li", { ...actionStyle(k), "--share": score },
     make("span", { class: "grow clip" }, moments.names[k]), make("span", { class: "num" }, score.toFixed(2))));
   box.replaceChildren(title, make("ul", { class: "bars", "--columns": Math.ceil(rows.length / 15) }, ...rows));
   box.hidden = false;

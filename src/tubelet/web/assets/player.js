@@ -12,17 +12,15 @@ export class Player {
     Object.assign(this, { onTime, onHover, moments: null, shown: () => true, passes: () => true, boxes: true, drawn: [] });
     this.video = byId("video");
     this.canvas = byId("overlay");
-    this.seconds = 0;
+    Object.assign(this, { seconds: 0, wanted: 0 });
     this.#wire();
   }
 
   open(source, moments, seconds) {
     this.moments = moments;
-    this.wanted = seconds;
-    this.#place(seconds);
+    byId("seek").max = moments.duration; // first: a slider keeps nothing beyond its end
     this.video.src = source;
-    this.video.load();
-    byId("seek").max = moments.duration;
+    this.go(seconds);
   }
 
   close() {
@@ -38,7 +36,13 @@ export class Player {
 
   go(seconds) {
     const last = Math.max(0, (this.video.duration || this.moments.duration) - 0.01);
-    this.video.currentTime = Math.min(Math.max(0, seconds), last);
+    const there = Math.min(Math.max(0, seconds), last);
+    if (this.video.readyState) {
+      this.video.currentTime = there;
+    } else { // nothing to go about in yet
+      this.wanted = there;
+      this.#place(there);
+    }
   }
 
   step(direction) {
@@ -176,9 +180,11 @@ export class Player {
     if (video.requestVideoFrameCallback) {
       let told = true;
       const shown = (_, frame) => {
+        video.requestVideoFrameCallback(shown);
+        // The first frame, which a browser may show on its way to the one that the address names.
+        if (frame.mediaTime < this.wanted / 2) return;
         told = true;
         this.#place(frame.mediaTime);
-        video.requestVideoFrameCallback(shown);
       };
       video.requestVideoFrameCallback(shown);
       // A browser that composes nothing, as one that is just starting, may not tell of the frame it went to.
@@ -198,6 +204,7 @@ export class Player {
   #wire() {
     const video = this.video;
     video.addEventListener("loadedmetadata", () => { if (this.wanted) this.go(this.wanted); });
+    video.addEventListener("seeked", () => { this.wanted = 0; });
     for (const name of ["play", "pause", "ended"]) {
       video.addEventListener(name, () => {
         const playing = !video.paused && !video.ended;

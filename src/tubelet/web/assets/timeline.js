@@ -1,6 +1,6 @@
 // One lane for each person, coloured spans for what she does; a span is a button that leads to its moment.
 
-import { clockText, identityColour } from "./moments.js";
+import { actionStyle, clockText, identityColour } from "./moments.js";
 import { make } from "./server.js";
 
 const byId = (id) => document.getElementById(id);
@@ -15,8 +15,8 @@ export class Timeline {
     byId("lanes").addEventListener("click", (event) => this.#click(event));
   }
 
-  // people: [{known, spans}] that are shown; colour(action): of a span.
-  show(moments, people, colour) {
+  // people: [{known, spans}] that are shown.
+  show(moments, people) {
     this.moments = moments;
     this.spans = people.flatMap((p) => p.spans).sort((a, b) => a.begin - b.begin);
     this.cursor = make("div", { class: "cursor", "aria-hidden": "true" });
@@ -29,7 +29,7 @@ export class Timeline {
       const height = { "--rows": Math.max(1, rows) };
       names.append(make("div", { class: "lane-name", ...height }, swatch, make("span", { class: "clip" }, name)));
       const lane = make("div", { class: "lane", role: "group", "aria-label": name, ...height });
-      lane.append(...this.#presence(known), ...spans.filter((s) => s.row < MOST_ROWS).map((s) => this.#span(s, colour)));
+      lane.append(...this.#presence(known), ...spans.filter((s) => s.row < MOST_ROWS).map((s) => this.#span(s)));
       lane.querySelector("button")?.setAttribute("tabindex", "0");
       tracks.append(lane);
     }
@@ -61,13 +61,13 @@ export class Timeline {
     return `${(100 * seconds) / this.moments.duration}%`;
   }
 
-  #span(span, colour) {
+  #span(span) {
     const name = this.moments.names[span.action];
     const when = `${clockText(span.begin)} to ${clockText(span.end)}`;
     const who = span.person === null ? "seen once" : `person ${span.person}`;
     const label = `${name}, ${who}, ${when}, score ${span.score.toFixed(2)}`;
     const button = make("button", { type: "button", class: "span", tabindex: "-1", "aria-label": label, title: label,
-      "--c": colour(span.action), "--row": span.row }, make("span", { class: "clip" }, name));
+      ...actionStyle(span.action), "--row": span.row }, make("span", { class: "clip" }, name));
     button.style.left = this.#percent(span.begin);
     button.style.width = this.#percent(span.end - span.begin);
     button.dataset.seconds = span.begin;
