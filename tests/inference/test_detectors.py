@@ -114,19 +114,20 @@ def test_an_rt_detr_graph_is_told_the_size_of_the_frame(tmp_path: Path) -> None:
     assert open_people(f"rt-detr:{path}", threshold=0.5)([frame])[0].scores == pytest.approx([0.8])  # type: ignore[operator]
 
 
-def test_an_ssd_graph_of_tensorflow(tmp_path: Path) -> None:
-    """Bytes in rows of pixels, any size; y before x in shares; people are label 1."""
+@pytest.mark.parametrize("number", ["", ":0"])
+def test_an_ssd_graph_of_tensorflow(tmp_path: Path, number: str) -> None:
+    """Bytes in rows of pixels, any size; y before x in shares; people are label 1; a frozen graph's names end in :0."""
     nodes = [
-        constant("detection_boxes", np.array([[[0.1, 0.2, 0.3, 0.6], [0, 0, 1, 1]]], dtype=np.float32)),
-        constant("detection_classes", np.array([[1, 2]], dtype=np.float32)),
+        constant(f"detection_boxes{number}", np.array([[[0.1, 0.2, 0.3, 0.6], [0, 0, 1, 1]]], dtype=np.float32)),
+        constant(f"detection_classes{number}", np.array([[1, 2]], dtype=np.float32)),
         constant("weights", np.array([[0.7, 0.9]], dtype=np.float32)),
         constant("full", np.array(255, dtype=np.float32)),
         node("Cast", ["input"], "levels", to=1),
         node("ReduceMax", ["levels"], "most", keepdims=0),
         node("Div", ["most", "full"], "one"),
-        node("Mul", ["weights", "one"], "detection_scores"),
+        node("Mul", ["weights", "one"], f"detection_scores{number}"),
     ]
-    outputs = ["detection_boxes", "detection_classes", "detection_scores"]
+    outputs = [f"detection_{what}{number}" for what in ("boxes", "classes", "scores")]
     inputs = {"input": ("UINT8", [1, "h", "w", 3])}
     path = graph(tmp_path / "s.onnx", inputs=inputs, outputs=outputs, nodes=nodes)
     frame = np.full((50, 100, 3), 255, dtype=np.uint8)

@@ -105,10 +105,12 @@ class OnnxDetector:
         if len(images) != 1 or (layout.size_input and layout.size_input not in inputs):
             wanted = "one input" + (f" beside {layout.size_input}" if layout.size_input else "")
             raise InputError(f"{path}: the graph takes {', '.join(inputs)}; this layout expects {wanted}")
-        given = {entry.name for entry in self._session.get_outputs()}
-        if layout.gives == "boxes" and not set(layout.outputs) <= given:
+        # A frozen graph of TensorFlow keeps its tensors' numbers when it becomes ONNX: detection_boxes:0.
+        given = {entry.name.removesuffix(":0"): entry.name for entry in self._session.get_outputs()}
+        if layout.gives == "boxes" and not set(layout.outputs) <= set(given):
             expected = ", ".join(layout.outputs)
             raise InputError(f"{path}: the graph gives {', '.join(sorted(given))}; this layout expects {expected}")
+        self._outputs = [given[name] for name in layout.outputs if name in given]
         self._input = images[0]
         sides = self._input.shape[2:4] if layout.order == "chw" else self._input.shape[1:3]
         height, width = (s if isinstance(s, int) else d for s, d in zip(sides, layout.input_hw))
@@ -131,7 +133,7 @@ class OnnxDetector:
             (cells,) = self._session.run(None, feed)
             boxes, scores = decode_cells(torch.from_numpy(cells[0]), self._input_hw, layout.person)
         else:
-            found = [torch.from_numpy(value[0]) for value in self._session.run(list(layout.outputs), feed)]
+            found = [torch.from_numpy(value[0]) for value in self._session.run(self._outputs, feed)]
             people = found[1].flatten().long() == layout.person
             boxes, scores = found[0].float()[people], found[2].flatten().float()[people]
         boxes = boxes[:, [1, 0, 3, 2]] if layout.corners == "yxyx" else boxes
