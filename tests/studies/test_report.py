@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -167,6 +168,14 @@ def test_several_seeds_show_their_spread() -> None:
     assert "40.0 ± 2.1" in html
     assert "means over 3 seeds" in summary(report(num_seeds=3, spread=0.021))[2]
     assert "one seed" not in html
+
+
+def test_a_lead_is_told_without_its_largest_class() -> None:
+    found = report()
+    ours = replace(found.arms[0], per_class={"wave": 1.0, "stand": 0.5, "new": 0.3})
+    best = replace(found.arms[1], per_class={"wave": 0.1, "stand": 0.6, "gone": 0.2})
+    told = summary(replace(found, arms=(ours, best, found.arms[2])))[2]
+    assert told.startswith("It is ahead of the best control by 5.0 points (without wave: -10.0); ")
 
 
 def test_a_lost_comparison_is_reported_as_lost() -> None:

@@ -69,6 +69,6 @@ def test_every_source_of_paper_b_can_be_made_in_miniature() -> None:
 
 def test_a_study_that_was_not_run_says_so() -> None:
     page = study_markdown(STUDIES["A-table-4"], None)
-    assert "Claims, not tested yet:" in page
+    assert "Claims, of which no run is here" in page
     assert "| Alternating | 25.0 | 76.4 | 34.8 |" in page
     assert "| alternating | paper_a | `4-alternating` |" in page

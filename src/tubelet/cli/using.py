@@ -76,7 +76,7 @@ def classify(
     *,
     model: Path | None = None,
     task: str | None = None,
-    num_views: int = 1,
+    num_views: int = 10,
     crops: Crops = "centre",
     top: int = 5,
     device: str | None = None,
@@ -87,7 +87,7 @@ def classify(
         videos: Video files.
         model: Run folder of a model with a classification head; default: the one that ships with Tubelet.
         task: Which classification head; default: the first.
-        num_views: Clips a video, spread evenly, whose scores are averaged.
+        num_views: Clips a video, spread evenly, whose scores are averaged; 1 = its middle alone.
         crops: Shown of a frame larger than the model's square: its centre, three squares (averaged) or whole.
         top: How many classes to print.
         device: cpu, cuda; default: a GPU if there is one.

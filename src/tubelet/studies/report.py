@@ -114,7 +114,7 @@ def summary(report: Report) -> tuple[str, str, str]:
     if ours.mean_ap is None or not measured:
         verdict = "There is nothing to compare it with in this run"
     elif (lead := round(100 * (ours.mean_ap - max(measured)), 1)) > 0:
-        verdict = f"It is ahead of the best control by {lead} points"
+        verdict = f"It is ahead of the best control by {lead} points{_largest_class(ours, controls)}"
     elif lead == 0:
         verdict = "It is level with the best control to a tenth of a point"
     else:
@@ -124,6 +124,21 @@ def summary(report: Report) -> tuple[str, str, str]:
     else:
         trust = f"values are means over {report.num_seeds} seeds, with their standard deviation."
     return report.what_ran, result, f"{verdict}; {trust}"
+
+
+def _largest_class(ours: Arm, controls: Sequence[Arm]) -> str:
+    """Return how far ahead an arm is without the class that it gains most in, for that may be all of it."""
+    best = max((arm for arm in controls if arm.mean_ap is not None), key=lambda arm: arm.mean_ap or 0.0)
+    gains = {
+        name: ap - other
+        for name, ap in ours.per_class.items()
+        if ap is not None and (other := best.per_class.get(name)) is not None
+    }
+    if len(gains) < 2:
+        return ""
+    largest = max(gains, key=lambda name: gains[name])
+    rest = [gain for name, gain in gains.items() if name != largest]
+    return f" (without {largest}: {100 * sum(rest) / len(rest):+.1f})"
 
 
 def _results(report: Report) -> str:

@@ -50,12 +50,17 @@ def study_markdown(
     lines += ["Arms, each a row of a recipe (`tubelet train RECIPE --row ROW`):", ""]
     lines += [*_rows(("arm", "recipe", "row"), [(arm.name, arm.recipe, f"`{arm.row}`") for arm in study.arms]), ""]
     if result is None or not result.scores:
-        lines += ["Claims, not tested yet:", "", *(f"- {claim.text}" for claim in study.claims), ""]
+        lines += [
+            "Claims, of which no run is here (the project's own results are in docs/studies):",
+            "",
+            *(f"- {claim.text}" for claim in study.claims),
+            "",
+        ]
     else:
         lines += [f"Verdict: {status(study, result)}.", "", *_claims(study.claims, verdicts(study, result)), ""]
         lines += [*_scores(study, result), ""]
         if figure is not None:
-            lines += [f"![{study.quantities[0]} of every arm and seed]({figure})", ""]
+            lines += [f"![{study.drawn} of every arm and seed]({figure})", ""]
         if classes is not None:
             lines += [f"![Average precision of every class, mean over the seeds]({classes})", ""]
         lines += [*_facts(result), ""]
@@ -131,8 +136,8 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def arms_svg(study: Study, result: StudyResult) -> str:
-    """Return a dot for each arm and seed of the study's first quantity, and a line at each arm's mean, as SVG."""
-    quantity = study.quantities[0]
+    """Return a dot for each arm and seed of the quantity that a study draws, and a line at each arm's mean, as SVG."""
+    quantity = study.drawn
     found = {
         arm: [100 * arms[arm][quantity] for arms in result.scores.values() if quantity in arms.get(arm, {})]
         for arm in study.shown
