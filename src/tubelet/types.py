@@ -140,7 +140,7 @@ class Fit:
     size: int
     """Side of the canvas in pixels."""
     exact_hw: tuple[int, int] | None = None
-    """Height and width that every frame is scaled to, whatever its aspect; paper B, 3.2: 128x171, 112x112 of it."""
+    """Height and width that every frame is scaled to, whatever its aspect; paper B, 3.3: 128x171, 112x112 of it."""
     short_side: int | None = None
     """Pixels that the shorter side is scaled to ("short edge scaling")."""
 

@@ -37,7 +37,7 @@ def test_warmup_is_fractional_in_epochs_and_at_most_half_of_a_run() -> None:
 
 
 def test_halving_at_13_equal_steps() -> None:
-    # Paper B, 3.2: 14 stretches of 100 steps each at half the rate of the one before, 0.192 first.
+    # Paper B, 3.3: 14 stretches of 100 steps each at half the rate of the one before, 0.192 first.
     rates = plan(learning_rate=0.192, schedule="halving", num_steps=1420, warmup_epochs=2)
     assert rates.warmup_steps == 20
     found = [rates.at(k) for k in range(20, 1420)]

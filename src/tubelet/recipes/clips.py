@@ -3,10 +3,11 @@
     tubelet train finetune_clips --manifests my_clips --init-from ig65m_r2plus1d_34_8 --out out/clips
     tubelet train finetune_clips --manifests my_clips --init-from ig65m_r2plus1d_34_8 --fc-only --out out/fc
 
-The input is the paper's (3.2): frames scaled to 128 x 171, squares of 112 pixels cut out at random, 8 or 32 consecutive
+The input is the paper's (3.3): frames scaled to 128 x 171, squares of 112 pixels cut out at random, 8 or 32 consecutive
 frames, scored on 10 clips and the centre. The defaults are its settings for Kinetics (A.4, Table 8 and 13), the rate
 scaled to the batch at hand.
-Hardware: as published, 64 GPUs (16 nodes of 4) for fine-tuning, 128 for pre-training. Duration: not measured by us.
+Hardware: as published, 64 GPUs (16 nodes of 4) for fine-tuning, 128 for pre-training. Duration: not measured by us;
+``--dry-run`` estimates it for the machine at hand, ``tubelet recipes paper_b`` for an H100.
 Expected: paper B, Table 5: Kinetics-400 top-1 of 81.3 with R(2+1)D-152 and 32 frames, 79.6 with R(2+1)D-34. ``paper_b``
 has every row of the paper's tables.
 """
@@ -26,7 +27,7 @@ from tubelet.video.augmentations import Augment
 
 SIZE, FRAME_HW = 112, (128, 171)
 CLIPS_PER_GPU = {8: 16, 32: 6}
-"""Frames of a clip to the clips that one of the paper's GPUs had in a step (3.2)."""
+"""Frames of a clip to the clips that one of the paper's GPUs had in a step (3.3)."""
 NUM_GPUS = 64
 """Of fine-tuning (A.4); the rates of its tables are of one of them."""
 NUM_PRETRAIN_GPUS = 128
@@ -36,13 +37,16 @@ PRETRAIN_RATE = 0.192
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NotInPaper:
-    """What paper B does not give; every value here is our choice."""
+    """What paper B does not give; every value here is our choice or taken from where the line says."""
 
     momentum: float = 0.9
+    """Of the authors' public trainer (VMZ, ``c2/tools/train_net.py``), where it is Nesterov's; ours is plain."""
     clip_norm: float | None = None
+    """No limit: neither the paper nor that trainer speaks of one."""
     flip: bool = False
+    """What 3.3 says is random is the square and the time; labels of Something-Something and of verbs are directions."""
     pretrain_warmup_share: float = 0.1
-    """Share of pre-training that is its warm-up, whose length the paper does not give."""
+    """Share of pre-training that is its warm-up: "with a warmup" (3.3) gives no length. Our choice."""
 
 
 OUR_CHOICES = NotInPaper()
@@ -173,7 +177,7 @@ def _run(
 
 
 def clip_backbone(model: str, num_frames: int) -> BackboneConfig:
-    """Return a backbone of a published name for squares of 112 pixels (3.2)."""
+    """Return a backbone of a published name for squares of 112 pixels (3.3)."""
     return replace(backbone_config(model), size=SIZE, num_frames=num_frames)
 
 

@@ -58,7 +58,7 @@ def finetune(
     preprocess = from_json(Preprocess, meta["preprocess"], where=where)
     augment = Augment(flip=flip, batch=batch_augment)
     if not preprocess.fit.is_letterbox:
-        augment = replace(augment, scale_range=(1.0, 1.0))  # paper B, 3.2: the square is cut out at one scale
+        augment = replace(augment, scale_range=(1.0, 1.0))  # paper B, 3.3: the square is cut out at one scale
     return RunConfig(
         name="finetune",
         backbone=read_backbone_config(meta["backbone"], where=where),

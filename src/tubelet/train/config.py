@@ -94,7 +94,7 @@ class RunConfig:
     """Of matrix products; losses are float32. ``auto``: bfloat16 where it pays, else float32. ``float16`` scales the
     loss."""
     batch_norm: Literal["per_rank", "synchronised"] = "per_rank"
-    """Whose clips the statistics of batch normalisation are of; paper B, 3.2: each GPU's own."""
+    """Whose clips the statistics of batch normalisation are of; paper B, 3.3: each GPU's own."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How the processes that torchrun starts share the model: each holds all of it, or (``fsdp``) a part of every
     tensor."""

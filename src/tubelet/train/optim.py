@@ -24,7 +24,7 @@ class OptimConfig:
     """Peak rate, reached at the end of the warm-up (paper A, A.1: 0.2 for a batch of 128)."""
     reference_batch_size: int | None = None
     """Clips per step that ``learning_rate`` is meant for; a run with n times as many takes n times the rate (linear
-    scaling, Goyal et al. 2017; paper B, 3.2 and A.4, where it is the clips of one GPU). None = the rate as it is."""
+    scaling, Goyal et al. 2017; paper B, 3.3 and A.4, where it is the clips of one GPU). None = the rate as it is."""
     optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
     """``sgd``: synchronous SGD with momentum (paper A, 4.1). ``muon``: see ``MuonWithAdamW``."""
     momentum: float = 0.9
@@ -44,7 +44,7 @@ class OptimConfig:
     """Share of the peak at which the warm-up begins. Gradual warm-up (Goyal et al. 2017, paper B's) begins at the rate
     of one GPU, the reference batch: 1 / 64 with 64 of them."""
     num_halvings: int = 13
-    """Of the schedule ``halving`` (paper B, 3.2)."""
+    """Of the schedule ``halving`` (paper B, 3.3)."""
     period_epochs: tuple[float, ...] = ()
     """Of the schedule ``periods``: consecutive stretches after the warm-up. Where one ends the rate is multiplied by
     ``period_factor`` (paper B, A.4: "LR steps")."""

@@ -53,7 +53,7 @@ def cosine(step: int, plan: RatePlan) -> float:
 def halving(step: int, plan: RatePlan) -> float:
     """Half as much after each of ``num_halvings`` + 1 equal stretches but the last.
 
-    Paper B, 3.2: "divided by 2 at equal steps such that the total number of learning rate reductions is 13 over the
+    Paper B, 3.3: "divided by 2 at equal steps such that the total number of learning rate reductions is 13 over the
     course of training". That the stretches begin where the warm-up ends is our reading.
     """
     done = (step - plan.warmup_steps) * (plan.num_halvings + 1) // plan.steps_after_warmup
