@@ -83,14 +83,13 @@ class Study:
     """Columns of the result, ``<set> <metric>``."""
     notes: str = ""
     """How the miniature differs from the paper, beyond size."""
+    actions: tuple[Actions, ...] = ()
+    """Pairs of its arms."""
 
     @property
     def drawn(self) -> str:
         """Quantity of the picture: the mAP where there is one, else the first."""
         return next((quantity for quantity in self.quantities if quantity.endswith(" mAP")), self.quantities[0])
-
-    actions: tuple[Actions, ...] = ()
-    """Pairs of its arms."""
 
     @property
     def shown(self) -> tuple[str, ...]:
