@@ -44,7 +44,7 @@ class NotInPaper:
     clip_norm: float | None = None
     """No limit: neither the paper nor that trainer speaks of one."""
     flip: bool = False
-    """What 3.3 says is random is the square and the time; labels of Something-Something and of verbs are directions."""
+    """What 3.3 says is random is the square and the time; some of Something-Something's labels are directions."""
     pretrain_warmup_share: float = 0.1
     """Share of pre-training that is its warm-up: "with a warmup" (3.3) gives no length. Our choice."""
 
