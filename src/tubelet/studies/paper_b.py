@@ -106,7 +106,9 @@ TABLE_4 = Study(
     ),
     quantities=(KINETICS,),
     notes=STAND_INS
-    + " An image is the centre frame of a post, a video frame a random one; ImageNet is the centre frames of moments.",
+    + " An image is the centre frame of a post, a video frame a random one; ImageNet is the centre frames of moments. "
+    "One frame has nothing that moves, so that image networks learn from the faded still alone, and what the "
+    "playground's people do is told by how they move, not by things and places.",
 )
 TABLE_5 = Study(
     name="B-table-5",
