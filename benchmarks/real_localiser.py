@@ -280,7 +280,6 @@ def summary(work: Work, name: str, scores: Mapping[str, Sequence[Sequence[Predic
             {"set": name, "arm": more, "gain_on": less}
             | {"mAP": gain.value, "mAP_low": gain.low, "mAP_high": gain.high, "mAP_p": gain.p_value}
             | {"accuracy": named.value, "accuracy_low": named.low, "accuracy_high": named.high}
-            | {"accuracy_p": named.p_value}
         )
     return rows
 
