@@ -27,7 +27,8 @@ nothing is missing (`docs/datasets.md`).
 
 - `--data manifests` holds the sets, in folders of the names below. `--dry-run` names those that are missing, and
   estimates memory and time for the machine and the manifests at hand.
-- `--scale mini`, with `--data out/playground/manifests`, is the row in miniature: minutes on 2 CPU cores; `--scale small` is for a GPU.
+- `--scale mini`, with `--data out/playground/manifests`, is the row in miniature: minutes on 2 CPU cores;
+  `--scale small` is for a GPU.
   `docs/studies/README.md` compares the rows of a table so.
 - `--init-from ig65m_r2plus1d_34_8` or other published weights (`docs/weights.md`) replace a pre-training of paper B:
   then a row is its fine-tuning alone. `WEIGHTS` stands for weights that are not public and have to be your own.
