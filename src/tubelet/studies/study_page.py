@@ -47,7 +47,10 @@ def study_markdown(
     lines = [f"# {study.name}: {study.title}", ""]
     if study.paper is not None:
         lines += ["The paper's numbers:", "", *_paper(study.paper), ""]
-    lines += ["Arms, each a row of a recipe (`tubelet train RECIPE --row ROW`):", ""]
+    lines += [
+        "Arms, each a row of a recipe (`tubelet train RECIPE --row ROW`; `tubelet recipes RECIPE` says what it takes):",
+        "",
+    ]
     lines += [*_rows(("arm", "recipe", "row"), [(arm.name, arm.recipe, f"`{arm.row}`") for arm in study.arms]), ""]
     if result is None or not result.scores:
         lines += [
