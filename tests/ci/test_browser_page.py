@@ -227,18 +227,20 @@ def test_a_link_leads_another_visitor_to_the_moment_and_no_further(browser, serv
     browser.wait("Math.abs(document.getElementById('seek').value - 2.2) < 0.02")
 
 
-# What a browser may do while it opens a video: show the first frame before it goes to the one that is wanted. All places
-# that the page shows are kept.
+# What a browser may do while it opens a video: show the first frame before it goes to the one that is wanted. All
+# places that the page shows are kept.
 SHOWS_THE_FIRST_FRAME = """
 const asked = HTMLVideoElement.prototype.requestVideoFrameCallback, waiting = [];
 HTMLVideoElement.prototype.requestVideoFrameCallback = function (shown) {
-  if (waiting.length === 0) this.addEventListener('loadedmetadata', () => waiting.at(-1)(0, {mediaTime: 0}), {once: true});
+  const first = () => waiting.at(-1)(0, {mediaTime: 0});
+  if (waiting.length === 0) this.addEventListener('loadedmetadata', first, {once: true});
   waiting.push(shown);
   return asked.call(this, shown);
 };
 window.places = [];
 addEventListener('DOMContentLoaded', () => {
-  const clock = document.getElementById('clock'), own = Object.getOwnPropertyDescriptor(HTMLOutputElement.prototype, 'value');
+  const clock = document.getElementById('clock');
+  const own = Object.getOwnPropertyDescriptor(HTMLOutputElement.prototype, 'value');
   Object.defineProperty(clock, 'value', {set(text) { places.push(text); own.set.call(this, text); }});
 });
 """

@@ -13,10 +13,10 @@ import sys
 import typing
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
-from tyro.conf import Positional
+from tyro.conf import DisallowNone, Positional, PositionalMetavarFromFieldName
 
 from tubelet.types import InputError, did_you_mean
 
@@ -24,6 +24,10 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 RULE = re.compile("[─-]{8,}")
 POSITIONAL = typing.get_args(Positional[str])[-1]
 """What marks a parameter that is given by its place."""
+PLAINLY = (PositionalMetavarFromFieldName, DisallowNone)
+"""What is given by its place has one name, in help and in mistakes; nobody types None, an option is left out."""
+DEFAULTS = tyro.conf.arg(help_behavior_hint=lambda shown: "" if shown in ("", "''", "None") else f"(default: {shown})")
+"""A default is shown where it says something."""
 
 
 def call_with_options(command: Callable[..., Any], arguments: Sequence[str], prog: str) -> Any:
@@ -44,7 +48,7 @@ def call_with_options(command: Callable[..., Any], arguments: Sequence[str], pro
     is_class, said = isinstance(command, type), io.StringIO()
     try:
         with redirect_stderr(said):
-            found = tyro.cli(command if is_class else _put_off(command), args=arguments, prog=prog)
+            found = tyro.cli(command if is_class else _put_off(command), args=arguments, prog=prog, config=PLAINLY)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -61,16 +65,24 @@ def _put_off(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:
     def noted(*args: Any, **options: Any) -> Callable[[], Any]:
         return functools.partial(command, *args, **options)
 
+    signature, hints = inspect.signature(command), typing.get_type_hints(command, include_extras=True)
+    del noted.__wrapped__  # the parser would look through it, at the hints as they were
+    noted.__annotations__ = {name: Annotated[hint, DEFAULTS] for name, hint in hints.items()}
+    noted.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[p.replace(annotation=noted.__annotations__[name]) for name, p in signature.parameters.items()]
+    )
     return noted
 
 
 def _mistake(command: Callable[..., Any], arguments: Sequence[str], box: str, prog: str) -> str:
     """Return in a line what the parser's box says."""
-    by_name, by_place = _parameters(command)
+    by_name, places = _parameters(command)
     for word in arguments:
         typed, mark, value = word.partition("=")
         name = typed.replace("_", "-")
         if re.match("--?[A-Za-z]", name) and name not in by_name:
+            if name[2:].replace("-", "_") in places:
+                return f"{prog} has no option {typed}: {name[2:].upper()} is given by its place, without a name"
             return f"{prog} has no option {typed}{did_you_mean(name, by_name)}"
         if mark and by_name.get(name) is bool:
             return f"{typed}: expected no value, got {value!r}"
@@ -79,9 +91,6 @@ def _mistake(command: Callable[..., Any], arguments: Sequence[str], box: str, pr
     rows = [line[2:-1].rstrip() for line in lines[1:-1]] if box.startswith("╭") else [line[2:] for line in lines[2:]]
     end = next((i for i, row in enumerate(rows) if RULE.fullmatch(row.strip())), len(rows))
     if missing := [row.strip() for row in rows[:end] if re.match(" {4}[^ ]", row)]:
-        unnamed = sum(not row.startswith("-") for row in missing)
-        names = by_place[len(by_place) - unnamed :]
-        missing[:unnamed] = [f"{name.upper()} ({row})" for name, row in zip(names, missing)]
         return f"{prog} needs {', '.join(missing)}"
     text = " ".join(" ".join(rows[:end] or lines).split())
     return _said_shorter(text, rows[end:], arguments, prog)
@@ -100,7 +109,7 @@ def _said_shorter(text: str, below: Sequence[str], arguments: Sequence[str], pro
         option = found[1]
         kinds = [row.strip().partition(" ")[2] for row in below if row.strip().startswith(f"{option} ")]
         if kinds and (given := _given(option, arguments)):
-            kind = kinds[0].removeprefix("{None}|")
+            kind = kinds[0]
             return f"{option}: expected {kind.strip('{}') if kind.startswith('{[') else kind}, got {given!r}"
         return f"{option}: {found[2]}"
     return text
@@ -120,18 +129,18 @@ def _given(option: str, arguments: Sequence[str]) -> str:
     return " ".join(found)
 
 
-def _parameters(command: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the options of a command as they are typed, with their types, and the names of what it needs by place."""
+def _parameters(command: Callable[..., Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return the options of a command as they are typed, with their types, and the names of what is given by place."""
     hints = typing.get_type_hints(command, include_extras=True)
     signature = inspect.signature(command).parameters
     options: dict[str, Any] = {"--help": bool, "-h": bool}
-    by_place: list[str] = []
-    for name, parameter in signature.items():
+    places: set[str] = set()
+    for name in signature:
         kind, option = hints[name], f"--{name.replace('_', '-')}"
         if dataclasses.is_dataclass(kind):
             options |= {f"{option}.{field.name.replace('_', '-')}": field.type for field in dataclasses.fields(kind)}
         elif typing.get_origin(kind) is not typing.Annotated or POSITIONAL not in typing.get_args(kind):
             options |= {option: kind} | ({f"--no-{option[2:]}": bool} if kind is bool else {})
-        elif parameter.default is inspect.Parameter.empty:
-            by_place.append(name)
-    return options, by_place
+        else:
+            places.add(name)
+    return options, places

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from tubelet.types import FrameProtocol, InputError
 
@@ -18,7 +18,7 @@ NUM_DEFAULT_PICTURES = 3
 
 
 def report(
-    runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN [RUN ...]")]],
+    runs: Positional[tuple[Path, ...]],
     *,
     out: Path = Path("report.html"),
     split: str | None = None,

@@ -164,7 +164,8 @@ def search(
         table.add_row(hit.video, *times, who, hit.action, f"{hit.score:.2f}")
     if found.hits:
         Console(markup=False).print(table)
-    print(f"{len(best):,} of {len(found.hits):,} moments, {found.num_files:,} files")
+    files = "1 file" if found.num_files == 1 else f"{found.num_files:,} files"
+    print(f"{len(best):,} of {len(found.hits):,} moments, {files}")
 
 
 def detect(

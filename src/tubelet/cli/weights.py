@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from tyro.conf import Positional
 
 from tubelet.models.download import FETCHED
@@ -28,23 +28,37 @@ def list_weights(names: Positional[tuple[str, ...]] = ()) -> None:
     """
     from tubelet.models.weights import WEIGHTS, find_weights
 
-    for name in names:
-        print(name)
-        known = to_json(find_weights(name))
-        known["sha256"] = known["sha256"] or "none was published"
-        for field, value in known.items():
-            if value != "":
-                print(f"  {field.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value)}")
     if names:
+        for name, entry in {name: find_weights(name) for name in names}.items():
+            _print_known(name, entry)
         return
-    columns = (Column("classes", overflow="fold"), "hash", Column("licence", overflow="fold"))
-    table = Table(Column("name", no_wrap=True), "input", *columns)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row("name", "input", "classes", "licence", style="bold")
+    notes: dict[str, str] = {}
     for name, entry in WEIGHTS.items():
-        classes = " + ".join(f"{head.num_classes or '?'} {head.task}" for head in entry.heads) or "none (a start)"
-        known = {0: "none", 64: "whole"}.get(len(entry.sha256), f"{len(entry.sha256)} digits")
-        shape = f"{entry.preprocess.num_frames} x {entry.preprocess.size}"
-        table.add_row(name, shape, classes, known, entry.licence)
-    Console(markup=False).print(table)
+        classes = " + ".join(f"{head.num_classes or '?'} {head.task}" for head in entry.heads) or "none"
+        licence, _, condition = entry.licence.partition("; ")
+        if "-NC-" in licence:
+            condition = "no commercial use"
+        marks = [notes.setdefault(condition, str(len(notes) + 1))] if condition else []
+        marks += [] if entry.sha256 else ["*"]
+        shape = f"{entry.preprocess.num_frames}x{entry.preprocess.size}"
+        table.add_row(name, shape, classes, " ".join([licence, *marks]))
+    Console(markup=False, highlight=False, width=max(80, Console().width)).print(table)
+    print("\n  input    frames x side in pixels\n  classes  none: a start; ?: as many as the file has\n")
+    for condition, number in notes.items():
+        print(f"  {number}  {condition}")
+    print("  *  no hash was published to compare with")
+    print("\ntubelet weights list NAME says everything that is known of one")
+
+
+def _print_known(name: str, entry: "Weights") -> None:
+    print(name)
+    known = to_json(entry)
+    known["sha256"] = known["sha256"] or "none was published"
+    for field, value in known.items():
+        if value != "":
+            print(f"  {field.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value)}")
 
 
 def fetch(names: Positional[tuple[str, ...]], *, out: Path = FETCHED) -> None:
@@ -59,6 +73,8 @@ def fetch(names: Positional[tuple[str, ...]], *, out: Path = FETCHED) -> None:
     from tubelet.models.download import download
     from tubelet.models.weights import find_weights
 
+    if not names:
+        raise InputError("expected the name of weights; tubelet weights list has them")
     entries = {name: find_weights(name) for name in names}
     for name, entry in entries.items():
         path = out / name / entry.file_name
