@@ -10,7 +10,6 @@ from rich.console import Console
 from tubelet.describe import describe_run
 from tubelet.recipes.ava import OUR_CHOICES
 from tubelet.recipes.miniature import MINIATURES_A, Scale
-from tubelet.recipes.ava import NotInPaper
 from tubelet.recipes.paper_a import paper_a
 from tubelet.recipes.rows_a import AVA, AVA_KINETICS, K400, MIT, ROWS_A, SSV2
 from tubelet.train.config import PREVIOUS
@@ -108,8 +107,6 @@ def test_mistakes_are_one_line(data: Path, tmp_path: Path) -> None:
         paper_a(row="1a-cofinetune", data=tmp_path)
     with pytest.raises(InputError, match="starts from weights that are not public; give your own with --init-from"):
         paper_a(row="6-large-wts", data=data)
-    with pytest.raises(InputError, match="--mini has the playground's settings: --not-in-paper is for the full scale"):
-        paper_a(row="1a-cofinetune", data=data, mini=True, not_in_paper=NotInPaper(flip=True))
     with pytest.raises(InputError, match="no row '1a-cofinetun'; did you mean '1a-cofinetune'"):
         paper_a(row="1a-cofinetun", data=data)
     with pytest.raises(InputError, match="--num-epochs is for a miniature"):
