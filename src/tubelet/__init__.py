@@ -49,17 +49,17 @@ def load(
     from tubelet.models.precision import pick_device
     from tubelet.models.saved import load_model
 
-    link, place = link_from(person_threshold), pick_device(device)
+    link, torch_device = link_from(person_threshold), pick_device(device)
     if isinstance(people, str):
-        people = open_people(people, threshold=link.keep_score, device=place)
+        people = open_people(people, threshold=link.keep_score, device=torch_device)
     folder = SHIPPED_MODEL if model is None else Path(model)
     is_graph = folder.suffix in GRAPH_SUFFIXES
     return Localiser(
-        GraphActionModel(folder, device=place) if is_graph else load_model(folder),
+        GraphActionModel(folder, device=torch_device) if is_graph else load_model(folder),
         task=task,
         people=people,
         link=link,
         every_seconds=every_seconds,
         detect_every=detect_every,
-        device=place,
+        device=torch_device,
     )

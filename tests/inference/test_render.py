@@ -20,14 +20,14 @@ from tubelet.inference.drawing import (
     text_ink,
     text_size,
 )
-from tubelet.inference.render import Labelling, _Timeline, drawn_size, render, stills
+from tubelet.inference.render import LabelStyle, _Timeline, drawn_size, render, stills
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
 from tubelet.video.container import probe
 from tubelet.video.decode import iter_frames
 
 SPACE = LabelSpace(name="s", names=("walk", "carry / hold", "fight"))
-LABELLING = Labelling(label_space=SPACE, top=2, threshold=0.2)
+STYLE = LabelStyle(label_space=SPACE, top=2, threshold=0.2)
 
 
 def moment(
@@ -101,7 +101,7 @@ def test_the_drawn_box_has_the_identity_colour_where_the_person_is(tmp_path: Pat
     video = write_video(tmp_path / "v.mp4", lambda i: [], num_frames=20, size_wh=(320, 240))
     moments = [moment(i / 2, {1: (0.25, 0.5, 0.75, 0.9)}) for i in range(5)]
     out = tmp_path / "out" / "annotated.mp4"
-    done = render(video, iter(moments), out, labelling=LABELLING)
+    done = render(video, iter(moments), out, style=STYLE)
     assert (done.num_frames, done.num_repeated, done.num_dropped) == (20, 0, 0)
     frames = list(iter_frames(out))
     assert len(frames) == 20
@@ -131,7 +131,7 @@ def test_a_variable_rate_keeps_boxes_in_step_with_the_pictures(tmp_path: Path) -
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     rate = probe(path).fps
-    done = render(path, [], tmp_path / "out.mp4", labelling=LABELLING)
+    done = render(path, [], tmp_path / "out.mp4", style=STYLE)
     assert done.num_frames == int(1.3 * rate + 0.5) + 1
     source = {t / 10: 10 * t + 20 for t in times}
     for pts, frame in iter_frames(tmp_path / "out.mp4"):
@@ -155,7 +155,7 @@ def test_the_annotated_video_is_heard(tmp_path: Path) -> None:
             heard.sample_rate, heard.pts = 8000, 800 * i
             container.mux(sound.encode(heard))
         container.mux(pictures.encode(None))
-    render(video, [], tmp_path / "out.mp4", labelling=LABELLING)
+    render(video, [], tmp_path / "out.mp4", style=STYLE)
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert sum(frame.samples for frame in container.decode(audio=0)) == pytest.approx(8000, abs=2048)
 
@@ -169,21 +169,21 @@ def test_all_moments_are_read_even_if_no_frame_needs_them(tmp_path: Path) -> Non
             read.append(t)
             yield moment(t, {})
 
-    render(video, source(), tmp_path / "out.mp4", labelling=LABELLING)
+    render(video, source(), tmp_path / "out.mp4", style=STYLE)
     assert read == [0.0, 0.5, 1.0, 9.0]
 
 
 def test_a_video_is_never_its_own_output_and_failures_leave_nothing(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", lambda i: [], num_frames=5)
     with pytest.raises(InputError, match="its own input"):
-        render(video, [], video, labelling=LABELLING)
+        render(video, [], video, style=STYLE)
 
     def broken():  # type: ignore[no-untyped-def]
         yield moment(0.0, {})
         raise InputError("the model is gone")
 
     with pytest.raises(InputError, match="the model is gone"):
-        render(video, broken(), tmp_path / "out.mp4", labelling=LABELLING)
+        render(video, broken(), tmp_path / "out.mp4", style=STYLE)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["v.mp4"]
 
 
@@ -191,13 +191,13 @@ def test_stills_are_pictures_of_their_moments(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", lambda i: [], num_frames=20, background=lambda i: (8 * i + 20,) * 3)
     moments = [moment(t, {}) for t in (1.5, 0.5)]
     for image_format, magic in (("png", b"\x89PNG"), ("jpeg", b"\xff\xd8")):
-        pictures = stills(video, moments, labelling=LABELLING, max_side=200, image_format=image_format)  # type: ignore[arg-type]
+        pictures = stills(video, moments, style=STYLE, max_side=200, image_format=image_format)  # type: ignore[arg-type]
         assert all(p.startswith(magic) for p in pictures)
         images = [Image.open(BytesIO(p)) for p in pictures]
         assert [i.size for i in images] == [(200, 120)] * 2
         levels = [np.asarray(i).mean() for i in images]
         assert levels == pytest.approx([8 * 15 + 20, 8 * 5 + 20], abs=4)
-    assert stills(video, [], labelling=LABELLING) == []
+    assert stills(video, [], style=STYLE) == []
 
 
 @pytest.mark.parametrize(
@@ -215,8 +215,8 @@ def test_drawn_size(width: int, height: int, expected: tuple[int, int]) -> None:
 
 
 def test_only_the_best_actions_above_the_threshold_are_named() -> None:
-    assert LABELLING.actions(np.array([0.3, 0.9, 0.5])) == (("carry / hold", 0.9), ("fight", 0.5))
-    assert LABELLING.actions(np.array([0.1, 0.0, 0.19])) == ()
+    assert STYLE.actions(np.array([0.3, 0.9, 0.5])) == (("carry / hold", 0.9), ("fight", 0.5))
+    assert STYLE.actions(np.array([0.1, 0.0, 0.19])) == ()
 
 
 def test_identities_have_colours_of_their_own() -> None:

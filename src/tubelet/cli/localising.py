@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from tubelet.inference.outputs import LocalisedVideo, localise_live, localise_video
 from tubelet.inference.pipeline import DECODE_SIZE, Localiser
-from tubelet.inference.render import Labelling
+from tubelet.inference.render import LabelStyle
 from tubelet.types import ActionDetections, InputError, VideoError
 from tubelet.video.container import probe
 from tubelet.video.live import LiveSource, is_live, without_password
@@ -127,13 +127,13 @@ def _watch(localiser: Localiser, place: str, options: Options) -> LocalisedVideo
 def _listen(localiser: Localiser, place: str, options: Options) -> LocalisedVideo:
     """Localise a camera or stream, a line for each moment at which somebody does something."""
     least = localiser.thresholds if options.threshold is None else options.threshold
-    labelling = Labelling(label_space=localiser.label_space, threshold=least)
+    style = LabelStyle(label_space=localiser.label_space, threshold=least)
 
     def say(moment: ActionDetections) -> None:
         people = [
             f"{'?' if person < 0 else person}: " + ", ".join(f"{name} {score:.2f}" for name, score in actions)
             for person, scores in zip(moment.person_ids.tolist(), moment.scores, strict=True)
-            if (actions := labelling.actions(scores))
+            if (actions := style.actions(scores))
         ]
         if people:
             print(f"{moment.pts_seconds:.1f} s  {'; '.join(people)}", flush=True)

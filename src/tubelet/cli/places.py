@@ -12,7 +12,7 @@ def check_result(option: str, path: Path | None, inputs: Iterable[Path | str | N
         return
     if path.is_dir():
         raise InputError(f"{option} {path}: a folder, expected a file to write")
-    if path.resolve() in {Path(place).resolve() for place in inputs if place is not None}:
+    if path.resolve() in {Path(read).resolve() for read in inputs if read is not None}:
         raise InputError(f"{option} {path}: is one of the files that are read; give another name")
 
 

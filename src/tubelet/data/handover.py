@@ -50,7 +50,7 @@ def make_sample(
     example: Examples,
     make: MakeSample,
     shape: tuple[int, ...],
-    place: int,
+    row: int,
     fd: int,
 ) -> dict[str, Any]:
     """Make one sample and write its frames into shared memory; runs in a worker.
@@ -61,7 +61,7 @@ def make_sample(
         example: The row.
         make: From both to the sample.
         shape: (3, T, S, S), of every sample in the batch.
-        place: The sample's in the batch, from 0.
+        row: The sample's in the batch, from 0.
         fd: Of the batch's memory.
 
     Returns:
@@ -69,7 +69,7 @@ def make_sample(
     """
     sample = make(datasets[task].holding(example), 0)
     num_bytes = int(np.prod(shape))
-    offset = place * num_bytes
+    offset = row * num_bytes
     page = offset - offset % mmap.ALLOCATIONGRANULARITY
     memory = mmap.mmap(fd, offset - page + num_bytes, offset=page)
     room = torch.frombuffer(memory, dtype=torch.uint8, offset=offset - page, count=num_bytes)

@@ -45,7 +45,7 @@ def classify(
     check_crops(p.fit, crops)
     meta = probe(video)
     views = view_times(0.0, meta.duration_seconds, num_views=num_views, **p.sampling(meta.fps))
-    model, place = placed_model(loaded, device)
+    model, torch_device = placed_model(loaded, device)
     shown: list[Tensor] = []
     for clip in read_clips(video, views, size=read_size(p.fit)):
         height, width = clip.frames.shape[-2:]
@@ -54,7 +54,7 @@ def classify(
             shown.append(canvas.transpose(0, 1)[None])  # (1, 3, T, S, S)
     total = torch.zeros(len(loaded.label_spaces[name]))
     for batch in shown:
-        with default_autocast(place):
-            logits = model(normalise(batch.to(place), p), name)
+        with default_autocast(torch_device):
+            logits = model(normalise(batch.to(torch_device), p), name)
         total += probabilities(logits, loaded.score_kinds[name])[0].cpu()
     return np.asarray(total / len(shown))

@@ -11,7 +11,7 @@ import numpy as np
 from tubelet.inference.export import ava_writer, json_writer, read_detections
 from tubelet.inference.formats import FORMATS
 from tubelet.inference.pipeline import Localiser
-from tubelet.inference.render import Labelling, render
+from tubelet.inference.render import LabelStyle, render
 from tubelet.types import ActionDetections, InputError, VideoError, VideoMeta, did_you_mean
 from tubelet.video.container import probe
 from tubelet.video.live import LiveSource
@@ -105,10 +105,10 @@ def localise_video(
     if Path(video).resolve() in {path.resolve() for path in final.paths}:
         raise InputError(f"{video}: the results would replace their own input; give another --out")
     with _results(localiser, meta, final, threshold, csv_threshold, also) as (unnamed, notes):
-        labelling = Labelling(label_space=localiser.label_space, top=top, threshold=notes.thresholds)
+        style = LabelStyle(label_space=localiser.label_space, top=top, threshold=notes.thresholds)
         assert unnamed.annotated is not None
         moments = map(notes, localiser(video))
-        render(video, moments, unnamed.annotated, labelling=labelling, strip=strip, on_time=on_time)
+        render(video, moments, unnamed.annotated, style=style, strip=strip, on_time=on_time)
     return LocalisedVideo(files=final, num_moments=notes.num_moments, num_left_out=notes.num_left_out)
 
 

@@ -129,13 +129,13 @@ class KeyframeReader:
         while self._waiting and pts_seconds >= self._waiting[0].frame_seconds + self._look_ahead:
             yield self._keyframe(self._waiting.popleft())
 
-    def _keyframe(self, place: _Waiting) -> Keyframe:
-        begins = self._cuts[place.shot - 1] if place.shot else -inf
-        ends = self._cuts[place.shot] if place.shot < len(self._cuts) else inf
-        people = self._linker.at(place.frame_seconds)
-        seen = self._ring.clip(place.keyframe_seconds, place.shot) if len(people.boxes) else None
+    def _keyframe(self, waiting: _Waiting) -> Keyframe:
+        begins = self._cuts[waiting.shot - 1] if waiting.shot else -inf
+        ends = self._cuts[waiting.shot] if waiting.shot < len(self._cuts) else inf
+        people = self._linker.at(waiting.frame_seconds)
+        seen = self._ring.clip(waiting.keyframe_seconds, waiting.shot) if len(people.boxes) else None
         return Keyframe(
-            pts_seconds=place.keyframe_seconds,
+            pts_seconds=waiting.keyframe_seconds,
             people=people,
             frame_hw=self._ring.frame_hw,
             clip=None if seen is None else seen[0],

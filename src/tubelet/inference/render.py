@@ -47,7 +47,7 @@ class Rendered:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Labelling:
+class LabelStyle:
     """Which actions are written beside a person."""
 
     label_space: LabelSpace
@@ -68,7 +68,7 @@ def render(
     moments: Iterable[ActionDetections],
     out: Path | str,
     *,
-    labelling: Labelling,
+    style: LabelStyle,
     strip: bool = False,
     on_time: Callable[[float], None] | None = None,
 ) -> Rendered:
@@ -81,7 +81,7 @@ def render(
         video: The video the moments were found in.
         moments: In order of time; read as needed and to the end, so this may be a running localiser.
         out: The mp4, written whole or not at all.
-        labelling: Which actions to write.
+        style: Which actions to write.
         strip: Also draw who did what in the last seconds, below the picture.
         on_time: Called with the time of each frame drawn, for progress.
 
@@ -102,7 +102,7 @@ def render(
             if times_shown == 0:
                 dropped += 1
                 continue
-            people = _drawn_people((height, width), timeline.people(pts), labelling)
+            people = _drawn_people((height, width), timeline.people(pts), style)
             drawn = draw_people(_fit(frame, width, height), people)
             if lanes is not None:
                 drawn = lanes.below(drawn, pts, people)
@@ -138,7 +138,7 @@ def stills(
     video: Path | str,
     moments: Sequence[ActionDetections],
     *,
-    labelling: Labelling,
+    style: LabelStyle,
     max_side: int = 960,
     image_format: Literal["png", "jpeg"] = "jpeg",
 ) -> list[bytes]:
@@ -147,7 +147,7 @@ def stills(
     Args:
         video: The video the moments were found in.
         moments: The moments to show.
-        labelling: Which actions to write.
+        style: Which actions to write.
         max_side: Longest side of a picture in pixels.
         image_format: Of the contents.
     """
@@ -160,7 +160,7 @@ def stills(
     for frame, moment in zip(frames, moments):
         people = [(moment.boxes_norm[i], moment.scores[i], int(p)) for i, p in enumerate(moment.person_ids)]
         shown = _fit(frame.permute(1, 2, 0).numpy(), width, height)
-        drawn = draw_people(shown, _drawn_people((height, width), people, labelling))
+        drawn = draw_people(shown, _drawn_people((height, width), people, style))
         buffer = BytesIO()
         Image.fromarray(drawn).save(buffer, format=image_format, **({"quality": 88} if image_format == "jpeg" else {}))
         pictures.append(buffer.getvalue())
@@ -239,11 +239,11 @@ def _alone(moment: ActionDetections, others: set[int]) -> list[Person]:
     return [(moment.boxes_norm[i], moment.scores[i], int(moment.person_ids[i])) for i in rows]
 
 
-def _drawn_people(frame_hw: tuple[int, int], people: list[Person], labelling: Labelling) -> list[DrawnPerson]:
+def _drawn_people(frame_hw: tuple[int, int], people: list[Person], style: LabelStyle) -> list[DrawnPerson]:
     drawn = []
     for box_norm, scores, person in people:
         x1, y1, x2, y2 = (float(v) for v in pixel_boxes(box_norm, frame_hw))
-        drawn.append(DrawnPerson(box=(x1, y1, x2, y2), person_id=person, actions=labelling.actions(scores)))
+        drawn.append(DrawnPerson(box=(x1, y1, x2, y2), person_id=person, actions=style.actions(scores)))
     return drawn
 
 

@@ -10,7 +10,7 @@ from tubelet.data.manifest import Manifest
 from tubelet.evals.page import Still
 from tubelet.inference.export import read_detections
 from tubelet.inference.outputs import ResultFiles
-from tubelet.inference.render import Labelling, stills
+from tubelet.inference.render import LabelStyle, stills
 from tubelet.labels import LabelSpace
 from tubelet.studies.arms import ArmResult
 from tubelet.studies.chance import Chance
@@ -115,8 +115,8 @@ def _thinned(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float]
 def video_stills(found: ResultFiles, label_space: LabelSpace, *, threshold: float, count: int = 3) -> tuple[Still, ...]:
     """Return pictures of the moments with most people, spread over the video."""
     chosen = busiest(read_detections(found.json).moments, count)
-    labelling = Labelling(label_space=label_space, threshold=threshold)
-    images = stills(found.video, chosen, labelling=labelling, max_side=720)
+    style = LabelStyle(label_space=label_space, threshold=threshold)
+    images = stills(found.video, chosen, style=style, max_side=720)
     return tuple(
         Still(
             image=image,

@@ -49,8 +49,8 @@ def random_clip_times(
         generator: The only source of randomness; one number is drawn.
     """
     step = _step(num_frames, frame_stride, fps)
-    place = float(torch.rand((), generator=generator, dtype=torch.float64))
-    first = _begin(start_seconds, end_seconds, place, span=(num_frames - 1) * step, frame=1 / fps)
+    fraction = float(torch.rand((), generator=generator, dtype=torch.float64))
+    first = _begin(start_seconds, end_seconds, fraction, span=(num_frames - 1) * step, frame=1 / fps)
     return _from(first, num_frames, step, fps, whole_frames)
 
 
@@ -78,9 +78,9 @@ def view_times(
     if num_views < 1:
         raise ValueError(f"num_views must be at least 1, got {num_views}")
     step = _step(num_frames, frame_stride, fps)
-    places = [0.5] if num_views == 1 else [i / (num_views - 1) for i in range(num_views)]
+    fractions = [0.5] if num_views == 1 else [i / (num_views - 1) for i in range(num_views)]
     span = (num_frames - 1) * step
-    begins = [_begin(start_seconds, end_seconds, place, span=span, frame=1 / fps) for place in places]
+    begins = [_begin(start_seconds, end_seconds, fraction, span=span, frame=1 / fps) for fraction in fractions]
     return [_from(first, num_frames, step, fps, whole_frames) for first in begins]
 
 
@@ -113,13 +113,13 @@ def _step(num_frames: int, frame_stride: int, fps: float) -> float:
     return frame_stride / fps
 
 
-def _begin(start_seconds: float, end_seconds: float, place: float, *, span: float, frame: float) -> float:
-    """Return the first time of a clip at ``place`` (0 = earliest, 1 = latest) of the room the segment leaves.
+def _begin(start_seconds: float, end_seconds: float, fraction: float, *, span: float, frame: float) -> float:
+    """Return the first time of a clip at ``fraction`` (0 = earliest, 1 = latest) of the room the segment leaves.
 
     The last frame of the segment begins one frame before its end, hence ``frame``.
     """
     room = (end_seconds - frame - start_seconds) - span
-    return start_seconds + room * (place if room > 0 else 0.5)
+    return start_seconds + room * (fraction if room > 0 else 0.5)
 
 
 def _from(first: float, num_frames: int, step: float, fps: float, whole_frames: bool) -> list[float]:

@@ -52,10 +52,10 @@ def import_hmdb51(
     for path in files:
         folder = path.name.removesuffix(ending)
         label = names.column(str(path), folder)
-        for place, line in plain_lines(path):
+        for where, line in plain_lines(path):
             video, _, number = line.rpartition(" ")
             if not video or number not in ("0", "1", "2"):
-                raise InputError(f"{place}: {line!r} is not file.avi and 0 (unused), 1 (train) or 2 (test)")
+                raise InputError(f"{where}: {line!r} is not file.avi and 0 (unused), 1 (train) or 2 (test)")
             if number == "0":
                 counts["rows_in_neither_split"] += 1
                 continue
