@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published_layouts import LAYOUTS, Builder, Layout, write_video
+from layout_builder import Builder, Layout, write_video
+from published_layouts import LAYOUTS
 
 from tubelet.data.sources.importers import IMPORTERS
 from tubelet.types import InputError

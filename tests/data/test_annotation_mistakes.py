@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from published_layouts import LAYOUTS, Builder, write_video
+from layout_builder import Builder, write_video
+from published_layouts import LAYOUTS
 
 from tubelet.data.sources.importers import IMPORTERS
 from tubelet.types import InputError

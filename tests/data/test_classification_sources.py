@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from layout_builder import SECONDS, Builder, write_video
 from PIL import Image
-from published_layouts import LAYOUTS, SECONDS, Builder, write_video
+from published_layouts import LAYOUTS
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import PACKAGED, packaged_label_space, read_classes

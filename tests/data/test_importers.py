@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layout_builder import SECONDS, Builder, Layout, write_video
 from PIL import Image
-from published_layouts import LAYOUTS, SECONDS, Builder, Layout, write_video
+from published_layouts import LAYOUTS
 
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.sources.importers import IMPORTERS

@@ -6,6 +6,8 @@
 Recipes: ``pretrain_posts`` (paper B in miniature; needs ``tubelet corpus build`` first: docs/reproduce.md has it),
 then from its weights ``cofinetune``, or ``transfer_kinetics`` -> ``transfer_moments`` -> ``transfer_localise`` (all
 three: ``transfer``), or ``localise_only``. ``train_sets`` trains on any of its sets.
+``size: str`` names a scale of the whole experiment (``tiny``, ``small``, ``study``); ``scale.size: int`` is the side
+of the model's canvas in pixels.
 Hardware: 2 CPU cores. Duration of one recipe: seconds (tiny), about a minute (small), minutes (study).
 Expected: docs/reproduce.md says what was measured so far, with chance beside it.
 """

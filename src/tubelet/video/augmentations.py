@@ -73,7 +73,11 @@ class BatchAugment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augment:
-    """What training changes at random; the defaults are paper A's (A.1)."""
+    """What training changes at random; the defaults are paper A's (A.1).
+
+    Settings only: ``transforms.augment`` scales, places, jitters and flips a sample by them, ``augment_batch``
+    does what ``batch`` says.
+    """
 
     scale_range: tuple[float, float] = (0.65, 1.1)
     """Uniform range of the frame's scale, 1 = as in scoring. Where a square is cut out of the frame (``types.Fit``) the

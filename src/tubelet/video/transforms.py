@@ -21,7 +21,7 @@ MIN_BOX_SIDE = 1.0  # pixels of the canvas; a box thinner than this after clippi
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augmented:
-    """A clip on the canvas with the boxes that are left."""
+    """A clip on the canvas with the boxes that are left: what ``augment`` makes; ``augmentations.Augment`` says how."""
 
     frames: Tensor
     """uint8 (T, 3, S, S)."""
