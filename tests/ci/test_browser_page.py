@@ -1,29 +1,18 @@
 """The page in a real browser: send, follow, play with boxes in step, filter, jump, download, reload, share."""
 
-import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from devtools import Browser
-from page_videos import boxes_csv, write_square
-from serving import serving
-from untrained_run import ACTIONS, write_untrained_run
+from page_browser import VIDEOS, opened, send
+from untrained_run import ACTIONS
 
 from tubelet.inference.export import read_detections
 from tubelet.inference.render import _Timeline
 
 pytestmark = pytest.mark.ci
 
-VIDEOS = {
-    "square.mp4": "libx264",
-    "square_avi.avi": "mpeg4",
-    "square_hevc.mkv": "libx265",
-    "square_mkv.mkv": "libx264",
-}
-CUT = 17
-"""Frame at which the second shot of two_shots.mp4 begins, at 1.7 s; the cut is said to lie half a frame before it."""
 # What is red in the frame that the player shows, and where the box of the first person is drawn at the same moment:
 # both as the left and right edge at half of their height, and the bottom edge, in the page's pixels.
 MEASURE = """
@@ -64,49 +53,6 @@ new Promise((resolve) => {
 })
 """
 MOST_PIXELS_OFF = 3.0  # 1.3 when this was written
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The address of ``tubelet serve`` with boxes that are known."""
-    folder = tmp_path_factory.mktemp("page")
-    for name, codec in VIDEOS.items():
-        write_square(folder / name, codec)
-    write_square(folder / "two_shots.mp4", "libx264", cut=CUT)
-    listed = boxes_csv(folder / "boxes.csv", [Path(name).stem for name in (*VIDEOS, "two_shots.mp4")])
-    model = write_untrained_run(folder / "model")
-    options = ["--people", f"csv:{listed}", "--threshold", "0.05", "--device", "cpu"]
-    command = ["tubelet", "serve", "--model", str(model), "--out", str(folder / "private"), *options]
-    with serving(command, folder) as address:
-        yield folder, address
-
-
-@pytest.fixture(scope="module")
-def browser(server, tmp_path_factory):
-    with Browser(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
-def send(browser: Browser, server: tuple[Path, str], name: str) -> None:
-    folder, address = server
-    browser.open(address)
-    browser.wait("document.querySelector('#start:not([hidden]) #takes').textContent")
-    browser.choose_file("#file", folder / name)
-
-
-def opened(browser: Browser, server: tuple[Path, str], name: str) -> None:
-    """Have a video open in the viewer, sent only once."""
-    _, address = server
-    browser.open(address)
-    browser.wait("document.querySelector('#start:not([hidden]) #takes').textContent")
-    found = browser.js(
-        f"fetch('/api/jobs').then((r) => r.json()).then((jobs) => jobs.find((j) => j.name === {json.dumps(name)})?.id)"
-    )
-    if found:
-        browser.open(f"{address}videos/{found}")
-    else:
-        browser.choose_file("#file", server[0] / name)
-    browser.wait("!document.getElementById('viewer').hidden && document.getElementById('video').readyState >= 2")
 
 
 def assert_aligned(found: dict[str, list[float]]) -> None:
@@ -318,69 +264,6 @@ def test_a_text_file_called_mp4_is_named_as_such(browser, server):
     assert str(folder) not in browser.js("document.body.innerText")
 
 
-def dropped(browser: Browser, server: tuple[Path, str], *paths: Path) -> None:
-    """Drag files over the field of the first view and let them go, as a hand does."""
-    browser.open(server[1])
-    browser.wait("document.querySelector('#start:not([hidden]) #takes').textContent")
-    x, y = browser.js("(({x, y, width, height}) => [x + width / 2, y + height / 2])(drop.getBoundingClientRect())")
-    browser.js(
-        "window.over = []; new MutationObserver(() => over.push(document.getElementById('drop').className))"
-        ".observe(document.getElementById('drop'), {attributes: true})"
-    )
-    browser.drop(x, y, *paths)
-
-
-def test_a_video_that_is_dropped_is_sent(browser, server):
-    folder, _ = server
-    dropped(browser, server, folder / "square.mp4")
-    browser.wait("!document.getElementById('viewer').hidden")
-    assert browser.js("document.getElementById('viewer-title').textContent") == "square.mp4"
-    # The field showed that it would take it, and no longer does.
-    assert any("over" in name.split() for name in browser.js("over"))
-    assert not browser.js("document.getElementById('drop').classList.contains('over')")
-    assert browser.js("document.querySelectorAll('.span').length") > 0
-    assert browser.complaints() == []
-
-
-def test_who_drags_a_file_out_again_has_sent_nothing(browser, server):
-    folder, address = server
-    browser.open(address)
-    browser.wait("document.querySelector('#start:not([hidden]) #takes').textContent")
-    before = browser.js("fetch('/api/jobs').then((r) => r.json()).then((jobs) => jobs.length)")
-    browser.drag(300, 300, folder / "square.mp4")
-    browser.wait("document.getElementById('drop').classList.contains('over')")
-    # Over DevTools nobody leaves the page with a file, so this event alone is made by hand.
-    browser.js("document.body.dispatchEvent(new DragEvent('dragleave', {bubbles: true})), null")
-    assert not browser.js("document.getElementById('drop').classList.contains('over')")
-    assert browser.js("document.getElementById('sending').hidden")
-    assert browser.js("fetch('/api/jobs').then((r) => r.json()).then((jobs) => jobs.length)") == before
-
-
-def test_a_dropped_text_file_called_mp4_is_named_as_such(browser, server):
-    folder, _ = server
-    (folder / "diary.mp4").write_text("Dear diary,\nthis is no video.\n" * 50)
-    dropped(browser, server, folder / "diary.mp4")
-    browser.wait("!document.getElementById('gone').hidden")
-    text = browser.js("document.getElementById('gone-text').textContent")
-    assert re.match(r"diary\.mp4: not a video file that can be read \(.+\)", text)
-
-
-@pytest.mark.parametrize(
-    ("names", "said"),
-    [
-        (("square.mp4", "square_avi.avi"), "These are 2 files; one video at a time, please. None was sent."),
-        (("private",), "private is a folder; drop a video, please."),
-    ],
-)
-def test_what_is_dropped_and_not_taken_is_said(browser, server, names, said):
-    folder, _ = server
-    dropped(browser, server, *(folder / name for name in names))
-    assert browser.wait("!document.getElementById('start-error').hidden && "
-                        "document.getElementById('start-error').textContent") == said  # fmt: skip
-    assert browser.js("document.getElementById('sending').hidden")
-    assert not browser.js("document.getElementById('start').hidden")
-
-
 @pytest.mark.parametrize("name", ["square.mp4", "two_shots.mp4"])
 def test_the_boxes_are_where_the_annotated_copy_has_them(browser, server, tmp_path, name):
     """The page's own reckoning of who is where, against the one that draws the mp4."""
@@ -397,33 +280,6 @@ def test_the_boxes_are_where_the_annotated_copy_has_them(browser, server, tmp_pa
     for seconds, people in zip(times, browser.js(asked), strict=True):
         expected = [[person, *box.tolist()] for box, _, person in timeline.people(seconds)]
         assert np.allclose(people, expected, atol=1e-5), seconds
-
-
-def test_the_timeline_knows_cuts(browser, server):
-    opened(browser, server, "two_shots.mp4")
-    assert " · 2 shots · " in browser.js("document.getElementById('viewer-facts').textContent")
-    cut = (CUT - 0.5) / 10
-    marks = "[...document.querySelectorAll('.cut')].map((c) => c.getBoundingClientRect().x)"
-    ends = "[...document.querySelectorAll('.span')].map((s) => [s.dataset.seconds, s.getBoundingClientRect().right])"
-    (mark,) = browser.js(marks)
-    left, width = browser.js("(({x, width}) => [x, width])(document.getElementById('tracks').getBoundingClientRect())")
-    assert abs(mark - (left + width * cut / 4)) < 1.5
-    # Who is on both sides is somebody else after it, and no span lies across.
-    assert browser.js("[...document.querySelectorAll('.lane')].map((l) => l.getAttribute('aria-label'))") == [
-        "Person 1",
-        "Person 2",
-    ]
-    spans = [(float(begin), end) for begin, end in browser.js(ends)]
-    assert any(begin < cut for begin, _ in spans)
-    assert any(begin >= cut - 0.001 for begin, _ in spans)
-    assert all(end < mark + 1.5 for begin, end in spans if begin < cut - 0.001)
-    # The key that leads to the next action leads to the cut, not across it.
-    browser.js("document.getElementById('video').currentTime = 1.3")
-    browser.wait("Math.abs(document.getElementById('seek').value - 1.3) < 0.02")
-    begins = sorted({begin for begin, _ in spans if begin > 1.35})
-    browser.press("n")
-    browser.wait(f"Math.abs(document.getElementById('seek').value - {begins[0]}) < 0.11")
-    assert begins[0] == pytest.approx(cut, abs=0.001)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
