@@ -142,6 +142,9 @@ def test_two_models_are_compared_on_the_same_draws() -> None:
     by_hand = compare(0.2, np.array([0.6, 0.5, 0.8, 0.1]), level=0.5)
     assert by_hand.p_value == pytest.approx(0.8)
     assert (by_hand.low, by_hand.high) == (pytest.approx(0.1), pytest.approx(0.35))  # quartiles 0.4 and 0.65, less 0.3
+    # One video of 40 differs: most draws differ by 0 or by very little, and nothing is shown.
+    one = np.repeat([0.0, 0.025, 0.05], [370, 370, 260])
+    assert compare(0.025, one).p_value > 0.5
     same = compare(0.0, draws[0] - draws[0])
     assert (same.value, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
     # The pairing is what shows a small difference: unpaired intervals of the two would overlap by far.
