@@ -59,7 +59,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
         ("search d a --top", "--top: expected a value, got none"),
         ("localise a.mp4 --strip=3", "--strip: expected no value, got '3'"),
         # A choice that there is not.
-        ("demo --size smal", "--size: expected tiny or small, got 'smal'; did you mean 'small'?"),
+        ("demo --size smull", "--size: expected tiny or small, got 'smull'; did you mean 'small'?"),
         ("corpus build playground_posts --out o --engine spark", "--engine: expected local or ray, got 'spark'"),
         # Too many words.
         ("recipes finetune all", "tubelet recipes has no place for all"),
@@ -90,7 +90,7 @@ def test_every_command_says_so(monkeypatch, capsys):
         )
 
 
-@pytest.mark.parametrize("words", ["playground build", "demo --size smal", "serve --port http", "recipes finetune all"])
+@pytest.mark.parametrize("words", ["playground build", "demo --size smull", "serve --port http", "recipes finetune all"])
 def test_the_line_is_the_same_at_a_terminal_that_knows_colours_and_frames(tmp_path, words):
     command = [sys.executable, "-m", "tubelet", *words.split()]
     inside, terminal = os.openpty()  # the parser looks at where results would go
