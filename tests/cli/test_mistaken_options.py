@@ -90,7 +90,10 @@ def test_every_command_says_so(monkeypatch, capsys):
         )
 
 
-@pytest.mark.parametrize("words", ["playground build", "demo --size smull", "serve --port http", "recipes finetune all"])
+WORDS = ["playground build", "demo --size smull", "serve --port http", "recipes finetune all"]
+
+
+@pytest.mark.parametrize("words", WORDS)
 def test_the_line_is_the_same_at_a_terminal_that_knows_colours_and_frames(tmp_path, words):
     command = [sys.executable, "-m", "tubelet", *words.split()]
     inside, terminal = os.openpty()  # the parser looks at where results would go
