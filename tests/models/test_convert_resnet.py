@@ -117,7 +117,7 @@ def test_shared_mid_planes_are_never_taken_for_the_papers_network(tmp_path: Path
         torch_file(tmp_path / "x.pth", "torchvision_r2plus1d_18"), "torchvision_video", config(18), {"x": CLASSES}
     )
     model = VideoModel(config(18), {"x": HeadConfig(kind="classify", num_classes=CLASSES)})
-    with pytest.raises(InputError, match=r"other shape \[.*\(230, 128, 1, 3, 3\) for \(288, 128, 1, 3, 3\)"):
+    with pytest.raises(InputError, match=r"other shape: .*\(230, 128, 1, 3, 3\) for \(288, 128, 1, 3, 3\)"):
         load_all(model, made.tensors, where="x.pth")
 
 
