@@ -43,7 +43,7 @@ demo: $(VENV)/installed ## the whole path on rendered and real video, in 10 minu
 	@$(BIN)/tubelet demo --size $(SIZE) --out $(OUT)
 
 test: $(VENV)/installed-dev ## the tests
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
 
 check: format-check lint types layers test ## format, lint, types, layers, tests
 

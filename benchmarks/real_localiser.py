@@ -50,7 +50,7 @@ from tubelet.video.augmentations import Augment, BatchAugment
 Rows = list[dict[str, Any]]
 SCALE = SCALES["study"]
 FOLDS = 10
-REAL_STEPS = 150
+REAL_STEPS = 400
 """Steps on the real sets, in every arm."""
 PLAYGROUND_SHARE = 1 / 3
 """Of a co-finetuned run's samples, which has more steps by so much."""

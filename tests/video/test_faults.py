@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -154,31 +153,21 @@ def fuzz(good: Path, folder: Path, *, tries: int, batch: int = 100) -> dict[str,
     return total
 
 
-def check_fuzz(tmp_path: Path, tries: int) -> None:
-    for suffix in (".mp4", ".mkv"):
-        if suffix == ".mp4":
-            good = faststart(write_numbered(tmp_path / "a.mp4"), tmp_path / "good.mp4")
-        else:
-            good = write_at(tmp_path / "good.mkv", [i / 25 for i in range(100)])
-        start = time.perf_counter()
-        counts = fuzz(good, tmp_path, tries=tries)
-        print(f"{suffix}: {counts} in {time.perf_counter() - start:.0f} s")
-        assert (counts["tries"], counts["died"], counts["hung"]) == (tries, 0, 0)
-        assert counts["answered"] + counts["refused"] == tries
-        assert counts["answered"] > tries // 20
-        assert counts["refused"] > tries // 20
-        assert counts["peak_mib"] < 1000  # an interpreter with torch takes about 350
-        assert counts["files"] < 12
-
-
-@pytest.mark.ci
-def test_mutated_bytes_never_kill_a_reader(tmp_path: Path) -> None:
-    check_fuzz(tmp_path, tries=200)
-
-
-@pytest.mark.slow
-def test_a_thousand_mutated_files_never_kill_a_reader(tmp_path: Path) -> None:
-    check_fuzz(tmp_path, tries=1000)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("tries", [pytest.param(200, marks=pytest.mark.ci), pytest.param(1000, marks=pytest.mark.slow)])
+def test_mutated_bytes_never_kill_a_reader(tmp_path: Path, tries: int, suffix: str) -> None:
+    if suffix == ".mp4":
+        good = faststart(write_numbered(tmp_path / "a.mp4"), tmp_path / "good.mp4")
+    else:
+        good = write_at(tmp_path / "good.mkv", [i / 25 for i in range(100)])
+    counts = fuzz(good, tmp_path, tries=tries)
+    print(counts)
+    assert (counts["tries"], counts["died"], counts["hung"]) == (tries, 0, 0)
+    assert counts["answered"] + counts["refused"] == tries
+    assert counts["answered"] > tries // 20
+    assert counts["refused"] > tries // 20
+    assert counts["peak_mib"] < 1000  # an interpreter with torch takes about 350
+    assert counts["files"] < 12
 
 
 def test_reading_many_times_keeps_no_memory(damaged: dict[str, Path], folder: Path) -> None:

@@ -8,6 +8,7 @@ from statistics import median
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 
 from tubelet.models.model import BackboneConfig, VideoModel, measure_cost
 from tubelet.models.precision import Precision, default_autocast, run_dtype
@@ -62,36 +63,42 @@ def estimate(
         device: Where it is trained.
         precision: Of matrix products.
     """
-    whole = VideoModel(backbone, {})
-    whole.recompute_activations(recompute=recompute)
-    model = whole.backbone.train(not frozen).requires_grad_(not frozen)
-    number = sum(p.numel() for p in model.parameters())
+
+    def build() -> nn.Module:
+        whole = VideoModel(backbone, {})
+        whole.recompute_activations(recompute=recompute)
+        return whole.backbone.train(not frozen).requires_grad_(not frozen)
+
+    number = measure_cost(backbone).num_parameters
     copies = 1 + averaged + (0 if frozen else 1 + STATE_FLOATS[optimizer])
-    seconds, how = _clip_seconds(model, backbone, clips_at_once, device, precision)
+    seconds, how = _clip_seconds(build, backbone, clips_at_once, device, precision, frozen=frozen)
     return Estimate(
         weights_gib=number * copies * FLOAT_BYTES / 2**30,
-        activations_gib=activation_bytes(model, _shape(backbone, clips_at_once), device, precision) / 2**30,
+        activations_gib=activation_bytes(build, _shape(backbone, clips_at_once), device, precision) / 2**30,
         clip_seconds=seconds,
         how=how,
     )
 
 
 def activation_bytes(
-    model: nn.Module, shape: tuple[int, ...], device: torch.device, precision: Precision = "auto"
+    build: Callable[[], nn.Module], shape: tuple[int, ...], device: torch.device, precision: Precision = "auto"
 ) -> int:
-    """Return how many bytes autograd keeps for the backward pass of an input of this shape; computes nothing."""
-    model = model.cpu()
+    """Return how many bytes autograd keeps for the backward pass of an input of this shape.
+
+    Computes nothing and allocates nothing: a network of any size is counted in the memory of its names.
+    """
     dtype = run_dtype(device, precision)
     kept: dict[int, torch.Tensor] = {}
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        # A weight is kept as it is or as the stand-in that this mode has for it.
-        real = [*model.parameters(), *model.buffers()]
-        weights = real + [mode.from_tensor(tensor) for tensor in real]
-        known = {weight.untyped_storage()._cdata for weight in weights}
+    with torch.device("meta"):
+        model = build()
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fakes = {name: torch.empty_like(t, device="cpu").requires_grad_(t.requires_grad) for name, t in tensors.items()}
+        weights = {fake.untyped_storage()._cdata for fake in fakes.values()}
 
         def note(tensor: torch.Tensor) -> torch.Tensor:
             storage = tensor.untyped_storage()._cdata
-            if storage not in known:
+            if storage not in weights:
                 kept[storage] = tensor  # held, so that no later one gets its number
             return tensor
 
@@ -99,22 +106,28 @@ def activation_bytes(
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
             torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32),
         ):
-            model(torch.empty(shape))
+            functional_call(model, fakes, (torch.empty(shape),))
         return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 def _clip_seconds(
-    model: nn.Module, backbone: BackboneConfig, clips_at_once: int, device: torch.device, precision: Precision
+    build: Callable[[], nn.Module],
+    backbone: BackboneConfig,
+    clips_at_once: int,
+    device: torch.device,
+    precision: Precision,
+    *,
+    frozen: bool,
 ) -> tuple[float, str]:
     """Return the seconds of a clip's forward and backward, and how they were found."""
-    macs = measure_cost(backbone).forward_gmacs * 1e9 * (3 if any(p.requires_grad for p in model.parameters()) else 1)
+    macs = measure_cost(backbone).forward_gmacs * 1e9 * (1 if frozen else 3)
     speed = matrix_speed(run_dtype(device, precision), device)
     affordable = int(BUDGET_SECONDS * LEAST_SHARE * speed / (4 * macs))
     if affordable < 1:
         how = f"guessed: {macs / 1e9:.0f} GMACs at {USED_SHARE:.0%} of the speed of this device's matrix products"
         return macs / (USED_SHARE * speed), how
     number = min(affordable, clips_at_once, 8)
-    model = model.to(device)
+    model = build().to(device)
     video = torch.zeros(_shape(backbone, number), device=device)
 
     def step() -> None:
@@ -124,7 +137,6 @@ def _clip_seconds(
             features.float().sum().backward()
 
     seconds = timed(step, device=device, rounds=3) / number
-    model.zero_grad(set_to_none=True)
     return seconds, f"measured on {number} clip{'s' * (number > 1)}"
 
 
