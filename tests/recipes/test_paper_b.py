@@ -169,6 +169,11 @@ def test_minis_are_small_and_of_one_length(data: Path) -> None:
             rates = stages[0].rate_plan(12)
             assert rates.num_steps == 500, name  # 8,000 videos
             assert rates.at(499) == pytest.approx(0.002 / 2**4), name
+    longer, after = paper_b(row="8-1m", data=data, scale="mini", videos_seen=32_000)
+    assert (longer.rate_plan(12).num_steps, longer.rate_plan(12).at(1999)) == (2000, pytest.approx(0.002 / 2**4))
+    assert after == paper_b(row="8-1m", data=data, scale="mini")[1]
+    with pytest.raises(InputError, match="--videos-seen is for a miniature"):
+        paper_b(row="8-1m", data=data, videos_seen=32_000)
     depths = [paper_b(row=f"9-{depth}", data=data, scale="mini")[1].backbone.depth for depth in (18, 34, 101, 152)]
     assert depths == [18, 34, 101, 152]
     # The periods keep their place: 58 = 16 + 16 + 16 + 10.

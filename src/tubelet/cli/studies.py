@@ -51,6 +51,7 @@ def study_run(
     seeds: tuple[int, ...] = (0, 1, 2),
     start: Path | None = None,
     num_epochs: float | None = None,
+    videos_seen: int | None = None,
     budget_minutes: float | None = None,
     num_parallel: int = 2,
 ) -> None:
@@ -66,6 +67,7 @@ def study_run(
         start: Run folder whose weights begin every arm of paper A but those from scratch; default: a pre-training on
             the posts.
         num_epochs: Passes over the sets of each of paper A's stages; default: the scale's.
+        videos_seen: By each of paper B's pre-trainings; default: the scale's.
         budget_minutes: Start no run after this time; default: until all are finished.
         num_parallel: Runs at the same time, one core each.
     """
@@ -82,6 +84,7 @@ def study_run(
         start=None if start is None else start.resolve(),
         scale=scale,
         num_epochs=num_epochs,
+        videos_seen=videos_seen,
     )
     began = time.monotonic()
     for study in chosen:

@@ -34,9 +34,11 @@ from tubelet.recipes.clips import (
 )
 from tubelet.recipes.miniature import MINIATURES_A, MINIATURES_B, TARGETS_B, MiniatureB, Scale
 from tubelet.recipes.paper_a import check_manifests
+from tubelet.recipes.playground import PlaygroundScale
 from tubelet.recipes.rows_b import RowB, find_row_b
 from tubelet.train.config import PREVIOUS, RunConfig
 from tubelet.train.start import absolute_start
+from tubelet.types import InputError
 
 VIDEOS_SEEN = 490_000_000
 """"All pre-training experiments process 490M videos in total" (3.3)."""
@@ -50,6 +52,7 @@ def paper_b(
     scale: Scale = "paper",
     fc_only: bool = False,
     short_edge: bool = False,
+    videos_seen: int | None = None,
     init_from: str | None = None,
     seed: int = 0,
     not_in_paper: NotInPaper = OUR_CHOICES,
@@ -64,6 +67,7 @@ def paper_b(
         fc_only: Train the last layer alone on the frozen network, in the rows that fine-tune all of it too. The paper
             fits a logistic regression instead, as ``tubelet probe`` does on any run.
         short_edge: Scale the shorter side to 128 pixels, the ratio kept: "SE" in Tables 5 to 7.
+        videos_seen: By the pre-training of a miniature; default: the scale's.
         init_from: Weights to fine-tune; the pre-training is left out.
         seed: Decides weights, order and augmentation.
         not_in_paper: Values the paper does not give.
@@ -83,9 +87,14 @@ def paper_b(
         stages = [
             replace(run, preprocess=replace(run.preprocess, exact_hw=None, short_side=FRAME_HW[0])) for run in stages
         ]
-    if scale != "paper":
-        stages = [_miniature(run, found, MINIATURES_B[scale], data) for run in stages]
-    return tuple(stages)
+    if scale == "paper":
+        if videos_seen is not None:
+            raise InputError("--videos-seen is for a miniature: the paper's pre-trainings see 490 million; see --set")
+        return tuple(stages)
+    small = MINIATURES_B[scale]
+    small = replace(small, videos_seen=small.videos_seen if videos_seen is None else videos_seen)
+    playground = MINIATURES_A[scale].run
+    return tuple(_miniature(run, found, small, playground, data) for run in stages)
 
 
 def _pretraining(row: RowB, manifest: Path, *, seed: int, ours: NotInPaper) -> RunConfig:
@@ -121,9 +130,8 @@ def _finetuning(row: RowB, manifest: Path, *, fc_only: bool, seed: int, ours: No
     return replace(run, name=f"{row.name}-finetune")
 
 
-def _miniature(run: RunConfig, row: RowB, small: MiniatureB, data: Path) -> RunConfig:
+def _miniature(run: RunConfig, row: RowB, small: MiniatureB, playground: PlaygroundScale, data: Path) -> RunConfig:
     """Return a stage in miniature: the same but for network, input, batch, rate and length."""
-    playground = MINIATURES_A["mini"].run
     frames = min(small.num_frames, run.preprocess.num_frames)
     preprocess = replace(
         run.preprocess.scaled(small.size / SIZE),

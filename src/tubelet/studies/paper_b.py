@@ -21,8 +21,9 @@ STAND_INS = (
     "Pre-training sets are made of the playground's tagged posts (studies/mini_data.py), Kinetics is its kinetics, "
     "EPIC-Kitchens its kitchen (unseen test), Something-Something v1 its direction. Networks have a quarter of the "
     "channels, R(2+1)D-18 for 34, clips of 8 frames of 64 pixels, in which what moves weighs ten times what stays; "
-    "AdamW for SGD, its rate halved 4 times for 13. Every pre-training sees 8,000 videos, every fine-tuning of a "
-    "target as many clips; one rate for all. Scores are the mean over 3 clips of a video."
+    "AdamW for SGD, its rate halved 4 times for 13. Every pre-training sees 8,000 videos unless the result "
+    "says otherwise, every fine-tuning of a target as many clips; one rate for all. Scores are the mean over 3 clips "
+    "of a video."
 )
 MINI_COUNTS = {size: number or 4228 for size, number in MINI_SIZES.items()}
 

@@ -67,6 +67,8 @@ class StudyPlace:
     scale: StudyScale = "mini"
     num_epochs: float | None = None
     """Passes over the sets of each of paper A's stages; None = the scale's."""
+    videos_seen: int | None = None
+    """By each of paper B's pre-trainings; None = the scale's."""
 
     def plan(self, study: Study, seed: int) -> dict[str, tuple[PlannedRun, ...]]:
         """Return the runs of each arm."""
@@ -79,10 +81,17 @@ class StudyPlace:
             source = find_row_b(arm.row).source
             if source is not None and source not in TARGETS_B:
                 make_corpus(source, self.playground, corpora)
-            return paper_b(row=arm.row, data=data, corpora=corpora, scale=self.scale, seed=seed)
+            seen = self.videos_seen
+            return paper_b(row=arm.row, data=data, corpora=corpora, scale=self.scale, videos_seen=seen, seed=seed)
         is_given = self.start is not None and find_row_a(arm.row).start != "random"
         start = str(self.start) if is_given else None
         return paper_a(row=arm.row, data=data, scale=self.scale, num_epochs=self.num_epochs, init_from=start, seed=seed)
+
+    @property
+    def length(self) -> str:
+        """What is said of the scale where stages are not as long as it has them."""
+        passes = "" if self.num_epochs is None else f", {self.num_epochs:g} passes over a stage's sets"
+        return passes + ("" if self.videos_seen is None else f", {self.videos_seen:,} videos seen by a pre-training")
 
 
 def run_study(
@@ -120,7 +129,7 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
     """Return what the finished runs have reached."""
     result = StudyResult(
         study=study.name,
-        scale=place.scale + ("" if place.num_epochs is None else f", {place.num_epochs:g} passes over a stage's sets"),
+        scale=place.scale + place.length,
         commit=commit(),
         hardware="",
         start="as each row has it" if place.start is None else f"weights {sha256_of(place.start / MODEL_FILE)[:12]}",
