@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from text_files import AVA_LABELS, put
 
 from tubelet.data.ava_csv import format_seconds, read_ava_csv, write_ava_csv
 from tubelet.data.ava_table import AvaTable
@@ -29,27 +30,6 @@ item {
   id: 12
 }
 """
-PUBLISHED = """label {
-  name: "stand"
-  label_id: 12
-  label_type: PERSON_MOVEMENT
-}
-label {
-  name: "touch (an object)"
-  label_id: 59
-  label_type: OBJECT_MANIPULATION
-}
-label {
-  name: "watch (a person)"
-  label_id: 80
-  label_type: PERSON_INTERACTION
-}
-"""
-
-
-def put(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
 
 
 def test_ground_truth_is_read_and_written_back_byte_for_byte(tmp_path: Path) -> None:
@@ -184,7 +164,7 @@ def test_action_lists_of_both_layouts(tmp_path: Path) -> None:
     space = read_label_map(put(tmp_path / "a.pbtxt", ACTIONS))
     assert space.names == ("bend/bow (at the waist)", 'say "hi" {loudly}')
     assert (space.ids, space.groups, space.name) == ((1, 12), (), "a")
-    published = read_label_map(put(tmp_path / "b.pbtxt", PUBLISHED), name="ava")
+    published = read_label_map(put(tmp_path / "b.pbtxt", AVA_LABELS), name="ava")
     assert published.ids == (12, 59, 80)
     assert published.groups == ("pose", "person-object", "person-person")
     squeezed = 'label{\n    name: "stand"label_id: 12label_type: PERSON_MOVEMENT\n}'  # as in the v1.0 file
@@ -192,7 +172,7 @@ def test_action_lists_of_both_layouts(tmp_path: Path) -> None:
 
 
 def test_action_lists_are_written_as_read(tmp_path: Path) -> None:
-    for text in (ACTIONS, PUBLISHED):
+    for text in (ACTIONS, AVA_LABELS):
         space = read_label_map(put(tmp_path / "a.pbtxt", text), name="x")
         write_label_map(tmp_path / "b.pbtxt", space)
         assert read_label_map(tmp_path / "b.pbtxt", name="x") == space

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numbered_video import write_numbered
 from still_pictures import write_pictures
+from text_files import AVA_LABELS, put
 
 from tubelet.data.ava_csv import read_ava_csv, write_ava_csv
 from tubelet.data.ava_table import AvaTable
@@ -19,28 +20,6 @@ from tubelet.data.sources.ava_lists import (
 )
 from tubelet.labels import buckets_by_count
 from tubelet.types import InputError
-
-PUBLISHED = """label {
-  name: "stand"
-  label_id: 12
-  label_type: PERSON_MOVEMENT
-}
-label {
-  name: "touch (an object)"
-  label_id: 59
-  label_type: OBJECT_MANIPULATION
-}
-label {
-  name: "watch (a person)"
-  label_id: 80
-  label_type: PERSON_INTERACTION
-}
-"""
-
-
-def put(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +42,7 @@ v2,0000
 
 
 def test_a_users_own_files_become_a_manifest(tmp_path: Path, media: Path, caplog: pytest.LogCaptureFixture) -> None:
-    truth, labels = put(tmp_path / "own.csv", OWN), put(tmp_path / "own.pbtxt", PUBLISHED)
+    truth, labels = put(tmp_path / "own.csv", OWN), put(tmp_path / "own.pbtxt", AVA_LABELS)
     excluded = put(tmp_path / "excluded.csv", "v2,0001\n")
     manifest = import_ava(
         train=truth, labels=str(labels), media_root=media, out=tmp_path / "out", train_excluded=excluded
@@ -98,7 +77,7 @@ def test_a_users_own_files_become_a_manifest(tmp_path: Path, media: Path, caplog
 
 def test_times_of_files_that_begin_later(tmp_path: Path, media: Path) -> None:
     truth = put(tmp_path / "own.csv", "v2,0902,0.1,0.1,0.4,0.9,12,1\nv2,0950,0.1,0.1,0.4,0.9,12,1\nv2,0903\nv2,0951\n")
-    files: dict[str, Any] = {"val": truth, "labels": str(put(tmp_path / "own.pbtxt", PUBLISHED)), "media_root": media}
+    files: dict[str, Any] = {"val": truth, "labels": str(put(tmp_path / "own.pbtxt", AVA_LABELS)), "media_root": media}
     manifest = import_ava(**files, out=tmp_path / "out", video_starts_at=900)
     assert manifest.boxes is not None
     assert manifest.boxes.column("pts_seconds").to_pylist() == [2.0]
@@ -160,7 +139,7 @@ def test_actions_outside_the_sixty_leave_their_box(tmp_path: Path, media: Path) 
 
 
 def test_unknown_labels_and_no_videos(tmp_path: Path, media: Path) -> None:
-    labels = str(put(tmp_path / "own.pbtxt", PUBLISHED))
+    labels = str(put(tmp_path / "own.pbtxt", AVA_LABELS))
     truth = put(tmp_path / "own.csv", "v2,0002,0.1,0.1,0.4,0.9,12,1\nv2,0002,0.1,0.1,0.4,0.9,13,1\n")
     files: dict[str, Any] = {"train": truth, "labels": labels}
     with pytest.raises(InputError, match=r"own\.csv:2: action id 13 is not in label space 'own'"):

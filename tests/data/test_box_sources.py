@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numbered_video import write_numbered
 from still_pictures import write_pictures
+from text_files import put
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.ava_kinetics import import_ava_kinetics
@@ -20,12 +21,6 @@ from tubelet.data.sources.multisports import import_multisports
 from tubelet.data.sources.ucf24 import import_ucf24
 from tubelet.data.validate import validate_manifest
 from tubelet.types import InputError
-
-
-def put(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
 
 
 def rows(manifest: Manifest, *columns: str) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ import pytest
 from still_pictures import write_pictures
 from test_annotation_fuzz import damaged
 from test_box_sources import CVAT, KINETICS, coco, write_tubes
+from text_files import put
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
@@ -32,11 +33,6 @@ ACTIONS = 'item {\n  name: "stand"\n  id: 12\n}\nitem {\n  name: "watch"\n  id: 
 FOUND = "film,0002,0.077,0.151,0.283,0.811,,0.97\nfilm,0003,0.1,0.1,0.9,0.9,-1,0.5\nfilm,0003,0.1,0.1,0.9,0.9,1,0.5\n"
 
 Maker = Callable[[Path], Manifest]
-
-
-def put(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
 
 
 def prepared(source: str, folder: Path) -> tuple[list[Path], Maker]:

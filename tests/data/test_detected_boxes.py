@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from text_files import put
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import Manifest, read_manifest
@@ -54,11 +55,6 @@ def manifest(tmp_path: Path) -> Manifest:
         keyframes=[{"clip_id": "a", "pts_seconds": 4.0}],
         extra_counts={"videos_missing": 3},
     )
-
-
-def put(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
 
 
 FOUND = """a,0.333333,0.1,0.2,0.5,0.9,,0.95

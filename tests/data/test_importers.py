@@ -60,7 +60,8 @@ def test_what_is_left_out_is_counted(imported: tuple[Layout, Manifest]) -> None:
 
 
 def test_the_manifest_validates_and_trains(imported: tuple[Layout, Manifest], tmp_path: Path) -> None:
-    train_one_step(imported[1], tmp_path / "run")
+    (loss,) = losses_of_one_step(imported[1], tmp_path / "run")
+    assert math.isfinite(loss)
 
 
 def test_frames_in_folders_and_tars_train(tmp_path: Path) -> None:
@@ -80,10 +81,11 @@ def test_frames_in_folders_and_tars_train(tmp_path: Path) -> None:
     assert manifest.clips.select(["video", "end_seconds", "fps"]).to_pylist() == [
         {"video": video, "end_seconds": 1.0, "fps": 12.0} for video in ("7", "8", "9.tar")
     ]
-    train_one_step(manifest, tmp_path / "run")
+    (loss,) = losses_of_one_step(manifest, tmp_path / "run")
+    assert math.isfinite(loss)
 
 
-def train_one_step(manifest: Manifest, out: Path) -> None:
+def losses_of_one_step(manifest: Manifest, out: Path) -> list[float]:
     validate_manifest(read_manifest(manifest.root))
     preprocess = Preprocess(size=16, num_frames=4, frame_stride=1, fps=10.0)
     backbone = ViViTConfig(size=16, num_frames=4, dim=8, spatial_layers=1, temporal_layers=1, num_heads=1, patch=8)
@@ -100,9 +102,7 @@ def train_one_step(manifest: Manifest, out: Path) -> None:
         num_workers=0,
     )
     fit(run, out, progress=False)
-    losses = [row["loss"] for row in read_rows(out / "metrics.jsonl") if "task" in row]
-    assert len(losses) == 1
-    assert math.isfinite(losses[0])
+    return [row["loss"] for row in read_rows(out / "metrics.jsonl") if "task" in row]
 
 
 def test_every_importer_says_what_it_reads() -> None:
