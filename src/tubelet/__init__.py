@@ -48,12 +48,15 @@ def load(
     from tubelet.inference.tubes import link_from
     from tubelet.models.precision import pick_device
     from tubelet.models.saved import load_model
+    from tubelet.types import InputError
 
     link, torch_device = link_from(person_threshold), pick_device(device)
     if isinstance(people, str):
         people = open_people(people, threshold=link.keep_score, device=torch_device)
     folder = SHIPPED_MODEL if model is None else Path(model)
     is_graph = folder.suffix in GRAPH_SUFFIXES
+    if not is_graph and not folder.is_dir():
+        raise InputError(f"{folder}: not a run folder, nor a graph that ends in {' or '.join(GRAPH_SUFFIXES)}")
     return Localiser(
         GraphActionModel(folder, device=torch_device) if is_graph else load_model(folder),
         task=task,

@@ -296,5 +296,5 @@ def test_moments_in_python(tmp_path: Path) -> None:
         assert people.num_frames == looks
     with pytest.raises(InputError, match="person threshold is 40"):
         tubelet.load(tmp_path, person_threshold=40)
-    with pytest.raises(InputError, match="not a run folder"):
+    with pytest.raises(InputError, match=r"nothing: not a run folder, nor a graph that ends in \.onnx or \.pt2"):
         tubelet.load(tmp_path / "nothing")
