@@ -54,6 +54,20 @@ def test_every_step_says_what_it_dropped_and_a_second_run_gives_the_same_bytes(
     assert 0 not in decoding  # all shards were there from the first on
 
 
+def test_corpora_that_share_their_work_decode_the_same_targets_once(config: CorpusConfig, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    build_recipe(config, tmp_path / "first", work=work, num_workers=1)
+    assert not (tmp_path / "first" / "work").exists()
+    made = {path: path.stat().st_mtime_ns for path in (work / "target-codes").iterdir()}
+    assert made
+    other = replace(config, name="other", within=False, min_videos=1)
+    shared = build_recipe(other, tmp_path / "second", work=work, num_workers=1)
+    assert {path: path.stat().st_mtime_ns for path in (work / "target-codes").iterdir()} == made
+    alone = build_recipe(other, tmp_path / "alone", num_workers=1)
+    assert shared.duplicates == alone.duplicates
+    assert shared.manifest.clips == alone.manifest.clips
+
+
 def test_what_is_lost_on_the_way_is_made_again(config: CorpusConfig, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     build_recipe(config, out, num_workers=1)

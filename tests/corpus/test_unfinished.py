@@ -26,7 +26,7 @@ with whole_file(out / "report.json"), whole_shard(out / "work/codes/a.parquet"):
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED.format(out=str(tmp_path))], check=False)
     assert len(list(tmp_path.rglob(".*.tmp"))) == 3
-    assert remove_left(tmp_path) == 3
+    assert remove_left(tmp_path, tmp_path / "work") == 3
     assert not list(tmp_path.rglob(".*.tmp"))
 
 
@@ -39,7 +39,7 @@ def test_what_is_being_written_elsewhere_stays(tmp_path: Path) -> None:
         path.write_bytes(b"")
     long_ago = new.stat().st_mtime - LEFT_AFTER_SECONDS - 60
     os.utime(old, (long_ago, long_ago))
-    assert remove_left(tmp_path) == 1
+    assert remove_left(tmp_path, tmp_path / "work") == 1
     assert sorted(work.iterdir()) == sorted([beside, notes, new])
 
 

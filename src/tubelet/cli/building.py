@@ -23,6 +23,8 @@ class BuildOptions:
 
     out: Path
     """Folder of the manifest; what is done there already is kept."""
+    work: Path | None = None
+    """Folder of what is done; corpora that share it decode the same targets once. Default: work in --out."""
     engine: Literal["local", "ray"] = "local"
     """local: this machine; ray: a cluster that is there (RAY_ADDRESS), which sees the same paths. The result is the
     same."""
@@ -56,7 +58,12 @@ def corpus_build(arguments: list[str]) -> None:
     config = recipe(**{field.name: getattr(chosen, field.name) for field in fields(chosen) if field.name not in own})
     with _Bars() as bars:
         corpus = build_recipe(
-            config, chosen.out, engine=chosen.engine, num_workers=chosen.num_workers, on_progress=bars.update
+            config,
+            chosen.out,
+            work=chosen.work,
+            engine=chosen.engine,
+            num_workers=chosen.num_workers,
+            on_progress=bars.update,
         )
         bars.update("report", 0, 1)
         page, text = write_corpus_report(corpus, config, chosen.out, chosen.num_workers)

@@ -92,6 +92,7 @@ def build_recipe(
     config: CorpusConfig,
     out: Path,
     *,
+    work: Path | None = None,
     engine: str = "local",
     num_workers: int = 2,
     on_progress: Progress = lambda what, done, total: None,
@@ -100,7 +101,9 @@ def build_recipe(
 
     Args:
         config: What to build.
-        out: Folder of the manifest; ``out/work`` holds what is done and may be deleted afterwards.
+        out: Folder of the manifest.
+        work: Holds what is done and may be deleted afterwards; corpora that share it decode the same targets once.
+            None = ``out/work``.
         engine: ``local`` or ``ray``.
         num_workers: Processes that decode; with ``ray`` those of each task.
         on_progress: Told what is done.
@@ -112,8 +115,8 @@ def build_recipe(
     if config.min_videos < 1:
         raise InputError(f"min_videos is {config.min_videos}, expected at least 1")
     targets = [read_manifest(path) for path in config.targets]
-    remove_left(out)
-    work = out.absolute() / "work"
+    work = (out / "work" if work is None else work).absolute()
+    remove_left(out, work)
     labelled = _labelled(config, work, on_progress)
     quarantine, duplicates = QUARANTINE.empty_table(), PAIRS.empty_table()
     if targets or config.within:

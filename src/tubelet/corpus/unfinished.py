@@ -36,9 +36,9 @@ def whole_shard(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_left(out: Path) -> int:
-    """Remove what killed processes left half-written in a corpus' folder and its ``work``; return how many it was."""
-    found = [path for path in (*out.glob(".*.tmp"), *(out / "work").rglob(".*.tmp")) if _is_left(path, out)]
+def remove_left(out: Path, work: Path) -> int:
+    """Remove what killed processes left half-written in a corpus' folder and in ``work``; return how many it was."""
+    found = [path for path in (*out.glob(".*.tmp"), *work.rglob(".*.tmp")) if _is_left(path, out)]
     for path in found:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

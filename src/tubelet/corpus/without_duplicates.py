@@ -66,7 +66,7 @@ def drop_duplicates(
     """
     if not targets and not settings.within:
         raise InputError("nothing to compare with; expected --targets, --within or both")
-    remove_left(out)
+    remove_left(out, out / "work")
     found = compare(
         cells_of(source),
         media_root=source.media_root,

@@ -124,7 +124,7 @@ def _matched(seeds: str, playground: Path, folder: Path) -> Manifest:
         targets=tuple(manifest_of(playground, name) for name in (*CLASSIFY_SETS, LOCALISE_SET)),
         dedup="balanced",
     )
-    return build_recipe(config, folder, engine="local", num_workers=1).manifest
+    return build_recipe(config, folder, work=folder.parent / "work", engine="local", num_workers=1).manifest
 
 
 def _make_lengths(playground: Path, out: Path) -> None:
