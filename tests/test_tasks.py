@@ -175,6 +175,8 @@ def test_a_clip_keeps_its_label_or_gets_another_each_pass(squares: Path, tmp_pat
     ("change", "message"),
     [
         ({"label_smoothing": 1.5}, "task kinetics: label_smoothing must be between 0 and 1, found 1.5"),
+        ({"label_smoothing": 1.0}, "task kinetics: label_smoothing must be below 1 and label_iou above 0"),
+        ({"label_iou": 0.0}, "task kinetics: label_smoothing must be below 1 and label_iou above 0"),
         ({"loss_weight": -1.0}, "loss_weight must be between 0 and inf"),
         (
             {"boxes": "detekted"},

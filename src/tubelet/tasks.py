@@ -89,6 +89,8 @@ class TaskConfig:
             value = getattr(self, option)
             if value is not None and not low <= value <= high:
                 raise InputError(f"task {self.name}: {option} must be between {low} and {high}, found {value}")
+        if self.label_smoothing == 1 or self.label_iou == 0:
+            raise InputError(f"task {self.name}: label_smoothing must be below 1 and label_iou above 0")
         if self.labels != "all" and self.kind != "classify":
             raise InputError(f"task {self.name}: labels {self.labels!r} is for whole clips; a box has all its labels")
 

@@ -10,6 +10,7 @@ from tubelet.cli import main
 from tubelet.models.saved import model_meta
 from tubelet.recipes import RECIPES
 from tubelet.recipes.clips import finetune_clips, pretrain_clips
+from tubelet.recipes.own_data import finetune
 from tubelet.recipes.playground import SETS, train_sets, transfer
 from tubelet.records import read_json, write_json
 from tubelet.train.config import PREVIOUS
@@ -138,6 +139,11 @@ def test_pre_training_has_paper_bs_values(playground: Path) -> None:
 def test_any_backbone_takes_the_input(playground: Path, model: str) -> None:
     run = finetune_clips((playground / "manifests" / "moments",), model=model)
     assert (run.backbone.size, run.backbone.num_frames) == (112, 8)
+
+
+def test_published_weights_must_become_a_run_folder_first(playground: Path) -> None:
+    with pytest.raises(InputError, match="hf_in21k_vit_b: published weights; tubelet weights convert hf_in21k_vit_b "):
+        finetune((playground / "manifests" / "kinetics",), init_from=Path("hf_in21k_vit_b"))
 
 
 def test_no_manifest_is_one_line() -> None:

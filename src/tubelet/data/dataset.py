@@ -170,8 +170,8 @@ class ClipDataset:
     def sample(self, index: int, seed: int) -> ClipSample:
         """Return a training sample of an example: random clip of the segment (or the keyframe's), augmented.
 
-        A clip whose boxes all left the canvas is drawn again, at most seven times, then shown whole; the boxes dropped
-        on the way are counted.
+        Where all boxes left the canvas the clip is put on it again, at most seven times, then without being moved or
+        scaled (letterboxed: whole; otherwise its centre, boxes cut at the edge); the boxes dropped are counted.
 
         Raises:
             VideoError: The video cannot be read there.

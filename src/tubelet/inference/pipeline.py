@@ -86,8 +86,9 @@ class Localiser:
         """Yield one moment for every keyframe, in order of time, also where nobody is seen.
 
         Args:
-            video: A video file, or a camera or stream: then moments come as soon as the frames that bridge them. Of one
-                that is opened here the frames dropped are logged at its end; a ``LiveSource`` counts them.
+            video: A video file, or a camera or stream: then a moment comes as soon as the frames have come that its
+                clip and the gaps in its tubes need. Of one that is opened here the frames dropped are logged at its
+                end; a ``LiveSource`` counts them.
             on_time: Called with the time of each keyframe when it has been computed, for progress.
 
         Raises:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tubelet.inference.shipped import SHIPPED_MODEL
 from tubelet.models.model import read_backbone_config
 from tubelet.models.saved import read_meta
+from tubelet.models.weights import WEIGHTS
 from tubelet.records import from_json
 from tubelet.tasks import task_config
 from tubelet.train.config import RunConfig
@@ -53,6 +54,10 @@ def finetune(
     """
     if not manifests:
         raise InputError("finetune needs at least one manifest folder, found none")
+    if str(init_from) in WEIGHTS and not init_from.exists():
+        raise InputError(
+            f"{init_from}: published weights; tubelet weights convert {init_from} --out DIR makes a run folder of them"
+        )
     meta = read_meta(init_from)
     where = str(init_from / "meta.json")
     preprocess = from_json(Preprocess, meta["preprocess"], where=where)

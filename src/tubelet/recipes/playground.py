@@ -80,7 +80,15 @@ def pretrain_posts(
     learning_rate: float | None = None,
     seed: int = 0,
 ) -> RunConfig:
-    """Weakly supervised pre-training on the corpus built from the playground's tagged posts (paper B, 3)."""
+    """Weakly supervised pre-training on the corpus built from the playground's tagged posts (paper B, 3).
+
+    Args:
+        playground: Folder of `tubelet playground build`, with its manifest `posts` from `tubelet corpus build`.
+        size: How large and how long: tiny, small or study (`SCALES`).
+        init_from: Run folder or file whose weights it starts from; None = random.
+        learning_rate: Peak of the schedule; None = the size's.
+        seed: Decides weights, order and augmentation.
+    """
     epochs = scale_of(size).pretrain_epochs
     return _run("pretrain_posts", playground, (POSTS_SET,), size, init_from, learning_rate, seed, num_epochs=epochs)
 
@@ -93,7 +101,15 @@ def cofinetune(
     learning_rate: float | None = None,
     seed: int = 0,
 ) -> RunConfig:
-    """Train on both classification sets and the localisation set at once, weighted by size (paper A, 3.2)."""
+    """Train on both classification sets and the localisation set at once, weighted by size (paper A, 3.2).
+
+    Args:
+        playground: Folder of `tubelet playground build`.
+        size: How large and how long: tiny, small or study (`SCALES`).
+        init_from: Run folder or file whose weights it starts from; None = random.
+        learning_rate: Peak of the schedule; None = the size's.
+        seed: Decides weights, order and augmentation.
+    """
     return _run("cofinetune", playground, (*CLASSIFY_SETS, LOCALISE_SET), size, init_from, learning_rate, seed)
 
 
@@ -108,6 +124,13 @@ def transfer_kinetics(
     """First stage of traditional transfer: one set alone, with a new head and a fresh optimizer (paper A, 3.2).
 
     Every stage sees its set as often as co-finetuning does, so the three together see the same number of samples.
+
+    Args:
+        playground: Folder of `tubelet playground build`.
+        size: How large and how long: tiny, small or study (`SCALES`).
+        init_from: Run folder or file whose weights it starts from; None = random.
+        learning_rate: Peak of the schedule; None = the size's.
+        seed: Decides weights, order and augmentation.
     """
     return _run("transfer_kinetics", playground, ("kinetics",), size, init_from, learning_rate, seed)
 
@@ -120,7 +143,15 @@ def transfer_moments(
     learning_rate: float | None = None,
     seed: int = 0,
 ) -> RunConfig:
-    """Second stage of traditional transfer; start it from the first."""
+    """Second stage of traditional transfer; start it from the first.
+
+    Args:
+        playground: Folder of `tubelet playground build`.
+        size: How large and how long: tiny, small or study (`SCALES`).
+        init_from: Run folder or file whose weights it starts from; None = random.
+        learning_rate: Peak of the schedule; None = the size's.
+        seed: Decides weights, order and augmentation.
+    """
     return _run("transfer_moments", playground, ("moments",), size, init_from, learning_rate, seed)
 
 
@@ -132,7 +163,15 @@ def transfer_localise(
     learning_rate: float | None = None,
     seed: int = 0,
 ) -> RunConfig:
-    """Last stage of traditional transfer; start it from the second."""
+    """Last stage of traditional transfer; start it from the second.
+
+    Args:
+        playground: Folder of `tubelet playground build`.
+        size: How large and how long: tiny, small or study (`SCALES`).
+        init_from: Run folder or file whose weights it starts from; None = random.
+        learning_rate: Peak of the schedule; None = the size's.
+        seed: Decides weights, order and augmentation.
+    """
     return _run("transfer_localise", playground, (LOCALISE_SET,), size, init_from, learning_rate, seed)
 
 
@@ -144,7 +183,15 @@ def localise_only(
     learning_rate: float | None = None,
     seed: int = 0,
 ) -> RunConfig:
-    """Train on the localisation set alone for as many samples as co-finetuning sees in all (a control)."""
+    """Train on the localisation set alone for as many samples as co-finetuning sees in all (a control).
+
+    Args:
+        playground: Folder of `tubelet playground build`.
+        size: How large and how long: tiny, small or study (`SCALES`).
+        init_from: Run folder or file whose weights it starts from; None = random.
+        learning_rate: Peak of the schedule; None = the size's.
+        seed: Decides weights, order and augmentation.
+    """
     sizes = {task: num_examples(playground, task) for task in (*CLASSIFY_SETS, LOCALISE_SET)}
     epochs = scale_of(size).num_epochs * sum(sizes.values()) / sizes[LOCALISE_SET]
     return _run("localise_only", playground, (LOCALISE_SET,), size, init_from, learning_rate, seed, num_epochs=epochs)
@@ -153,7 +200,14 @@ def localise_only(
 def transfer(
     playground: Path, *, size: str = "small", init_from: Path | None = None, seed: int = 0
 ) -> tuple[RunConfig, ...]:
-    """Traditional transfer whole: kinetics, then moments, then the localisation set (paper A, 3.2, Table 2)."""
+    """Traditional transfer whole: kinetics, then moments, then the localisation set (paper A, 3.2, Table 2).
+
+    Args:
+        playground: Folder of `tubelet playground build`.
+        size: How large and how long: tiny, small or study (`SCALES`).
+        init_from: Run folder or file whose weights it starts from; None = random.
+        seed: Decides weights, order and augmentation.
+    """
     first = transfer_kinetics(playground, size=size, init_from=init_from, seed=seed)
     later = (make(playground, size=size, seed=seed) for make in (transfer_moments, transfer_localise))
     return (first, *(replace(run, init_from=PREVIOUS) for run in later))

@@ -46,9 +46,9 @@ def write_pages(results: Path, to: Path) -> dict[Study, str]:
 
 def states_table(states: dict[Study, str], pages: Path) -> str:
     """Return the studies with their states as a markdown table, those with a page linked to it."""
-    lines = ["| study | what it compares | runs | verdict in miniature |", "|---|---|---|---|"]
+    lines = ["| study | what it compares | arms | verdict in miniature |", "|---|---|---|---|"]
     for study, state in states.items():
         page = f"{study.name}.md"
         name = f"[{study.name}]({page})" if (pages / page).exists() else study.name
-        lines.append(f"| {name} | {study.title} | {len(study.arms)} arms x seeds | {state} |")
+        lines.append(f"| {name} | {study.title} | {len(study.arms)} | {state} |")
     return "\n".join(lines)

@@ -54,7 +54,7 @@ def study_markdown(
     lines += [*_rows(("arm", "recipe", "row"), [(arm.name, arm.recipe, f"`{arm.row}`") for arm in study.arms]), ""]
     if result is None or not result.scores:
         lines += [
-            "Claims, of which no run is here (the project's own results are in docs/studies):",
+            "Claims, of which no run is here (`--out docs/studies` shows the project's own results):",
             "",
             *(f"- {claim.text}" for claim in study.claims),
             "",
@@ -113,7 +113,7 @@ def spread_text(values: Sequence[float]) -> str:
 
 
 def _facts(result: StudyResult) -> list[str]:
-    seeds = ", ".join(map(str, result.seeds))
+    seeds = ", ".join(result.scores)
     lines = [
         f"Scale {result.scale}, seeds {seeds}, commit {result.commit}, on {result.hardware}; start: {result.start}. "
         "Differences are of runs with the same seed; intervals by Student's t. A set keeps the score that it had at "

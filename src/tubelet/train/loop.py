@@ -1,7 +1,7 @@
 """The training loop: one for every mixture of tasks, on one process or many.
 
 Co-finetuning (paper A, 3.2) is this loop over the steps of a mixture of several tasks: a step's batch is of one task,
-goes through the backbone that all of them share, that task's own head and its loss, and moves what it went through.
+goes through the backbone that all of them share, that task's own head and its loss, and updates their weights.
 A run is a function of its config: which tasks, which samples, which augmentation and which dropped layers step k uses
 follow from (seed, k) alone. So a run that was killed goes on from its newest checkpoint to the same weights, and ranks
 load their shares of a step without asking each other.
