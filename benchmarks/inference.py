@@ -26,7 +26,7 @@ from PIL import Image
 import tubelet
 from tubelet.data.manifest import read_manifest
 from tubelet.inference import pipeline, render
-from tubelet.inference.export import read_detections
+from tubelet.inference.detections_file import read_detections
 from tubelet.inference.outputs import localise_video
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.ring import FrameRing

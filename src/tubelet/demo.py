@@ -24,7 +24,7 @@ from tubelet.corpus.build import build_corpus
 from tubelet.corpus.seeds import read_seeds
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.evals.page import percent
-from tubelet.inference.export import read_detections
+from tubelet.inference.detections_file import read_detections
 from tubelet.inference.outputs import ResultFiles, localise_video, results_of
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.real_video import real_video

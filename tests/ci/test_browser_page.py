@@ -8,7 +8,7 @@ from devtools import Browser
 from page_browser import VIDEOS, opened, send
 from untrained_run import ACTIONS
 
-from tubelet.inference.export import read_detections
+from tubelet.inference.detections_file import read_detections
 from tubelet.inference.render import _Timeline
 
 pytestmark = pytest.mark.ci

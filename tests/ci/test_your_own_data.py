@@ -15,7 +15,7 @@ from test_browser_page import CONTRAST
 from test_documents import commands, smaller
 
 from tubelet.data.manifest import read_manifest
-from tubelet.inference.export import read_detections
+from tubelet.inference.detections_file import read_detections
 from tubelet.types import VideoMeta
 from tubelet.video.container import probe
 

@@ -10,7 +10,7 @@ from inference_fakes import RED, write_video
 
 from tubelet.data.sources.cvat import import_cvat
 from tubelet.inference.annotation_formats import write_cvat, write_fiftyone
-from tubelet.inference.export import DetectionsFile
+from tubelet.inference.detections_file import DetectionsFile
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, VideoMeta
 

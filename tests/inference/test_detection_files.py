@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tubelet.data.ava_csv import read_ava_csv
-from tubelet.inference.export import SCHEMA, ava_writer, json_schema, json_writer, read_detections
+from tubelet.inference.detections_file import SCHEMA, ava_writer, json_schema, json_writer, read_detections
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
 

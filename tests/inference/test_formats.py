@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from inference_fakes import RED, PaintDetector, untrained, write_video
 
-from tubelet.inference.export import DetectionsFile
+from tubelet.inference.detections_file import DetectionsFile
 from tubelet.inference.formats import FORMATS, captions
 from tubelet.inference.outputs import localise_video
 from tubelet.inference.pipeline import Localiser

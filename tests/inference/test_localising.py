@@ -9,7 +9,7 @@ from inference_fakes import BLUE, RED, PaintDetector, untrained, write_video
 
 from tubelet.cli.localising import Options, _ending, check_places, found_in, localise_places, name_of
 from tubelet.cli.using import localise
-from tubelet.inference.export import read_detections
+from tubelet.inference.detections_file import read_detections
 from tubelet.inference.outputs import localise_live
 from tubelet.inference.pipeline import Localiser
 from tubelet.types import InputError, VideoError

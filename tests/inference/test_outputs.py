@@ -15,7 +15,7 @@ from inference_fakes import RED, PaintDetector, untrained, write_video
 
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.inference import outputs
-from tubelet.inference.export import read_detections
+from tubelet.inference.detections_file import read_detections
 from tubelet.inference.outputs import localise_video, results_of
 from tubelet.inference.pipeline import Localiser
 from tubelet.types import ActionDetections, InputError, VideoError

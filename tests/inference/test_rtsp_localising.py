@@ -13,7 +13,7 @@ from rtsp_server import Camera, h264_frames, on_air
 import tubelet
 import tubelet.video.live
 from tubelet.cli import main
-from tubelet.inference.export import read_detections
+from tubelet.inference.detections_file import read_detections
 from tubelet.inference.pipeline import Localiser
 from tubelet.video.live import LiveSource
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tubelet.cli.using import search as search_command
-from tubelet.inference.export import json_writer, read_detections
+from tubelet.inference.detections_file import json_writer, read_detections
 from tubelet.inference.formats import write_parquet
 from tubelet.inference.search import search
 from tubelet.labels import LabelSpace

@@ -10,7 +10,7 @@ from inference_fakes import RED, PaintDetector, untrained, write_video
 
 import tubelet
 from tubelet.cli.using import classify, localise
-from tubelet.inference.export import THRESHOLD, read_detections
+from tubelet.inference.detections_file import THRESHOLD, read_detections
 from tubelet.inference.outputs import localise_video
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.shipped import SHIPPED_MODEL

@@ -10,7 +10,7 @@ import pytest
 from page_server import CHOICES
 from untrained_run import ACTIONS, write_untrained_run
 
-from tubelet.inference.export import read_detections
+from tubelet.inference.detections_file import read_detections
 from tubelet.records import to_json
 from tubelet.types import VideoError
 from tubelet.video.write import VideoWriter

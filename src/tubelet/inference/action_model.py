@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tubelet.inference.export import THRESHOLD
+from tubelet.inference.detections_file import THRESHOLD
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.models.precision import default_autocast

@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import numpy as np
 
 from tubelet.boxes import pixel_boxes
-from tubelet.inference.export import DECIMALS, DetectionsFile
+from tubelet.inference.detections_file import DECIMALS, DetectionsFile
 from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.records import whole_file
 from tubelet.types import ActionDetections

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from tubelet.boxes import pixel_boxes
 from tubelet.inference.annotation_formats import write_cvat, write_fiftyone
-from tubelet.inference.export import DECIMALS, DetectionsFile
+from tubelet.inference.detections_file import DECIMALS, DetectionsFile
 from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.records import whole_file
 from tubelet.types import ActionDetections

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from tubelet.inference.action_model import FrameKeys, TorchActionModel
-from tubelet.inference.export import THRESHOLD
+from tubelet.inference.detections_file import THRESHOLD
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.models.saved import LoadedModel, ScoreKind, probabilities

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tubelet.inference.export import ava_writer, json_writer, read_detections
+from tubelet.inference.detections_file import ava_writer, json_writer, read_detections
 from tubelet.inference.formats import FORMATS
 from tubelet.inference.pipeline import Localiser
 from tubelet.inference.render import LabelStyle, render

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tubelet.inference.export import SCHEMA, THRESHOLD, DetectionsFile, read_detections
+from tubelet.inference.detections_file import SCHEMA, THRESHOLD, DetectionsFile, read_detections
 from tubelet.inference.formats import speaking_times
 from tubelet.inference.tubes import NOT_FOLLOWED
 from tubelet.labels import LabelSpace

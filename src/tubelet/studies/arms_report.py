@@ -8,7 +8,7 @@ import numpy as np
 from tubelet.data.info import training_counts
 from tubelet.data.manifest import Manifest
 from tubelet.evals.page import Still
-from tubelet.inference.export import read_detections
+from tubelet.inference.detections_file import read_detections
 from tubelet.inference.outputs import ResultFiles
 from tubelet.inference.render import LabelStyle, stills
 from tubelet.labels import LabelSpace

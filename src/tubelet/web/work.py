@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tubelet import load
-from tubelet.inference.export import read_detections
+from tubelet.inference.detections_file import read_detections
 from tubelet.inference.formats import FORMATS
 from tubelet.inference.outputs import LocalisedVideo, localise_video
 from tubelet.inference.pipeline import Localiser  # also, before a video comes, the imports that take long
