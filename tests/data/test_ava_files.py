@@ -187,6 +187,9 @@ def test_action_lists_are_written_as_read(tmp_path: Path) -> None:
         ('item {\n  name: "a"\n  id: 1\n}\nitem {\n  name: "b"\n}\n', r"a\.pbtxt:5: expected a name"),
         ('item {\n  name: "a"\n  id: 1\n}\nitem {\n  name: "b"\n  id: 1\n}\n', r"a\.pbtxt:5: class 'b' with id 1"),
         ("nothing", r"a\.pbtxt:1: no classes"),
+        ('item {\n  name: "a"\n  id: 1\n}\nitem { name: "b"\n', r"a\.pbtxt:5: 'item \{ name: \"b\"' is no whole block"),
+        ('item {\n  name: "a"\n  id: -1\n}\n', r"a\.pbtxt:1: class 'a' has id -1, expected 0 to 2147483647"),
+        ('item {\n  name: "a"\n  id: 99999999999\n}\n', r"a\.pbtxt:1: class 'a' has id 99999999999"),
     ],
 )
 def test_mistakes_in_action_lists(tmp_path: Path, text: str, message: str) -> None:

@@ -43,9 +43,10 @@ def test_blocks_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("v,soon\n", "'v,soon' is not video_id,seconds"),
         ("v,0902,10,10,20,20,1,0.5\n", "not pixels"),
         ("v,0902,0.1,0.1,0.2,0.2,1,nan\n", "score is nan"),
+        ('"v,0902\n', "a quote that is not closed"),
         ("v,0902,0.1,nan,0.2,0.2,1,0.5\n", "y1 is 'nan'"),
     ],
-    ids=["score", "id", "columns", "keyframe", "pixels", "nan-score", "nan-box"],
+    ids=["score", "id", "columns", "keyframe", "pixels", "nan-score", "quote", "nan-box"],
 )
 def test_a_mistake_in_a_later_block_has_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, bad: str, message: str
@@ -59,6 +60,15 @@ def test_a_mistake_in_a_later_block_has_its_line(
         read_ava_csv(path, detections=True)
     assert str(error.value).startswith(f"{path}:{at + 1}: ")
     assert message in str(error.value)
+
+
+def test_detections_cut_within_their_last_row_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("v,0902,0.1,0.1,0.2,0.2,1,0.5\nv,09")
+    with pytest.raises(InputError, match=r"a\.csv:2: video_id,seconds without an end of line"):
+        read_ava_csv(path, detections=True)
+    path.write_text(path.read_text() + "02\n")
+    assert len(read_ava_csv(path, detections=True)) == 1
 
 
 def test_refused_files_leave_a_process_that_ends_as_it_should(tmp_path: Path) -> None:

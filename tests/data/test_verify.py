@@ -1,6 +1,7 @@
 """Manifests whose media are damaged in every way that is told apart, checks that are killed, and what is left."""
 
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import deadly
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numbered_video import faststart, write_numbered
 from still_pictures import write_pictures
 
 from tubelet.cli import main
 from tubelet.data import verify
+from tubelet.data.info import manifest_facts
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.verify import Report, check_video, verify_manifest, write_clean
@@ -158,6 +162,31 @@ def test_the_clean_manifest_has_the_rest_and_the_counts(media: Path, tmp_path: P
     with pytest.raises(InputError, match="no clip can be used"):
         write_clean(nothing, report, tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("video", "../good.mp4", "video is '../good.mp4', expected a path below the media root"),
+        ("clip_id", "first", "clip_id is 'first', which an earlier row has already"),
+        ("end_seconds", math.nan, "end_seconds is nan"),
+        ("start_seconds", -5.0, "start_seconds is -5.0"),
+        ("labels", [999], "labels is [999], expected columns 0..2"),
+    ],
+)
+def test_tables_with_a_mistake_are_refused_before_anything_is_opened(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str, value: Any, message: str
+) -> None:
+    monkeypatch.chdir(media)  # where a cell that was taken for a path from here would be found
+    manifest = write(tmp_path, [{"clip_id": name, "video": "gone.mp4"} for name in ("first", "second")])
+    rows = [manifest.clips.to_pylist()[0], manifest.clips.to_pylist()[1] | {column: value}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=manifest.clips.schema), manifest.root / "clips.parquet")
+    spoilt = read_manifest(manifest.root)
+    for check in (lambda: verify_manifest(spoilt, tmp_path / "r.json", num_workers=1), lambda: manifest_facts(spoilt)):
+        with pytest.raises(InputError) as error:
+            check()
+        assert f"clips.parquet: row 1: {message}" in str(error.value)
+    assert not list(tmp_path.glob("r.json*"))
 
 
 def test_a_video_that_crashes_the_decoder_is_a_line(

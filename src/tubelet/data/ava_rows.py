@@ -75,7 +75,7 @@ def read_rows(path: Path, *, scored: bool) -> CsvRows:
     size = BLOCK_BYTES if _is_gzip(path) else path.stat().st_size
     columns = _Columns(scored=scored, capacity=size // 40 + 1)
     keyframes: set[Keyframe] = set()
-    first_line = 1
+    first_line, text = 1, b""
     for text in _blocks(path):
         block = _Block(path, text, first_line)
         block.check_text()
@@ -85,6 +85,8 @@ def read_rows(path: Path, *, scored: bool) -> CsvRows:
         first_line += text.count(b"\n")
         if b"\r" in text:
             first_line += text.count(b"\r") - text.count(b"\r\n")
+    if scored and not text.endswith((b"\n", b"\r")) and text[text.rfind(b"\n") + 1 :].count(b",") == 1:
+        raise InputError(f"{path}:{first_line}: video_id,seconds without an end of line: is the file cut short?")
     pa.default_memory_pool().release_unused()
     return columns.rows(keyframes)
 
@@ -116,13 +118,16 @@ class _Block:
     """Line number of the first, from 1."""
 
     def check_text(self) -> None:
-        """Refuse what is not UTF-8."""
+        """Refuse what is not UTF-8, and quotes that are not closed, behind which rows would vanish."""
         try:
             if not self.text.isascii():
                 self.text.decode()
         except UnicodeDecodeError as error:
             line = self.first_line + len(re.findall(rb"\r\n|\r|\n", self.text[: error.start]))
             raise InputError(f"{self.path}:{line}: not UTF-8; expected a text file") from None
+        if self.text.count(b'"') % 2:
+            number = next(number for number, line in self.lines() if line.count('"') % 2)
+            raise InputError(f"{self.path}:{number}: a quote that is not closed")
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield (line number, line without its end)."""

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tubelet.data.manifest import Manifest
+from tubelet.data.validate import validate_manifest
 from tubelet.types import InputError
 from tubelet.video.container import probe
 from tubelet.video.media import resolve_media
@@ -56,7 +57,12 @@ class ManifestFacts:
 
 
 def manifest_facts(manifest: Manifest) -> ManifestFacts:
-    """Count what is in a manifest; a sample of its videos is opened, nothing is decoded whole."""
+    """Count what is in a manifest; a sample of its videos is opened, nothing is decoded whole.
+
+    Raises:
+        InputError: Its tables have a mistake.
+    """
+    validate_manifest(manifest)
     clips = manifest.clips
     lengths = pc.subtract(clips.column("end_seconds"), clips.column("start_seconds")).to_numpy()
     rows, splits = _labelled_rows(manifest)

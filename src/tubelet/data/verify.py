@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import rewrite_manifest
-from tubelet.data.validate import TIME_TOLERANCE
+from tubelet.data.validate import TIME_TOLERANCE, validate_manifest
 from tubelet.records import whole_file, write_json
-from tubelet.types import InputError, VideoError
+from tubelet.types import InputError, VideoError, first_line
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
 from tubelet.video.media import Media, resolve_media
@@ -128,7 +128,11 @@ def verify_manifest(
     Returns:
         The report. Clips whose video cannot be read up to their end are ``missing``, ``broken`` (an error) or ``short``
         (it ends before); a clip that shows the same as an earlier one is a ``duplicate``, in whichever split.
+
+    Raises:
+        InputError: The manifest's own tables have a mistake.
     """
+    validate_manifest(manifest)
     cells = manifest.clips.select(["video", "fps"]).group_by(["video", "fps"], use_threads=False).aggregate([])
     wanted = list(zip(cells.column("video").to_pylist(), cells.column("fps").to_pylist(), strict=True))
     journal = report.with_name(report.name + ".journal")
@@ -216,24 +220,26 @@ def _checked(
     manifest: Manifest, cells: list[tuple[str, float]], num_workers: int
 ) -> Iterator[tuple[tuple[str, float], VideoCheck]]:
     """Yield each video's check as it comes."""
-    if not cells:
+    found: list[tuple[tuple[str, float], str]] = []
+    for cell in cells:
+        try:
+            found.append((cell, resolve_media(manifest.media_root, *cell).location))
+        except InputError as error:  # not opened at all: it may lie outside the media root
+            yield cell, VideoCheck(num_frames=0, until_seconds=0.0, digest="", error=first_line(error), missing=True)
+    if not found:
         return
     ahead = 0
     with WorkerPool(num_workers, setup=None, modules=WORKER_MODULES, call_seconds=VIDEO_SECONDS) as pool:
-        for done in range(len(cells)):
-            while ahead < min(len(cells), done + 4 * num_workers):
-                try:
-                    media = resolve_media(manifest.media_root, *cells[ahead])
-                    location = media.location
-                except InputError:  # told by the worker, like any other file that is not there
-                    location = cells[ahead][0]
-                pool.submit(ahead, check_video, location, cells[ahead][1])
+        for done in range(len(found)):
+            while ahead < min(len(found), done + 4 * num_workers):
+                (_, fps), location = found[ahead]
+                pool.submit(ahead, check_video, location, fps)
                 ahead += 1
             answer = pool.result()
             check = answer.value
             if answer.error is not None:
                 check = VideoCheck(num_frames=0, until_seconds=0.0, digest="", error=str(answer.error))
-            yield cells[answer.key], check
+            yield found[answer.key][0], check
 
 
 def _judge(manifest: Manifest, checks: Mapping[tuple[str, float], VideoCheck]) -> Report:

@@ -157,8 +157,15 @@ def light_model(folder: Path, device: torch.device) -> LightModel:
 
 
 def run_config(folder: Path) -> RunConfig:
-    """Return the config a run folder was trained with."""
-    return RunConfig.from_json(read_meta(folder)["config"], where=str(folder))
+    """Return the config a run folder was trained with.
+
+    Raises:
+        InputError: The folder holds a model alone, packed or converted.
+    """
+    meta = read_meta(folder)
+    if "config" not in meta:
+        raise InputError(f"{folder}: a model without the run that made it; expected what `tubelet train` writes")
+    return RunConfig.from_json(meta["config"], where=str(folder))
 
 
 def origin_of(folder: Path, task: str) -> dict[str, Any]:

@@ -111,9 +111,11 @@ def read_label_map(path: str | Path, *, name: str | None = None) -> LabelSpace:
     """
     path = Path(path)
     text = read_text(path)
-    names, ids, types = [], [], []
+    names, ids, types, end = [], [], [], 0
     for block in re.finditer(r'\b\w+\s*\{((?:"(?:\\.|[^"\\])*"|[^}"])*)\}', text):
         place = f"{path}:{text.count(chr(10), 0, block.start()) + 1}"
+        _nothing_between(path, text, end, block.start())
+        end = block.end()
         label = re.search(r'\bname\s*:\s*"((?:\\.|[^"\\])*)"', block[1])
         number = re.search(r"(?:\b|\")(?:label_)?id\s*:\s*(-?\d+)", block[1])
         kind = re.search(r"label_type\s*:\s*(\w+)", block[1])
@@ -124,10 +126,22 @@ def read_label_map(path: str | Path, *, name: str | None = None) -> LabelSpace:
         types.append(kind[1] if kind else "")
         if ids[-1] in ids[:-1] or names[-1] in names[:-1]:
             raise InputError(f"{place}: class {names[-1]!r} with id {ids[-1]} repeats an earlier name or id")
+        if not 0 <= ids[-1] < 1 << 31:
+            raise InputError(f"{place}: class {names[-1]!r} has id {ids[-1]}, expected 0 to 2147483647")
     if not names:
         raise InputError(f'{path}:1: no classes; expected blocks like item {{ name: "stand" id: 12 }}')
+    _nothing_between(path, text, end, len(text))
     groups = tuple(GROUPS.get(t, t) for t in types) if all(types) else ()
     return LabelSpace(name=name or path.stem, names=tuple(names), ids=tuple(ids), groups=groups)
+
+
+def _nothing_between(path: Path, text: str, start: int, end: int) -> None:
+    """Refuse what stands between two blocks, or after the last, and is neither space nor comment."""
+    found = re.search(r"[^\s,;]", re.sub(r"#.*", lambda comment: " " * len(comment[0]), text[start:end]))
+    if found:
+        line = text.count("\n", 0, start + found.start()) + 1
+        cut = text[start + found.start() : end].split("\n")[0][:40]
+        raise InputError(f'{path}:{line}: {cut!r} is no whole block; expected item {{ name: "stand" id: 12 }}')
 
 
 def write_label_map(path: str | Path, space: LabelSpace) -> None:
