@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -48,7 +49,11 @@ class Views:
     def __post_init__(self) -> None:
         if self.num_views < 1:
             raise InputError(f"num_views={self.num_views}: expected at least 1")
-        if not self.scales or min(self.scales) <= 0 or len(set(self.scales)) != len(self.scales):
+        if (
+            not self.scales
+            or not all(0 < scale < inf for scale in self.scales)
+            or len(set(self.scales)) != len(self.scales)
+        ):
             raise InputError(f"scales {self.scales}: expected different numbers above 0")
 
     def __str__(self) -> str:
