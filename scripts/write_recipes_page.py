@@ -40,8 +40,9 @@ target alone.
 {rows_a}
 ## Paper B
 490 million clips of pre-training on 128 GPUs, 16 clips of 8 frames or 6 of 32 on each; a fine-tuning on 64.
-The paper scores the rows of Tables 5 to 7 (13-, 16-, 17-) fully convolutionally on crops of 128 pixels, for these alone (4.4): a run
-of them is compared by `tubelet evaluate OUT --dense --square 128`, not by the 10 centre clips that its training ends with.
+The paper scores the rows of Tables 5 to 7 (13-, 16-, 17-) fully convolutionally on crops of 128 pixels, these alone
+(4.4): a run of them is compared by `tubelet evaluate OUT --dense --square 128`, not by the 10 centre clips that its
+training ends with.
 
 {rows_b}"""
 
