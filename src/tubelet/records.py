@@ -66,6 +66,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return _convert_union(get_args(kind), value, where)
     if origin is tuple:
         return _convert_tuple(get_args(kind), value, where)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: expected a table, found {value!r}")
+        return {key: _convert(get_args(kind)[1], item, f"{where}: {key}") for key, item in value.items()}
     if isinstance(kind, type) and is_dataclass(kind):
         return from_json(kind, value, where=where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

@@ -7,7 +7,7 @@ import pytest
 
 from tubelet.corpus.subset import SubsetRules
 from tubelet.recipes.miniature import MINIATURES_A, MINIATURES_B, SETS_A
-from tubelet.records import read_json, write_json
+from tubelet.records import read_json, to_json, write_json
 from tubelet.studies import mini_data, runs
 from tubelet.studies.index import STUDIES
 from tubelet.studies.mini_data import MiniCorpus, make_corpus
@@ -160,6 +160,26 @@ def test_the_page_judges_what_was_measured(place: StudyPlace, result: StudyResul
     assert readme.endswith("<!-- end of studies -->\nafter\n")
     assert "**not resolved** (of 5 claims: 1 holds, 1 not resolved, 3 not run) |" in readme
     assert readme.count("| not run |") == len(STUDIES) - 1
+
+
+def test_results_that_cannot_be_drawn_are_refused_before_anything_is_written(
+    result: StudyResult, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    with pytest.raises(InputError, match="results: no result of a study"):
+        write_pages(results, tmp_path / "to")
+    write_json(results / "A-table-1.json", result)
+    write_json(results / "A-table-99.json", result)
+    with pytest.raises(InputError, match=r"A-table-99\.json: there is no such study; did you mean"):
+        write_pages(results, tmp_path / "to")
+    (results / "A-table-99.json").unlink()
+    write_json(results / "A-table-1.json", {**to_json(result), "scores": {"0": {"K400": {"localise mAP": "high"}}}})
+    with pytest.raises(
+        InputError, match=r"A-table-1\.json: scores: 0: K400: localise mAP: expected float, found 'high'"
+    ):
+        write_pages(results, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
 
 
 def test_an_unfinished_arm_counts_for_nothing(place: StudyPlace, result: StudyResult) -> None:

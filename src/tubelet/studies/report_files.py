@@ -7,6 +7,7 @@ from tubelet.studies.index import STUDIES
 from tubelet.studies.plan import Study
 from tubelet.studies.study import StudyResult, read_result
 from tubelet.studies.study_page import arms_svg, classes_svg, status, study_markdown
+from tubelet.types import InputError, did_you_mean
 
 TABLE_BEGINS, TABLE_ENDS = "<!-- studies -->", "<!-- end of studies -->"
 
@@ -16,12 +17,21 @@ def write_pages(results: Path, to: Path) -> dict[Study, str]:
 
     Returns:
         Every study with its state.
+
+    Raises:
+        InputError: There is no result, one cannot be read, or one is of no study; nothing is written then.
     """
+    found: dict[str, StudyResult] = {}
+    for path in sorted(results.glob("*.json")):
+        if path.stem not in STUDIES:
+            raise InputError(f"{path}: there is no such study{did_you_mean(path.stem, STUDIES)}")
+        found[path.stem] = read_result(path)
+    if not found:
+        raise InputError(f"{results}: no result of a study; tubelet study run writes them")
     to.mkdir(parents=True, exist_ok=True)
     states: dict[Study, str] = {}
     for study in STUDIES.values():
-        path = results / f"{study.name}.json"
-        result: StudyResult | None = read_result(path) if path.exists() else None
+        result = found.get(study.name)
         states[study] = status(study, result)
         if result is not None and result.scores:
             with whole_file(to / f"{study.name}.svg") as file:
