@@ -16,7 +16,9 @@ from tubelet.cli import COMMANDS
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.manifest import read_manifest
 from tubelet.data.sources.importers import IMPORTERS
+from tubelet.inference.shipped import SHIPPED_MODEL
 from tubelet.train.evaluate import evaluate_run, run_config
+from tubelet.types import InputError
 
 VIDEO = "videos/localise/test-0.mp4"
 
@@ -370,3 +372,8 @@ def test_localise_refuses_what_it_would_pass_over(monkeypatch, capsys, squares, 
     assert not out.exists()
     assert call(monkeypatch, "search", tmp_path, "red", "--top", 0) == 2
     assert "--top is 0, expected at least 1" in capsys.readouterr().err
+
+
+def test_a_model_without_its_run_is_not_scored() -> None:
+    with pytest.raises(InputError, match="playground: a model without the run that made it; expected what"):
+        run_config(SHIPPED_MODEL)

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,13 @@ def test_views_say_what_they_are() -> None:
     assert str(larger) == "10 x centre, 128 x 128 of frames of a shorter side of 128, at every place"
     assert frames_of(Fit(size=128, exact_hw=(128, 171))) == "128 x 128 of frames of 128 x 171"
     assert frames_of(Fit(size=224)) == "whole frames in 224 x 224"
-    for wrong in ({"num_views": 0}, {"scales": ()}, {"scales": (1.0, 1.0)}, {"scales": (0.0,)}):
+    for wrong in (
+        {"num_views": 0},
+        {"scales": ()},
+        {"scales": (1.0, 1.0)},
+        {"scales": (0.0,)},
+        {"scales": (math.nan,)},
+    ):
         with pytest.raises(InputError, match=r"num_views=0|scales"):
             Views(**wrong)
 

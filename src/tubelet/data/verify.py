@@ -20,7 +20,7 @@ from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import rewrite_manifest
 from tubelet.data.validate import TIME_TOLERANCE, validate_manifest
 from tubelet.records import whole_file, write_json
-from tubelet.types import InputError, VideoError, first_line
+from tubelet.types import InputError, VideoError
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
 from tubelet.video.media import Media, resolve_media
@@ -220,26 +220,20 @@ def _checked(
     manifest: Manifest, cells: list[tuple[str, float]], num_workers: int
 ) -> Iterator[tuple[tuple[str, float], VideoCheck]]:
     """Yield each video's check as it comes."""
-    found: list[tuple[tuple[str, float], str]] = []
-    for cell in cells:
-        try:
-            found.append((cell, resolve_media(manifest.media_root, *cell).location))
-        except InputError as error:  # not opened at all: it may lie outside the media root
-            yield cell, VideoCheck(num_frames=0, until_seconds=0.0, digest="", error=first_line(error), missing=True)
-    if not found:
+    if not cells:
         return
     ahead = 0
     with WorkerPool(num_workers, setup=None, modules=WORKER_MODULES, call_seconds=VIDEO_SECONDS) as pool:
-        for done in range(len(found)):
-            while ahead < min(len(found), done + 4 * num_workers):
-                (_, fps), location = found[ahead]
-                pool.submit(ahead, check_video, location, fps)
+        for done in range(len(cells)):
+            while ahead < min(len(cells), done + 4 * num_workers):
+                video, fps = cells[ahead]
+                pool.submit(ahead, check_video, resolve_media(manifest.media_root, video, fps).location, fps)
                 ahead += 1
             answer = pool.result()
             check = answer.value
             if answer.error is not None:
                 check = VideoCheck(num_frames=0, until_seconds=0.0, digest="", error=str(answer.error))
-            yield found[answer.key][0], check
+            yield cells[answer.key], check
 
 
 def _judge(manifest: Manifest, checks: Mapping[tuple[str, float], VideoCheck]) -> Report:

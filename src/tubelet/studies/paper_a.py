@@ -164,8 +164,8 @@ TABLE_5 = Study(
     claims=(beats("WTS, then K400 + MiT + SSv2 + AVA", "WTS→AVA", LOCALISE),),
     quantities=BUCKET_COLUMNS,
     notes=STAND_INS + " WTS is the pre-training on the posts three times as long; where one start is given for all "
-    "(above), the second arm is that of A-table-3. As in the paper's table the arms differ in how much they see: the "
-    "first is trained on AVA alone, and the lead is that of more data too.",
+    "(above), the second arm is that of A-table-3. What the paper's first arm is trained on besides is not "
+    "said; here it is AVA alone, a sixth of the second arm's clips, and the lead is that of more data too.",
 )
 TABLE_6 = Study(
     name="A-table-6",
