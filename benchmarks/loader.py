@@ -30,7 +30,7 @@ from machine import write_result
 from videos import make_videos
 
 from tubelet.data.dataset import ClipDataset
-from tubelet.data.loader import batches
+from tubelet.data.loader import WORKER_MODULES, batches
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.mixture import Mixture
@@ -70,7 +70,7 @@ def read_batches(dataset: ClipDataset, num_workers: int, seed: int) -> tuple[flo
     loader = batches({"bench": dataset}, plan, num_workers=num_workers, seed=seed, prefetch_bytes=2**26)
     next(loader)
     began, number = time.perf_counter(), 0
-    workers = workers_of(template(("tubelet.data.handover",))._process.pid) if num_workers else []
+    workers = workers_of(template(WORKER_MODULES)._process.pid) if num_workers else []
     in_workers = 0.0
     for _, (batch,) in loader:
         number += len(batch.sample_ids)
@@ -155,7 +155,7 @@ def workers_of(pid: int) -> list[int]:
 def start_up(folder: Path, num_workers: int) -> dict[str, Any]:
     """Open a manifest and read batches; runs in a process of its own."""
     torch.set_num_threads(1)
-    forked_from = template(("tubelet.data.handover",))._process.pid
+    forked_from = template(WORKER_MODULES)._process.pid
     time.sleep(4)  # its imports are not counted
     before = unique_mib(os.getpid())
     began = time.perf_counter()

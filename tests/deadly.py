@@ -57,6 +57,13 @@ def modules(_: int) -> list[str]:
     return list(sys.modules)
 
 
+def compiled(_: int) -> list[int]:
+    """How many kinds of arguments each loop that scales frames is compiled for."""
+    from tubelet.video import rescale
+
+    return [len(loop.nopython_signatures) for loop in (rescale._rescale, rescale._rescale_plane)]
+
+
 def check_or_die(_: None, location: str, fps: float) -> VideoCheck:
     if location.endswith("deadly.mp4"):
         os.kill(os.getpid(), signal.SIGSEGV)

@@ -12,10 +12,13 @@ from pathlib import Path
 import deadly
 import pytest
 
+from tubelet.corpus import shards
+from tubelet.data import loader
 from tubelet.types import InputError, VideoError
 from tubelet.worker_pool import WorkerError, WorkerPool, template
 
-HEAVY = ("scipy", "numba", "rich", "duckdb", "matplotlib", "tyro", "tensorboard", "pytest")
+# numba scales what is decoded; it asks for the version of scipy and no more.
+HEAVY = ("scipy.sparse", "scipy.linalg", "rich", "duckdb", "matplotlib", "tyro", "tensorboard", "pytest")
 
 
 @pytest.fixture
@@ -155,6 +158,13 @@ def test_workers_import_little() -> None:
         pool.submit(1, deadly.modules)
         found = pool.result().value
     assert [name for name in HEAVY if name in found] == []
+
+
+def test_workers_that_read_videos_have_their_loops_from_the_start() -> None:
+    for modules in (loader.WORKER_MODULES, shards.WORKER_MODULES):
+        with WorkerPool(1, setup=0, modules=modules) as pool:
+            pool.submit(0, deadly.compiled)
+            assert pool.result().value == [1, 1]
 
 
 SCRIPT = """

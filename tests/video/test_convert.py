@@ -9,8 +9,11 @@ import torch
 from numbered_video import write_numbered
 from torch.nn.functional import interpolate
 
-from tubelet.video.container import open_video
+from tubelet.video import convert
+from tubelet.video.container import OpenVideo, open_video
 from tubelet.video.convert import Crop, FrameBatch, FrameSize
+from tubelet.video.decode import read_frames
+from tubelet.video.luma import iter_luma
 
 
 def exact_rgb(yuv: np.ndarray, kr: float, kb: float, full: bool) -> np.ndarray:
@@ -84,6 +87,116 @@ def test_scaling_is_that_of_the_rgb_picture_in_floating_point(tmp_path: Path, si
     assert np.percentile(np.abs(difference), 99) <= 4.5  # edges of saturated colour
 
 
+def random_frame(rng: np.random.Generator, pixels: str, width: int, height: int) -> av.VideoFrame:
+    frame = av.VideoFrame(width, height, pixels)
+    for plane in frame.planes:
+        plane.update(rng.integers(0, 256, plane.buffer_size, dtype=np.uint8).tobytes())
+    return frame
+
+
+def float64_rgb(frame: av.VideoFrame, height: int, width: int) -> np.ndarray:
+    """Every plane scaled on its own by PyTorch in float64, then mixed; (H, W, 3), not rounded."""
+    scaled = []
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        picture = torch.from_numpy(rows.astype(np.float64))[None, None]
+        scaled.append(interpolate(picture, size=(height, width), mode="bilinear", antialias=True)[0, 0].numpy())
+    return exact_rgb(np.stack(scaled, axis=-1), 0.299, 0.114, full=frame.format.name.startswith("yuvj"))
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"])
+@pytest.mark.parametrize(
+    ("source_wh", "wanted_hw"),
+    [
+        ((340, 256), (128, 171)),
+        ((97, 61), (31, 40)),
+        ((640, 360), (45, 81)),
+        ((21, 17), (64, 95)),
+        ((16, 16), (20, 24)),
+        ((3, 2), (9, 9)),
+    ],
+)
+def test_planes_of_bytes_are_float64_rounded(
+    pixels: str, source_wh: tuple[int, int], wanted_hw: tuple[int, int]
+) -> None:
+    frame = random_frame(np.random.default_rng(0), pixels, *source_wh)
+    expected = float64_rgb(frame, *wanted_hw)
+    batch = FrameBatch("a.mp4", FrameSize(exact_hw=wanted_hw), 1)
+    batch.add(frame, None)
+    difference = np.abs(batch.finish()[0] - expected)
+    assert difference.max() <= 0.501  # half a level, and what float32 loses
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p", "yuv444p"])
+@pytest.mark.parametrize("chromaloc", [None, 0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("wanted_hw", [(57, 91), (150, 260)])
+def test_chroma_lies_where_the_stream_says(
+    tmp_path: Path, pixels: str, chromaloc: int | None, wanted_hw: tuple[int, int]
+) -> None:
+    """Against swscale, on edges of colour: H.264's six places of chroma, and what it means where it does not say."""
+    frame = random_frame(np.random.default_rng(2), pixels, 160, 96)
+    for plane in frame.planes[1:]:
+        rows = np.indices((plane.buffer_size // plane.line_size, plane.line_size)) // 8
+        plane.update((28 + 200 * (rows.sum(axis=0) % 2)).astype(np.uint8).tobytes())
+    frame.planes[0].update(bytes([120]) * frame.planes[0].buffer_size)
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as box:
+        options = {"qp": "1"} | ({} if chromaloc is None else {"x264-params": f"chromaloc={chromaloc}"})
+        stream = box.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, pixels
+        box.mux(stream.encode(frame))
+        box.mux(stream.encode(None))
+    with open_video(path) as video:
+        read = next(video.container.decode(video.stream))
+        batch = FrameBatch("a.mp4", FrameSize(exact_hw=wanted_hw), 1)
+        batch.add(read, None)
+        scaled = read.reformat(width=wanted_hw[1], height=wanted_hw[0], format="gbrp")
+        planes = [np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[:, : wanted_hw[1]] for p in scaled.planes]
+    difference = batch.finish()[0] - np.stack([planes[i] for i in (2, 0, 1)], axis=-1).astype(float)
+    assert np.abs(difference).mean() < 0.5
+    assert np.abs(difference).max() <= 3
+
+
+@pytest.mark.parametrize("space", [3, 8, 10, 15])
+def test_a_colour_space_without_such_a_matrix_is_read_alike_at_every_size(space: int) -> None:
+    outcomes = []
+    for size in (FrameSize(), FrameSize(long_side=20)):
+        batch = FrameBatch("a.mp4", size, 1)
+        try:
+            batch.add(flat_frame(120, 90, 200, space=space, colour_range=0), 0.0)
+            outcomes.append(batch.finish()[0, 0, 0].tolist())
+        except av.FFmpegError as error:
+            outcomes.append(type(error))
+    assert isinstance(outcomes[0], type) == isinstance(outcomes[1], type)
+    if not isinstance(outcomes[0], type):
+        assert np.abs(np.subtract(*outcomes)).max() <= 3
+
+
+class Turned:
+    """A frame whose file says that it is shown turned."""
+
+    def __init__(self, frame: av.VideoFrame, turns: int) -> None:
+        self.frame, self.rotation = frame, 90 * turns
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.frame, name)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_crop_is_the_part_of_the_whole_upright_picture(turns: int) -> None:
+    frame = Turned(random_frame(np.random.default_rng(1), "yuv420p", 64, 48), turns)
+    height, width = (40, 31) if turns % 2 else (31, 40)
+    crop = Crop(19, 23, 0.3, 0.8)
+    pictures = []
+    for kept in (None, crop):
+        batch = FrameBatch("a.mp4", FrameSize(exact_hw=(height, width), crop=kept), 1)
+        batch.add(frame, None)
+        pictures.append(batch.finish()[0])
+    assert np.abs(pictures[0] - np.rot90(float64_rgb(frame.frame, 31, 40), turns)).max() <= 0.501
+    top, left = crop.place(height, width)
+    np.testing.assert_array_equal(pictures[1], pictures[0][top : top + 19, left : left + 23])
+
+
 def test_frames_of_another_format_or_size_join_the_batch(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "a.mp4", num_frames=2)
     with open_video(path) as video:
@@ -116,3 +229,36 @@ def test_crop_places_halves_up_and_must_fit() -> None:
     for height, width, y, x in ((0, 10, 0.5, 0.5), (10, -3, 0.5, 0.5), (10, 10, 2.0, 0.5), (10, 10, 0.5, -0.1)):
         with pytest.raises(ValueError, match=r"at least 1 pixel a side and its place in 0\.\.1, got Crop"):
             Crop(height, width, y, x)
+
+
+def test_frames_upside_down_in_memory(tmp_path: Path) -> None:
+    frame = av.VideoFrame(96, 64, "yuv420p")
+    for plane in frame.planes:
+        rows, columns = np.indices((plane.buffer_size // plane.line_size, plane.line_size))
+        plane.update((60 + rows + columns // 2).astype(np.uint8).tobytes())
+    path = tmp_path / "down.mkv"
+    with av.open(str(path), "w") as box:
+        stream = box.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.extradata = b"BottomUp\0"
+        box.mux(stream.encode(frame))
+        box.mux(stream.encode(None))
+    whole = read_frames(path, [0]).frames.double()
+    small = interpolate(whole, size=(32, 48), mode="bilinear", antialias=True)
+    read = read_frames(path, [0], size=FrameSize(exact_hw=(32, 48))).frames
+    assert (read - small).abs().mean() < 2
+    luma = next(iter_luma(path, side=16))[1]
+    assert luma[0].mean() > luma[-1].mean() + 40  # painted darker above, shown upside down
+
+
+def test_where_chroma_lies_is_known_by_the_streams_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_numbered(tmp_path / "a.mp4", num_frames=4)
+    looked: list[int] = []
+    monkeypatch.setattr(convert, "_sitings", {})
+    monkeypatch.setattr(convert, "chroma_siting", lambda frame: looked.append(1) or (0.0, 0.0))
+    for _ in range(2):
+        read_frames(path, [0.0, 0.1], size=FrameSize(long_side=40))
+    assert len(looked) == 1
+    monkeypatch.setattr(OpenVideo, "coded", ("h264", b""))  # nothing to know it by
+    read_frames(path, [0.0, 0.1], size=FrameSize(long_side=40))
+    assert len(looked) == 2

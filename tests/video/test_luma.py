@@ -25,8 +25,8 @@ def test_areas_are_averaged_exactly() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (21, 34)).astype(np.uint8)
     whole = pixels.repeat(8, axis=0).repeat(8, axis=1).astype(float)  # 168 x 272: whole pixels in each of 8 x 8 cells
     means = whole.reshape(8, 21, 8, 34).mean(axis=(1, 3))
-    assert np.abs(luma._scaled(pixels, 8) - means).max() <= 0.51
-    assert luma._scaled(pixels[:4, :5], 20).tolist() == np.kron(pixels[:4, :5], np.ones((5, 4))).tolist()
+    assert np.abs(luma._scaled(pixels, (21, 34), 8) - means).max() <= 0.51
+    assert luma._scaled(pixels[:4, :5].copy(), (4, 5), 20).tolist() == np.kron(pixels[:4, :5], np.ones((5, 4))).tolist()
 
 
 def test_the_nearest_item_answers_each_time_and_of_two_the_earlier() -> None:

@@ -59,3 +59,20 @@ def test_frames_far_apart_are_those_of_a_full_decode(tmp_path: Path, codec: str,
             wanted = list(range(first, 60, step))
             clip = read_frames(path, [i / 25 for i in wanted])
             assert torch.equal(clip.frames, whole[wanted]), (first, step)
+
+
+def test_an_index_that_takes_every_frame_for_a_key_frame_is_not_believed(tmp_path: Path) -> None:
+    good, bad = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    with av.open(str(good), "w") as box:
+        stream = box.add_stream("libx264", rate=25, options={"x264-params": "keyint=12:bframes=3"})
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for number in range(60):
+            box.mux(stream.encode(av.VideoFrame.from_ndarray(painted(number), format="rgb24")))
+        box.mux(stream.encode(None))
+    content = good.read_bytes()
+    assert content.count(b"stss") == 1
+    bad.write_bytes(content.replace(b"stss", b"free"))  # no table of key frames: all are
+    for wanted in (number / 100 for number in range(237)):  # between frames too, where their neighbours must be known
+        ours, theirs = read_frames(bad, [wanted]), read_frames(good, [wanted])
+        assert ours.pts_seconds.tolist() == theirs.pts_seconds.tolist()
+        assert torch.equal(ours.frames, theirs.frames)

@@ -24,7 +24,7 @@ from tubelet.types import VideoError, first_line
 from tubelet.video.media import resolve_media
 from tubelet.worker_pool import WorkerPool
 
-WORKER_MODULES = ("tubelet.corpus.fingerprint",)
+WORKER_MODULES = ("tubelet.corpus.fingerprint", "tubelet.video.ready")
 INDEX_CODES = 2**24
 """Codes of targets that are indexed together: a GiB in every process, 25,000 videos of 10 s with their crops."""
 VideoCall = Callable[..., pa.Table]

@@ -30,7 +30,7 @@ MAX_AHEAD = 100
 ORDERS_PER_STEP = 4
 SAMPLE_SECONDS = 1800.0
 """A sample that takes longer is given up; one that fills the frame cache decodes its whole video."""
-WORKER_MODULES = ("tubelet.data.handover",)
+WORKER_MODULES = ("tubelet.data.handover", "tubelet.video.ready")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from tubelet.video.decode import WantedTimes, iter_frames, wanted_times
 from tubelet.video.media import Media
 from tubelet.video.sampling import nearest, num_clamped
 
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True)

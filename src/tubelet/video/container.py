@@ -59,6 +59,12 @@ class OpenVideo:
     at: float | None = field(default=None)
     """Last time decoded or sought, for messages."""
 
+    @property
+    def coded(self) -> tuple[str, bytes]:
+        """The decoder's name, and the header that it begins with, if the container has one."""
+        context = self.stream.codec_context
+        return context.name, context.extradata or b""
+
     def seek(self, seconds: float) -> None:
         """Go to the key frame at or before ``seconds``; the decoder is flushed."""
         time_base = float(self.stream.time_base or 1)

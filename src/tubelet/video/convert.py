@@ -1,14 +1,15 @@
-"""From decoded frames to RGB of the wanted size in one step of swscale, which mixes luma and chroma last.
+"""From decoded frames to RGB of the wanted size and part, in one step.
 
-Frames that change size are scaled as luma and chroma by an antialiased bilinear filter, and the colour matrix is
-applied to what comes out: within half of 255 of floating point on flat colours, 0.3 on average on real frames. Frames
-that keep their size go swscale's faster way, as in every other reader; it rounds down, 1.3 of 255 darker on average.
-``tests/video/test_convert.py`` holds both.
+Frames that change size are scaled as luma and chroma by an antialiased bilinear filter, each sample from where the
+video says it was taken, and the colour matrix is applied to what comes out. ``rescale.py`` does it for the formats of
+nearly all videos, and, where the frame need not be turned, only for the part that is kept; swscale for all others.
+Frames that keep their size go swscale's faster way, as in every other reader; it rounds down, 1.3 of 255 darker on
+average. ``tests/video/test_convert.py`` holds all three.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -18,6 +19,26 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tubelet.types import VideoError
+from tubelet.video.rescale import colour_matrix, plane_filter, plane_rows, rescale
+
+BYTE_PLANES = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"})
+"""Formats that ``rescale.py`` reads: luma and two chroma planes, a byte a sample."""
+KR_KB: Mapping[int, tuple[float, float]] = {
+    1: (0.2126, 0.0722),
+    2: (0.299, 0.114),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+"""Share of red and blue in luma by the number of a colour space in ITU-T H.273: BT.709, unsaid, FCC, BT.601 twice,
+SMPTE 240M and BT.2020. Others are no such matrix; swscale reads some of them and refuses the rest."""
+FULL_RANGE = 2
+PROBE_SIDE, PROBE_LEVEL = 16, 140
+MOST_SITINGS = 1000
+_sitings: dict[tuple[str, bytes, str], tuple[float, float]] = {}
+"""Where chroma lies in streams of a decoder, a header and a pixel format: looking costs 0.1 to 0.25 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +125,15 @@ class FrameBatch:
         path: Named in errors.
         size: Wanted size.
         count: Frames that will be added at most.
+        coded: The stream's decoder and header, by which what is known of one stream is known of the next.
     """
 
-    def __init__(self, path: str, size: FrameSize, count: int) -> None:
-        self._path, self._size, self._count = path, size, count
+    def __init__(self, path: str, size: FrameSize, count: int, *, coded: tuple[str, bytes] | None = None) -> None:
+        self._path, self._size, self._count, self._coded = path, size, count, coded
         self._reformatter = VideoReformatter()  # keeps one swscale context
         self._scaled: tuple[int, int] | None = None  # (width, height), after rotation
         self._planar = False
+        self._siting: dict[str, tuple[float, float]] = {}  # of chroma, by pixel format
         self._added = 0
 
     def add(self, frame: VideoFrame, seconds: float | None) -> int:
@@ -129,20 +152,27 @@ class FrameBatch:
             self._allocate(*self._scaled)
         width, height = self._scaled[::-1] if turns % 2 else self._scaled
         place, self._added = self._added, self._added + 1
-        if (width, height) != (frame.width, frame.height):
+        if (width, height) == (frame.width, frame.height):
+            picture = self._reformatter.reformat(frame, format="rgb24", threads=1)
+            self._frames[place] = self._kept(_samples(picture.planes[0], 3), turns)
+        elif not _is_plain(frame):
             # Planes of green, blue and red: swscale's vector code for a scaled frame writes no other RGB.
             picture = self._reformatter.reformat(frame, width=width, height=height, format="gbrp", threads=1)
             for channel, plane in zip((1, 2, 0), picture.planes, strict=True):
-                self._frames[place, :, :, channel] = self._kept(_pixels(plane, 1), turns)
+                self._frames[place, :, :, channel] = self._kept(_samples(plane, 1), turns)
+        elif self._planar and not turns:
+            self._scale(frame, (height, width), (self._top, self._left, *self._hw), self._memory[place])
         else:
-            picture = self._reformatter.reformat(frame, format="rgb24", threads=1)
-            self._frames[place] = self._kept(_pixels(picture.planes[0], 3), turns)
+            whole = np.empty((3, height, width), dtype=np.uint8)
+            self._scale(frame, (height, width), (0, 0, height, width), whole)
+            self._frames[place] = self._kept(whole.transpose(1, 2, 0), turns)
         return place
 
     def again(self) -> "FrameBatch":
         """Return an empty batch of the same size, so that later frames take the size of the first."""
         other = FrameBatch(self._path, self._size, self._count)
         other._reformatter, other._scaled, other._planar = self._reformatter, self._scaled, self._planar
+        other._siting = self._siting
         if self._scaled is not None:
             other._allocate(*self._scaled)
         return other
@@ -167,22 +197,78 @@ class FrameBatch:
         self._hw = rows, columns
         # (N, H, W, 3) for all, but planes stay planes in memory: interleaving them costs time, and batches are planes.
         shape = (self._count, 3, rows, columns) if self._planar else (self._count, rows, columns, 3)
-        memory = np.empty(shape, dtype=np.uint8)
-        self._frames = memory.transpose(0, 2, 3, 1) if self._planar else memory
+        self._memory = np.empty(shape, dtype=np.uint8)
+        self._frames = self._memory.transpose(0, 2, 3, 1) if self._planar else self._memory
+
+    def _scale(
+        self, frame: VideoFrame, wanted_hw: tuple[int, int], kept: tuple[int, int, int, int], out: np.ndarray
+    ) -> None:
+        """Write a part of a plain frame in the wanted size into ``out``, uint8 (3, H, W)."""
+        pixels = frame.format.name
+        if pixels not in self._siting:
+            self._siting[pixels] = self._find_siting(frame)
+        luma, chroma, _ = planes = frame.planes
+        filters = (
+            plane_filter((luma.height, luma.width), wanted_hw, kept),
+            plane_filter((chroma.height, chroma.width), wanted_hw, kept, self._siting[pixels]),
+        )
+        full = frame.color_range == FULL_RANGE or pixels.startswith("yuvj")
+        rescale([plane_rows(p) for p in planes], filters, colour_matrix(*KR_KB[frame.colorspace], full), out)
+
+    def _find_siting(self, frame: VideoFrame) -> tuple[float, float]:
+        if self._coded is None or not self._coded[1]:  # without a header any frame may say something else
+            return chroma_siting(frame)
+        key = (*self._coded, frame.format.name)
+        if key not in _sitings:
+            if len(_sitings) >= MOST_SITINGS:
+                _sitings.clear()
+            _sitings[key] = chroma_siting(frame)
+        return _sitings[key]
 
     def _kept(self, pixels: np.ndarray, turns: int) -> np.ndarray:
         turned = np.rot90(pixels, turns) if turns else pixels
         return turned[self._top : self._top + self._hw[0], self._left : self._left + self._hw[1]]
 
 
-def _pixels(plane: VideoPlane, channels: int) -> np.ndarray:
-    """Return a view of a plane as (H, W), or (H, W, channels) where those are several; rows are padded in memory."""
-    rows = np.frombuffer(cast(memoryview, plane), np.uint8).reshape(-1, plane.line_size)[: plane.height]
+def _is_plain(frame: VideoFrame) -> bool:
+    """Return whether ``rescale.py`` can read a frame; planes upside down in memory have negative rows."""
     return (
-        rows[:, : plane.width]
-        if channels == 1
-        else rows[:, : channels * plane.width].reshape(-1, plane.width, channels)
+        frame.format.name in BYTE_PLANES
+        and frame.colorspace in KR_KB
+        and all(plane.line_size > 0 for plane in frame.planes)
     )
+
+
+def chroma_siting(frame: VideoFrame) -> tuple[float, float]:
+    """Return how far up and left of the middle of the pixels that share it a chroma sample was taken, in samples.
+
+    PyAV does not say where; but a picture that is made of the frame has its properties, and swscale goes by them. So
+    one with a step in each direction is enlarged, and looked at.
+    """
+    sides = [(plane.height, plane.width) for plane in frame.planes[:2]]
+    if sides[0] == sides[1]:
+        return 0.0, 0.0
+    pixels = frame.format.name
+    if frame.width == PROBE_SIDE:  # one that has the size would be handed back itself, and painted over
+        frame = frame.reformat(width=2 * PROBE_SIDE, height=2 * PROBE_SIDE, format=pixels, threads=1)
+    probe = frame.reformat(width=PROBE_SIDE, height=PROBE_SIDE, format=pixels, threads=1)
+    luma, blue, red = (plane_rows(plane) for plane in probe.planes)
+    luma[:], blue[:], red[:] = 128, 128, 128
+    blue[len(blue) // 2 :] = 228
+    red[:, probe.planes[2].width // 2 : probe.planes[2].width] = 228
+    large = probe.reformat(width=2 * PROBE_SIDE, height=2 * PROBE_SIDE, format="gbrp", threads=1)
+    down, across = plane_rows(large.planes[1])[:, PROBE_SIDE], plane_rows(large.planes[2])[PROBE_SIDE]
+    # Of samples in the middle the third pixel before the step is the last that does not feel it.
+    steps = [(line[PROBE_SIDE - 3 : PROBE_SIDE - 1] > PROBE_LEVEL).sum() for line in (down, across)]
+    shared = [chroma < whole for whole, chroma in zip(*sides, strict=True)]
+    shifts = [0.25 * (int(felt) - 1) if shares else 0.0 for felt, shares in zip(steps, shared, strict=True)]
+    return shifts[0], shifts[1]
+
+
+def _samples(plane: VideoPlane, channels: int) -> np.ndarray:
+    """Return a view of a plane as (H, W), or (H, W, channels) where those are several."""
+    rows = plane_rows(plane)[:, : channels * plane.width]
+    return rows if channels == 1 else rows.reshape(-1, plane.width, channels)
 
 
 def resize_rgb(frames: Tensor, height: int, width: int) -> Tensor:

@@ -92,7 +92,7 @@ def iter_frames(
         for time, frame in _decoded_from(video, start_seconds):
             last = time
             if time >= start_seconds - 1e-6:
-                batch = FrameBatch(video.path, size, 1) if batch is None else batch.again()
+                batch = FrameBatch(video.path, size, 1, coded=video.coded) if batch is None else batch.again()
                 batch.add(frame, video.at)
                 yield time, np.ascontiguousarray(batch.finish()[0])
         if last is None:
@@ -156,7 +156,7 @@ def wanted_times(times: WantedTimes, fps: float) -> np.ndarray:
 
 def _pick(video: OpenVideo, times: np.ndarray, size: FrameSize) -> _Answer:
     """Read the frames for sorted times, group by group; a group whose plan does not hold is read frame by frame."""
-    batch = FrameBatch(video.path, size, len(times))
+    batch = FrameBatch(video.path, size, len(times), coded=video.coded)
     places: list[int] = []
     found: list[float] = []
     first = last = None

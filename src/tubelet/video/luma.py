@@ -8,26 +8,25 @@ import math
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Iterator
-from functools import lru_cache, partial
-from typing import TypeVar, cast
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from tubelet.kernels import kernel
 from tubelet.types import VideoError
 from tubelet.video.container import MAX_PIXELS, SKIPPING_CODECS, OpenVideo, open_video
+from tubelet.video.convert import BYTE_PLANES
 from tubelet.video.media import Media
 from tubelet.video.pictures import open_pictures
 from tubelet.video.plan import MAX_REORDERED, VideoPacket
+from tubelet.video.rescale import area_filter, plane_rows, rescale_plane
 
 U8 = NDArray[np.uint8]
-F32 = NDArray[np.float32]
-Taps = tuple[NDArray[np.int64], F32]
 T = TypeVar("T")
 
-LUMA_FIRST = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"})
+LUMA_FIRST = BYTE_PLANES | {"nv12", "gray"}
 """Formats whose first plane is luma of a byte; any other goes through swscale."""
 RGB_TO_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -54,7 +53,8 @@ def iter_luma(
         pictures = open_pictures(media)
         loads = (partial(pictures.load, index, max_pixels=max_pixels) for index in range(len(pictures.names)))
         for time, load in on_grid(zip(pictures.times, loads, strict=True), fps):
-            yield time, _scaled((load() @ RGB_TO_LUMA).astype(np.uint8), side)
+            luma = (load() @ RGB_TO_LUMA).astype(np.uint8)
+            yield time, _scaled(luma, (luma.shape[0], luma.shape[1]), side)
         return
     with open_video(media, max_pixels=max_pixels, lossy=True) as video:
         last: tuple[VideoFrame, U8] | None = None
@@ -163,52 +163,15 @@ def _luma(frame: VideoFrame, side: int) -> U8:
     Raises:
         VideoError: The decoder marked the frame as damaged.
     """
-    gray = frame if frame.format.name in LUMA_FIRST else frame.reformat(format="gray")
-    plane = gray.planes[0]
-    pixels = np.frombuffer(cast(memoryview, plane), np.uint8).reshape(-1, plane.line_size)[: gray.height, : gray.width]
-    small = _scaled(pixels, side)
+    is_luma = frame.format.name in LUMA_FIRST and frame.planes[0].line_size > 0  # below 0: upside down in memory
+    gray = frame if is_luma else frame.reformat(format="gray")
+    small = _scaled(plane_rows(gray.planes[0]), (gray.height, gray.width), side)
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(small, turns)) if turns else small
 
 
-def _scaled(pixels: U8, side: int) -> U8:
-    """Return pixels (H, W) averaged over the areas of side x side cells; fewer pixels are repeated."""
-    height, width = pixels.shape
+def _scaled(rows: U8, source_hw: tuple[int, int], side: int) -> U8:
+    """Return a plane averaged over the areas of side x side cells."""
     out = np.empty((side, side), dtype=np.uint8)
-    _average(pixels, *_taps(height, side), *_taps(width, side), out)
+    rescale_plane(rows, area_filter(source_hw, side), out)
     return out
-
-
-@lru_cache(maxsize=64)
-def _taps(size: int, cells: int) -> Taps:
-    """Return for each cell the first pixel (cells,) and the weights (cells, taps) of it and those after it.
-
-    Weights of a cell add up to 1; behind the last pixel they are 0, and pixels there must not be read.
-    """
-    edges = np.linspace(0, size, cells + 1)
-    first = np.minimum(edges[:-1].astype(np.int64), size - 1)
-    taps = int(np.max(np.ceil(edges[1:] - 1e-9) - first))
-    first = np.minimum(first, size - taps) if taps <= size else np.zeros_like(first)
-    pixels = first[:, None] + np.arange(taps)
-    share = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    weights = np.clip(share, 0, None)
-    return first, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-@kernel(fastmath=True)
-def _average(pixels: U8, top: NDArray[np.int64], down: F32, left: NDArray[np.int64], across: F32, out: U8) -> None:
-    """Write weighted means of pixels (H, W) into ``out``: rows first, whole rows at a time."""
-    row = np.empty(pixels.shape[1], dtype=np.float32)
-    for y in range(out.shape[0]):
-        row[:] = 0.0
-        for k in range(down.shape[1]):
-            weight = down[y, k]
-            if weight > 0:
-                line = pixels[top[y] + k]
-                for x in range(row.shape[0]):
-                    row[x] += weight * line[x]
-        for x in range(out.shape[1]):
-            total = np.float32(0.5)
-            for k in range(across.shape[1]):
-                total += across[x, k] * row[left[x] + k]
-            out[y, x] = np.uint8(total)
