@@ -19,7 +19,7 @@ from tubelet.models.saved import load_model
 from tubelet.models.vivit import ViViTConfig
 from tubelet.train.config import PREVIOUS, RunConfig
 from tubelet.train.data import open_data
-from tubelet.train.estimate import estimate
+from tubelet.train.estimate import estimate_run
 from tubelet.train.folder import check_same_run
 from tubelet.train.replay import Replay
 from tubelet.train.schedule import RatePlan
@@ -131,16 +131,7 @@ def _cost_facts(run: RunConfig, heads: dict[str, HeadConfig], rates: RatePlan) -
     cost = measure_cost(run.backbone, heads)
     run.check_batch(ranks)
     at_once = run.batch_size // (ranks * run.accumulation_steps)
-    taken = estimate(
-        run.backbone,
-        clips_at_once=at_once,
-        optimizer=run.optim.optimizer,
-        averaged=run.optim.ema_decay is not None,
-        frozen=run.optim.frozen_backbone,
-        recompute=run.recompute_activations,
-        device=device,
-        precision=run.precision,
-    )
+    taken = estimate_run(run, num_ranks=ranks, device=device)
     step = taken.clip_seconds * run.batch_size / ranks
     weights_gib = taken.weights_gib / (ranks if run.parallel == "fsdp" else 1)
     return {

@@ -17,6 +17,7 @@ from tubelet.recipes.paper_b import paper_b
 from tubelet.recipes.row_costs import ROW_RECIPES, row_costs
 from tubelet.recipes.rows_a import ROWS_A
 from tubelet.recipes.rows_b import ROWS_B
+from tubelet.train import estimate
 from tubelet.types import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -124,8 +125,8 @@ def test_every_rows_own_command_as_a_dry_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("tubelet.train.estimate.matrix_speed", lambda *_: 1e6)  # nothing is timed
-    for name in ("measure_cost", "estimate"):  # rows share networks, and most of the time is spent on these
-        monkeypatch.setattr(describe, name, remembered(getattr(describe, name)))
+    for module, name in ((describe, "measure_cost"), (estimate, "estimate")):  # rows share networks; both take long
+        monkeypatch.setattr(module, name, remembered(getattr(module, name)))
     monkeypatch.setattr("tubelet.describe.initialise", lambda *_, **__: "not looked at")
     for row in row_costs(recipe):
         assert call(monkeypatch, *shlex.split(row.command)[1:], "--scale", scale, "--dry-run") == 0, row.name

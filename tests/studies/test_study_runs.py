@@ -8,7 +8,8 @@ import pytest
 from tubelet.corpus.subset import SubsetRules
 from tubelet.recipes.miniature import MINIATURES_A, MINIATURES_B, SETS_A
 from tubelet.records import read_json, to_json, write_json
-from tubelet.studies import mini_data, runs
+from tubelet.studies import cost, mini_data, runs
+from tubelet.studies.cost import study_costs
 from tubelet.studies.index import STUDIES
 from tubelet.studies.mini_data import MiniCorpus, make_corpus
 from tubelet.studies.report_files import write_pages
@@ -81,6 +82,16 @@ def test_a_budget_ends_it_and_what_is_missing_is_said(squares: Path, tmp_path: P
     found = run_study(STUDY, place, budget_minutes=0, progress=False)
     assert found.scores == {}
     assert status(STUDY, found) == "not run"
+
+
+def test_what_is_left_is_counted_once(place: StudyPlace, result: StudyResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "_clip_seconds", lambda run: 0.5)
+    again = replace(STUDY, name="again")
+    first, second = study_costs((STUDY, again), place, seeds=(0, 1, 2))  # two of the three seeds are finished
+    done = {planned.key: planned.result() for stages in place.plan(STUDY, 0).values() for planned in stages[1:]}
+    clips = sum(found.clips_seen for found in done.values())  # those of the third seed will see as many
+    assert (first.num_runs, first.num_clips, first.seconds) == (len(done), clips, clips / 2) == (3, clips, clips / 2)
+    assert (second.num_runs, second.num_clips, second.seconds) == (0, 0, 0.0)
 
 
 def test_the_key_is_what_decides_the_weights(place: StudyPlace, tmp_path: Path) -> None:

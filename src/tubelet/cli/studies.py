@@ -1,5 +1,6 @@
 """``tubelet study``: the papers' tables and figures as runs, and what they say."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,9 @@ from tyro.conf import Positional
 from tubelet.types import InputError
 
 if TYPE_CHECKING:
+    from tubelet.studies.plan import Study
     from tubelet.studies.runs import PlannedRun, RunScores
+    from tubelet.studies.study import StudyPlace
 
 
 def study_list() -> None:
@@ -54,6 +57,7 @@ def study_run(
     videos_seen: int | None = None,
     budget_minutes: float | None = None,
     num_parallel: int = 2,
+    dry_run: bool = False,
 ) -> None:
     """Do the next unfinished runs of a study, or of all; call it again to go on.
 
@@ -70,6 +74,8 @@ def study_run(
         videos_seen: By each of paper B's pre-trainings; default: the scale's.
         budget_minutes: Start no run after this time; default: until all are finished.
         num_parallel: Runs at the same time, one core each.
+        dry_run: Say how many runs are left and about how long they take, and stop. Sets that are made of the posts are
+            made for it.
     """
     import time
 
@@ -86,6 +92,9 @@ def study_run(
         num_epochs=num_epochs,
         videos_seen=videos_seen,
     )
+    if dry_run:
+        _print_costs(chosen, place, seeds, num_parallel)
+        return
     began = time.monotonic()
     for study in chosen:
         left = None if budget_minutes is None else budget_minutes - (time.monotonic() - began) / 60
@@ -95,6 +104,22 @@ def study_run(
         print(f"{study.name}: {status(study, result)}", flush=True)
     results = result_file("", out, scale).parent
     print(f"results: {results}; tubelet study report --results {results} --to DIR draws their pages")
+
+
+def _print_costs(studies: "Sequence[Study]", place: "StudyPlace", seeds: Sequence[int], num_parallel: int) -> None:
+    from tubelet.studies.cost import study_costs
+
+    table = Table("study", "runs left", "clips", f"minutes, {num_parallel} at a time")
+    costs = []
+    for cost in study_costs(studies, place, seeds):
+        costs.append(cost)
+        row = (f"{cost.num_runs}", f"{cost.num_clips:,}", f"{cost.seconds / 60 / num_parallel:.0f}")
+        table.add_row(cost.study.name, *row)
+    Console(markup=False).print(table)
+    runs, clips = sum(cost.num_runs for cost in costs), sum(cost.num_clips for cost in costs)
+    hours = sum(cost.seconds for cost in costs) / 3600 / num_parallel
+    print(f"{runs} runs, {clips:,} clips: {hours:.1f} hours of computing, by the speed that each network has here now")
+    print("a run that several studies have is counted once; reading videos for the first time and scoring come on top")
 
 
 def _note(planned: "PlannedRun", found: "RunScores") -> None:

@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from tubelet.models.model import BackboneConfig, VideoModel, measure_cost
 from tubelet.models.precision import Precision, default_autocast, run_dtype
+from tubelet.train.config import RunConfig
 
 BUDGET_SECONDS = 60.0
 FLOAT_BYTES = 4
@@ -77,6 +78,20 @@ def estimate(
         activations_gib=activation_bytes(build, _shape(backbone, clips_at_once), device, precision) / 2**30,
         clip_seconds=seconds,
         how=how,
+    )
+
+
+def estimate_run(run: RunConfig, *, num_ranks: int, device: torch.device) -> Estimate:
+    """Return what one of ``num_ranks`` processes of a run takes; the arguments of ``estimate`` are the run's."""
+    return estimate(
+        run.backbone,
+        clips_at_once=run.batch_size // (num_ranks * run.accumulation_steps),
+        optimizer=run.optim.optimizer,
+        averaged=run.optim.ema_decay is not None,
+        frozen=run.optim.frozen_backbone,
+        recompute=run.recompute_activations,
+        device=device,
+        precision=run.precision,
     )
 
 
