@@ -5,6 +5,7 @@ Caffe2's pickled blobs, and Flax's msgpack. Of the last, names are joined with `
 as in the ``.npz`` of the original ViT.
 """
 
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,8 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # torch warns of pickles that it then refuses
             held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle raises anything at all
-        raise InputError(f"{path}: expected torch weights, and nothing but tensors ({_in_a_line(error)})") from None
+        why = _refused(str(error)) if isinstance(error, pickle.UnpicklingError) else _in_a_line(error)
+        raise InputError(f"{path}: expected torch weights, and nothing but tensors ({why})") from None
     for wrapper in WRAPPERS:
         if isinstance(held, dict) and isinstance(held.get(wrapper), dict):
             held = held[wrapper]
@@ -60,6 +62,12 @@ def read_npz(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged archive raises anything at all
         raise InputError(f"{path}: expected an .npz of arrays ({_in_a_line(error)})") from None
     return _tensors(arrays, path)
+
+
+def _refused(message: str) -> str:
+    """Return what torch's unpickler would not read, without its advice on how to read it all the same."""
+    reason = message.strip().split("\n\n")[-2:][0].rsplit("WeightsUnpickler error: ", 1)[-1]
+    return " ".join(reason.split(" was not an allowed global")[0].split())[:200]
 
 
 def _in_a_line(error: Exception) -> str:

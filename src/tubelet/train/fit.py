@@ -49,7 +49,7 @@ def fit(
         RunInterruptedError: A signal came (``interrupt.py``); a checkpoint is written, the same call goes on from it.
     """
     with joined(device or run.device, timeout_seconds=run.rank_timeout_seconds) as world:
-        run.check_batch(world.size)
+        world.together(lambda: run.check_batch(world.size))  # no rank leaves while another is still joining
         world.together(lambda: check_same_run(run, out))
         if (result := world.together(lambda: finished_result(out))) is not None:
             return result
