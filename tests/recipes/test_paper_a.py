@@ -94,9 +94,11 @@ def test_every_miniature_builds_with_one_length(name: str, scale: Scale, full: i
     stages = paper_a(row=name, data=data, scale=scale)
     starts = small.starts[row.start]
     assert len(stages) == len(starts) + len(row.stages)
-    assert [run.num_epochs for run in stages] == [*starts, *[small.run.num_epochs] * len(row.stages)]
-    sizes = {run.backbone.size for run in stages}
-    assert sizes == ({round(row.size * ratio)} if name.startswith("8-") else {full})
+    resolution = name.startswith("8-")
+    length = small.resolution_epochs if resolution else small.run.num_epochs
+    assert [run.num_epochs for run in stages] == [*starts, *[length] * len(row.stages)]
+    first, size = (round(224 * ratio), round(row.size * ratio)) if resolution else (full, full)
+    assert [run.backbone.size for run in stages] == [*[first] * len(starts), *[size] * len(row.stages)]
     assert stages[-1].mixture == row.mixture
     assert len(paper_a(row=name, data=data, scale=scale, init_from="mine")) == len(row.stages)
     assert {run.num_epochs for run in paper_a(row=name, data=data, scale=scale, num_epochs=3.0)[len(starts) :]} == {3.0}

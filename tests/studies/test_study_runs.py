@@ -227,3 +227,14 @@ def test_image_frame_and_clip_pre_training_run(squares: Path, tmp_path: Path, mo
     assert set(found.scores["0"]) == {"frames", "clips", "scratch"}
     assert found.clips_seen == {"frames": 32, "clips": 32, "scratch": 16}
     assert all(0 <= scores["kinetics top1"] <= 1 for scores in found.scores["0"].values())
+
+
+def test_a_resolution_starts_from_the_weights_of_the_smallest(place: StudyPlace) -> None:
+    table_8 = STUDIES["A-table-8"]
+    arms = tuple(arm for arm in table_8.arms if arm.name.startswith("co-finetuning"))
+    plan = place.plan(table_8, 0)
+    assert len({stages[0].key for stages in plan.values()}) == 1
+    assert [plan[arm.name][-1].run.backbone.size for arm in arms] == [42, 66, 78, 96]
+    result = run_study(replace(table_8, arms=arms[1:2], claims=()), place, seeds=(0,), progress=False)
+    assert not result.failed
+    assert "localise mAP" in result.scores["0"][arms[1].name]

@@ -19,7 +19,7 @@ from tubelet.recipes.playground import transfer_kinetics
 from tubelet.records import write_json
 from tubelet.train.config import PREVIOUS
 from tubelet.train.start import absolute_start, initialise, read_start
-from tubelet.types import InputError
+from tubelet.types import Aggregation, InputError
 
 CONFIG = ViViTConfig(size=16, num_frames=4, patch=8, dim=16, spatial_layers=1, temporal_layers=1, num_heads=2)
 HEADS = {"a": HeadConfig(kind="classify", num_classes=3), "b": HeadConfig(kind="localise", num_classes=2)}
@@ -90,6 +90,22 @@ def test_weights_of_another_shape_are_one_line_and_change_nothing(given: Path) -
     other = model_of(CONFIG, 2, {"a": HeadConfig(kind="classify", num_classes=7), "b": HEADS["b"]})
     with pytest.raises(InputError, match=r"heads.a.linear.weight \(3, 16\) for \(7, 16\)"):
         initialise(other, resuming=False, init_from=str(given), init_skip=())
+
+
+@pytest.mark.parametrize("aggregation", ["per_place", "joint"])
+def test_positions_are_resized_to_larger_frames_and_longer_clips(aggregation: Aggregation, tmp_path: Path) -> None:
+    config = replace(CONFIG, aggregation=aggregation)
+    source = model_of(config, 1).eval()
+    path = tmp_path / "given.safetensors"
+    save_tensors(path, source.state_dict())
+    model = model_of(replace(config, size=32, num_frames=8), 2).eval()
+    said = initialise(model, resuming=False, init_from=str(path), init_skip=())
+    names = ["positions"] if aggregation == "joint" else ["space_positions", "time_positions"]
+    assert said.endswith("resized to this run's frames: " + ", ".join(f"backbone.{name}" for name in names))
+    # What the smaller network itself makes of a larger and longer clip: it resizes its positions as it goes.
+    video = torch.randn(1, 3, 8, 32, 32)
+    torch.testing.assert_close(model.backbone(video), source.backbone(video))
+    assert "; resized" not in initialise(model_of(config, 2), resuming=False, init_from=str(path), init_skip=())
 
 
 @pytest.fixture

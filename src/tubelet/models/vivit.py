@@ -13,6 +13,7 @@ D width, R rows of N tokens that attend to each other.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -352,3 +353,24 @@ def resize_time_positions(positions: Tensor, t: int) -> Tensor:
     series = positions.flatten(1).T[None].float()
     resized = F.interpolate(series, size=t, mode="linear", align_corners=False)
     return resized[0].T.reshape(t, *positions.shape[1:]).to(positions.dtype)
+
+
+def fit_positions(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return a ViViT's weights for another frame size or clip length, and the names of those that were changed.
+
+    Positions are resized as a forward pass would; all other weights are as they came.
+
+    Args:
+        tensors: By names that end as this backbone's do.
+        wanted: The state dict that they are for.
+    """
+    fitted = dict(tensors)
+    for name, given in tensors.items():
+        kind, fits = name.rpartition(".")[2], wanted.get(name)
+        if fits is None or fits.shape == given.shape or fits.ndim != given.ndim or fits.shape[-1] != given.shape[-1]:
+            continue
+        if kind in ("positions", "time_positions"):
+            fitted[name] = resize_time_positions(given, fits.shape[0])
+        if kind in ("positions", "space_positions"):
+            fitted[name] = resize_space_positions(fitted[name], *fits.shape[-3:-1])
+    return fitted, [name for name, given in tensors.items() if fitted[name] is not given]

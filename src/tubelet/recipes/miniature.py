@@ -40,18 +40,22 @@ class MiniatureA:
     vivit: Mapping[str, str]
     """ViViT of the paper to ours."""
     sizes: Mapping[int, int]
-    """Table 8: sides of the paper to ours, all in one ratio."""
+    """Table 8: sides of the paper to ours, all in one ratio. All start from one start of the smallest side, whose
+    position embeddings are interpolated, as the paper's images of 224 pixels are."""
     patch: int
     """Of a tubelet in Table 8, so that each side has half as many as the paper's."""
+    resolution_epochs: float
+    """Passes over the sets of each stage of Table 8, whose largest side costs six times its smallest."""
 
 
 MINIATURES_A: Mapping[str, MiniatureA] = {
     "mini": MiniatureA(
         run=PlaygroundScale(size=96, patch=12, batch_size=16, pretrain_epochs=20.0, num_epochs=10.0),
-        starts={"imagenet21k": (20.0,), "wts": (60.0,), "random": ()},
+        starts={"imagenet21k": (20.0,), "wts": (40.0,), "random": ()},
         vivit={"base": "nano", "large": "micro"},
         sizes={224: 42, 352: 66, 416: 78, 512: 96},
         patch=6,
+        resolution_epochs=4.0,
     ),
     "small": MiniatureA(
         run=PlaygroundScale(
@@ -61,6 +65,7 @@ MINIATURES_A: Mapping[str, MiniatureA] = {
         vivit={"base": "tiny", "large": "small"},
         sizes={224: 84, 352: 132, 416: 156, 512: 192},
         patch=12,
+        resolution_epochs=8.0,
     ),
 }
 

@@ -21,7 +21,7 @@ from typing import Literal
 
 from tubelet.recipes.ava import A1, OUR_CHOICES, NotInPaper, cofinetune_ava
 from tubelet.recipes.miniature import MINIATURES_A, MiniatureA, Scale, playground_sets
-from tubelet.recipes.playground import PAPER_AUGMENT, run_at_scale
+from tubelet.recipes.playground import PAPER_AUGMENT, PlaygroundScale, run_at_scale
 from tubelet.recipes.rows_a import AVA_KINETICS, K400, K700, TARGETS, RowA, find_row_a
 from tubelet.tasks import task_config
 from tubelet.train.config import PREVIOUS, RunConfig
@@ -72,9 +72,10 @@ def paper_a(
         starts = small.starts[found.start] if start is None else ()
         everything = [*(("posts",) if starts else ()), *(name for stage in stages for name in stage)]
         check_manifests(data / name for name in playground_sets(everything))
-        length = small.run.num_epochs if num_epochs is None else num_epochs
-        runs = tuple(_miniature(found, small, ("posts",), data, epochs, 0) for epochs in starts)
-        runs += tuple(_miniature(found, small, sets, data, length, seed) for sets in stages)
+        first, scaled = _miniature_scales(found, small)
+        length = scaled.num_epochs if num_epochs is None else num_epochs
+        runs = tuple(_miniature(found, first, ("posts",), data, epochs, 0) for epochs in starts)
+        runs += tuple(_miniature(found, scaled, sets, data, length, seed) for sets in stages)
     else:
         if num_epochs is not None:
             raise InputError("--num-epochs is for a miniature: a row of the paper has its own; see --set")
@@ -111,12 +112,18 @@ def stage_epochs(sets: tuple[str, ...], ours: NotInPaper = OUR_CHOICES) -> float
     return A1.baseline_epochs if sets[0] in TARGETS else ours.upstream_epochs
 
 
-def _miniature(
-    row: RowA, small: MiniatureA, sets: tuple[str, ...], manifests: Path, num_epochs: float, seed: int
-) -> RunConfig:
+def _miniature_scales(row: RowA, small: MiniatureA) -> tuple[PlaygroundScale, PlaygroundScale]:
+    """Return that of the start and that of the row's own stages."""
     scale = replace(small.run, vivit=small.vivit[row.vivit])
-    if row.name.startswith("8-"):
-        scale = replace(scale, size=small.sizes[row.size], patch=small.patch)
+    if not row.name.startswith("8-"):
+        return scale, scale
+    scale = replace(scale, size=small.sizes[row.size], patch=small.patch, num_epochs=small.resolution_epochs)
+    return replace(scale, size=min(small.sizes.values())), scale
+
+
+def _miniature(
+    row: RowA, scale: PlaygroundScale, sets: tuple[str, ...], manifests: Path, num_epochs: float, seed: int
+) -> RunConfig:
     run = run_at_scale(
         row.name,
         tuple(

@@ -10,6 +10,7 @@ from tubelet.models.convert_start import BACKBONE, inflate_image
 from tubelet.models.download import FETCHED
 from tubelet.models.model import BackboneConfig, VideoModel, read_backbone_config
 from tubelet.models.saved import MODEL_FILE, load_all, read_meta, read_tensors, shortened
+from tubelet.models.vivit import fit_positions
 from tubelet.models.weights import WEIGHTS, find_weights
 from tubelet.types import InputError, did_you_mean
 
@@ -44,6 +45,7 @@ def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init
         # Scratch: the random weights that the model was built with, which follow from the run's seed.
         return "starts from random weights"
     start = read_start(init_from)
+    resized: list[str] = []
     if start.backbone is not None and start.backbone.num_frames == 1 < model.backbone.config.num_frames:
         # Inflation: an image network's kernels get a time axis; what it has nothing for stays random (paper B, 4.3.2).
         given = inflate_image(start.tensors, model.backbone.config)[0].tensors
@@ -51,8 +53,9 @@ def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init
         unknown = {name for name in model.state_dict() if name.startswith(BACKBONE)} - set(given)
     else:
         # Weights of the same network. Heads are new unless asked for (paper A, 3.2: "finetuning initialises theta_b
-        # from pre-training, and trains new head parameters").
-        given, unknown = start.tensors, set()
+        # from pre-training, and trains new head parameters"); frames and clips may have another size.
+        given, resized = fit_positions(start.tensors, model.state_dict())
+        unknown = set()
     taken = {name: tensor for name, tensor in given.items() if not name.startswith(init_skip)}
     fresh = {n: t for n, t in model.state_dict().items() if n in unknown or n.startswith(init_skip)}
     load_all(model, taken | fresh, where=init_from)
@@ -60,6 +63,7 @@ def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init
     return (
         f"starts from {len(taken)} weights of {init_from}; left out: {len(left_out)} ({shortened(left_out)}); "
         f"begin fresh: {len(fresh)} ({shortened(sorted(fresh))})"
+        + (f"; resized to this run's frames: {', '.join(resized)}" if resized else "")
     )
 
 
