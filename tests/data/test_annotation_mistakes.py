@@ -136,6 +136,12 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ("table", "clips.csv", "path,label,weight\na,b,1\n", r"clips\.csv:1: unknown column 'weight'"),
     ("table", "clips.csv", "a.mp4,b,1\n", r"clips\.csv:1: 3 columns and no header"),
     ("table", "clips.csv", "path,label\n,run\n", r"clips\.csv:2: path is missing"),
+    (
+        "table",
+        "clips.csv",
+        "path,label\na.mp4,run\n../b.mp4,run\n",
+        r"clips\.csv:3: path .\.\./b\.mp4. leaves the media root",
+    ),
     ("table", "clips.csv", "path,label,split\na,run,dev\n", r"clips\.csv:2: split is 'dev', expected train, val or "),
     (
         "table",

@@ -125,16 +125,17 @@ def test_mistakes_are_named_by_file_and_line(folder: Path, name: str, line: str,
 
 def test_files_that_cannot_belong_together(folder: Path) -> None:
     (folder / "det.csv").write_text(f"v,0902,{BOX},61,0.9\n")
-    assert "no detection has an action id of list; the files have 61" in refused(folder)
+    assert "det.csv: no detection has an action id of list; the files have 61" in refused(folder)
     (folder / "det.csv").write_text(f"w,0902,{BOX},1,0.9\n")
-    assert "no detection lies on a keyframe that counts" in refused(folder)
+    assert "det.csv: no detection lies on a keyframe that counts" in refused(folder)
     (folder / "det.csv").write_text("")
     assert "det.csv: has no rows" in refused(folder)
     (folder / "det.csv").write_text(FOUND)
     (folder / "gt.csv").write_text("v,0902\n")
-    assert "mAP over no classes" in refused(folder)
+    assert "det.csv: mAP over no classes" in refused(folder)
     (folder / "gt.csv").write_text("")
     assert "gt.csv: has no rows" in refused(folder)
+    assert "--iou is 2, expected more than 0" in refused(folder, "--iou", "2")
 
 
 def test_broken_files(folder: Path) -> None:

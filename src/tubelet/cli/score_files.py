@@ -1,7 +1,8 @@
 """Commands that score files in AVA's format, whoever wrote them; no model is needed."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,16 +48,19 @@ def ava_eval(
     for paths in (ground_truth, detections):
         if twice := {path for path in paths if paths.count(path) > 1}:
             raise InputError(f"{min(twice)}: given twice")
+    if not 0 < iou <= 1:
+        raise InputError(f"--iou is {iou:g}, expected more than 0 and at most 1")
     if labels is None and not persons:
         raise InputError("--labels is missing: the action list (pbtxt) of the evaluated classes, or ava_60, ava_80")
     check_result("--json", json, [*ground_truth, *detections, labels, excluded, *groups])
     parts = {_part_name(path, ground_truth): _read(path, scored=False) for path in ground_truth}
     found = _concat([_read(path, scored=True) for path in detections])
-    data: dict[str, Any] = (
-        _persons(parts, found, iou)
-        if persons
-        else _actions(parts, found, labels=labels, excluded=excluded, protocol=protocol, iou=iou, groups=groups)
-    )
+    scored = (*ground_truth, *detections)
+    if persons:
+        data = _persons(parts, found, iou, files=scored)
+    else:
+        options: dict[str, Any] = {"iou": iou, "protocol": protocol}
+        data = _actions(parts, found, options, labels=labels, excluded=excluded, groups=groups, files=scored)
     data["files"] = {
         "ground_truth": [_file(path) for path in ground_truth],
         "detections": [_file(path) for path in detections],
@@ -114,11 +118,12 @@ def tube_eval(
             "that follow each other; see --min-frames, --link-iou and --step-seconds"
         )
     annotated = tubes.annotated_tubes(truth, frames[0])
-    videos = tubes.video_map(annotated, linked, space, ious=ious, rules=tubes.RULES[protocol], frame_hw=frame_hw)
-    if frame_hw is not None:
-        frame = tubes.frame_act(truth, found, space, frames, frame_hw)
-    else:
-        frame = frame_map(truth, found, space, protocol=protocol).to_json()
+    with _naming(ground_truth, detections):
+        videos = tubes.video_map(annotated, linked, space, ious=ious, rules=tubes.RULES[protocol], frame_hw=frame_hw)
+        if frame_hw is not None:
+            frame = tubes.frame_act(truth, found, space, frames, frame_hw)
+        else:
+            frame = frame_map(truth, found, space, protocol=protocol).to_json()
     print(f"frame mAP@0.5 {100 * frame['mAP']:.2f} (protocol {protocol})")
     for iou, mean in videos.mean_ap.items():
         print(f"video mAP@{iou} {100 * mean:.2f} ({videos.num_tubes} tubes)")
@@ -127,35 +132,45 @@ def tube_eval(
         write_json(json, {"protocol": protocol, "frame": frame, "video": videos.to_json(), "files": files})
 
 
+@contextmanager
+def _naming(*files: Path) -> Iterator[None]:
+    """Put the files before a mistake that only shows when they are scored together."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{', '.join(map(str, files))}: {error}") from None
+
+
 def _actions(
     parts: "Mapping[str, AvaTable]",
     found: "AvaTable",
+    options: dict[str, Any],
     *,
     labels: str | None,
     excluded: Path | None,
-    protocol: str,
-    iou: float,
     groups: Sequence[str],
+    files: Sequence[Path],
 ) -> dict[str, Any]:
-    """Score actions, print the numbers and return them."""
+    """Score actions, print the numbers and return them; ``options`` are ``frame_map``'s."""
     import numpy as np
 
     from tubelet.data.sources.ava_lists import ava_label_space, read_excluded
-    from tubelet.evals.ava import PROTOCOLS, frame_map
+    from tubelet.evals.ava import frame_map, rules_of
     from tubelet.evals.parts import part_maps
 
     assert labels is not None  # looked at before the files
     space = ava_label_space(labels)
     grouping = {name: _grouping(name, space) for name in groups}
-    options: dict[str, Any] = {"iou": iou, "protocol": protocol}
     if excluded is not None:
-        options["excluded"] = read_excluded(excluded)
-    result = frame_map(_concat(list(parts.values())), found, space, **options)
-    _check_met(result, found, space)
+        options = options | {"excluded": read_excluded(excluded)}
+    rules = rules_of(options["protocol"], options["iou"], options.get("excluded"))
+    with _naming(*files):
+        result = frame_map(_concat(list(parts.values())), found, space, **options)
+        _check_met(result, found, space)
     data = result.to_json() | {
         "scores_outside_0_1": int(np.sum((found.scores < 0) | (found.scores > 1))),  # type: ignore[operator]
         "boxes_outside_frame": int(np.sum(((found.boxes_norm < 0) | (found.boxes_norm > 1)).any(axis=1))),
-        "depends_on_row_order": PROTOCOLS[protocol].order_decides,
+        "depends_on_row_order": rules.order_decides,
         "numpy": np.__version__,
     }
     if len(parts) > 1:
@@ -165,11 +180,14 @@ def _actions(
     return data
 
 
-def _persons(parts: "Mapping[str, AvaTable]", found: "AvaTable", iou: float) -> dict[str, Any]:
+def _persons(
+    parts: "Mapping[str, AvaTable]", found: "AvaTable", iou: float, *, files: Sequence[Path]
+) -> dict[str, Any]:
     """Score boxes as a person detector's, print the numbers and return them."""
     from tubelet.evals.persons import person_ap
 
-    result = person_ap(_concat(list(parts.values())), found, iou=iou)
+    with _naming(*files):
+        result = person_ap(_concat(list(parts.values())), found, iou=iou)
     print(f"person AP@{iou:g} {100 * result.ap:.2f} (official protocol, one class)")
     print(f"  {result.num_people} people, {result.num_boxes} boxes")
     for at in result.at:

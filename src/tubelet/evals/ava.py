@@ -198,7 +198,7 @@ def match_detections(
     excluded: Keyframes | None = None,
 ) -> Matched:
     """Return what ``frame_map`` ranks; arguments and errors as there."""
-    rules = _rules(protocol, iou, excluded)
+    rules = rules_of(protocol, iou, excluded)
     chosen = _select(ground_truth, detections, label_space, rules, excluded or ())
     rows = chosen.reachable
     truth = chosen.truth.take(rows)
@@ -218,7 +218,8 @@ def match_detections(
     )
 
 
-def _rules(protocol: str, iou: float, excluded: Keyframes | None) -> Protocol:
+def rules_of(protocol: str, iou: float, excluded: Keyframes | None) -> Protocol:
+    """Return a protocol's rules; raise ``InputError`` if it is unknown or does not go with the rest."""
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown AVA protocol {protocol!r}, expected one of: {', '.join(PROTOCOLS)}")
     if not 0 < iou <= 1:

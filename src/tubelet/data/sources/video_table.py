@@ -165,6 +165,8 @@ def _segment(place: str, cells: Mapping[str, object]) -> tuple[float, float] | N
 
 def _clip(row: _Row, names: ClassNames, media_root: Path, *, multi_label: bool, val_share: float) -> ClipRow:
     video = row.path if "://" in row.path else row.path.removeprefix(f"{media_root.absolute()}/").lstrip("/")
+    if ".." in video.split("/"):
+        raise InputError(f"{row.place}: path {row.path!r} leaves the media root {media_root}")
     held_out = row.split == "train" and share_of(video) < val_share
     return ClipRow(
         names=(video,),
