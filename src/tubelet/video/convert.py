@@ -8,7 +8,7 @@ average. ``tests/video/test_convert.py`` holds all three.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tubelet.types import VideoError
-from tubelet.video.rescale import colour_matrix, plane_filter, plane_rows, rescale
+from tubelet.video.rescale import F32, Filter, colour_matrix, plane_filter, plane_rows, rescale
 
 BYTE_PLANES = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"})
 """Formats that ``rescale.py`` reads: luma and two chroma planes, a byte a sample."""
@@ -133,7 +133,7 @@ class FrameBatch:
         self._reformatter = VideoReformatter()  # keeps one swscale context
         self._scaled: tuple[int, int] | None = None  # (width, height), after rotation
         self._planar = False
-        self._siting: dict[str, tuple[float, float]] = {}  # of chroma, by pixel format
+        self._ready: dict[object, tuple[Sequence[Filter], F32]] = {}  # what ``rescale`` needs, by kind of frame
         self._added = 0
 
     def add(self, frame: VideoFrame, seconds: float | None) -> int:
@@ -155,16 +155,16 @@ class FrameBatch:
         if (width, height) == (frame.width, frame.height):
             picture = self._reformatter.reformat(frame, format="rgb24", threads=1)
             self._frames[place] = self._kept(_samples(picture.planes[0], 3), turns)
-        elif not _is_plain(frame):
+        elif not _is_plain(frame, planes := frame.planes):
             # Planes of green, blue and red: swscale's vector code for a scaled frame writes no other RGB.
             picture = self._reformatter.reformat(frame, width=width, height=height, format="gbrp", threads=1)
             for channel, plane in zip((1, 2, 0), picture.planes, strict=True):
                 self._frames[place, :, :, channel] = self._kept(_samples(plane, 1), turns)
         elif self._planar and not turns:
-            self._scale(frame, (height, width), (self._top, self._left, *self._hw), self._memory[place])
+            self._scale(frame, planes, (height, width), (self._top, self._left, *self._hw), self._memory[place])
         else:
             whole = np.empty((3, height, width), dtype=np.uint8)
-            self._scale(frame, (height, width), (0, 0, height, width), whole)
+            self._scale(frame, planes, (height, width), (0, 0, height, width), whole)
             self._frames[place] = self._kept(whole.transpose(1, 2, 0), turns)
         return place
 
@@ -172,7 +172,7 @@ class FrameBatch:
         """Return an empty batch of the same size, so that later frames take the size of the first."""
         other = FrameBatch(self._path, self._size, self._count)
         other._reformatter, other._scaled, other._planar = self._reformatter, self._scaled, self._planar
-        other._siting = self._siting
+        other._ready = self._ready
         if self._scaled is not None:
             other._allocate(*self._scaled)
         return other
@@ -201,19 +201,26 @@ class FrameBatch:
         self._frames = self._memory.transpose(0, 2, 3, 1) if self._planar else self._memory
 
     def _scale(
-        self, frame: VideoFrame, wanted_hw: tuple[int, int], kept: tuple[int, int, int, int], out: np.ndarray
+        self,
+        frame: VideoFrame,
+        planes: Sequence[VideoPlane],
+        wanted_hw: tuple[int, int],
+        kept: tuple[int, int, int, int],
+        out: np.ndarray,
     ) -> None:
         """Write a part of a plain frame in the wanted size into ``out``, uint8 (3, H, W)."""
-        pixels = frame.format.name
-        if pixels not in self._siting:
-            self._siting[pixels] = self._find_siting(frame)
-        luma, chroma, _ = planes = frame.planes
-        filters = (
-            plane_filter((luma.height, luma.width), wanted_hw, kept),
-            plane_filter((chroma.height, chroma.width), wanted_hw, kept, self._siting[pixels]),
-        )
-        full = frame.color_range == FULL_RANGE or pixels.startswith("yuvj")
-        rescale([plane_rows(p) for p in planes], filters, colour_matrix(*KR_KB[frame.colorspace], full), out)
+        pixels, space, luma_range = frame.format.name, frame.colorspace, frame.color_range
+        kind = (pixels, space, luma_range, frame.width, frame.height, wanted_hw, kept)
+        ready = self._ready.get(kind)
+        if ready is None:
+            luma, chroma = ((plane.height, plane.width) for plane in planes[:2])
+            filters = (
+                plane_filter(luma, wanted_hw, kept),
+                plane_filter(chroma, wanted_hw, kept, self._find_siting(frame)),
+            )
+            full = luma_range == FULL_RANGE or pixels.startswith("yuvj")
+            ready = self._ready[kind] = filters, colour_matrix(*KR_KB[space], full)
+        rescale([plane_rows(plane) for plane in planes], *ready, out)
 
     def _find_siting(self, frame: VideoFrame) -> tuple[float, float]:
         if self._coded is None or not self._coded[1]:  # without a header any frame may say something else
@@ -230,12 +237,10 @@ class FrameBatch:
         return turned[self._top : self._top + self._hw[0], self._left : self._left + self._hw[1]]
 
 
-def _is_plain(frame: VideoFrame) -> bool:
+def _is_plain(frame: VideoFrame, planes: Sequence[VideoPlane]) -> bool:
     """Return whether ``rescale.py`` can read a frame; planes upside down in memory have negative rows."""
     return (
-        frame.format.name in BYTE_PLANES
-        and frame.colorspace in KR_KB
-        and all(plane.line_size > 0 for plane in frame.planes)
+        frame.format.name in BYTE_PLANES and frame.colorspace in KR_KB and all(plane.line_size > 0 for plane in planes)
     )
 
 

@@ -196,7 +196,7 @@ _block: Any = intrinsic(_typed_block)
 """Write ``LANES`` results for each of ``ROWS`` rows: out[r, LANES * block :] = rows[r, start :] @ across[block]."""
 
 
-@kernel(fastmath=FASTMATH, inline="always")
+@kernel(fastmath=FASTMATH)
 def _scale(
     plane: U8, first: int, width: int, top: I64, down: F32, left: I64, across: F32, y: int, rows: F32, out: F32
 ) -> None:
