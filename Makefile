@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
-.PHONY: help venv demo test check format format-check lint types layers check-ci docs wheel bench clean
+.PHONY: help venv install demo test check format format-check lint types layers check-ci docs wheel bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,8 @@ $(VENV)/installed-parity: $(VENV)/installed-dev
 $(VENV)/installed-docs: $(VENV)/installed
 	@$(PIP) install --constraint constraints.txt --editable '.[demo,web,docs]'
 	@touch $@
+
+install: $(VENV)/installed ## everything into .venv
 
 venv: $(VENV)/python-ready ## only make the environment, to install another build of torch first
 

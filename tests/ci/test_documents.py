@@ -43,7 +43,8 @@ def place(finished_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     for name in ("benchmarks", "scripts", "src"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "out").mkdir()
-    (folder / "out/demo").symlink_to(finished_demo)
+    for name in ("demo", "tiny"):
+        (folder / "out" / name).symlink_to(finished_demo)
     playground = finished_demo / "playground"
     (folder / "videos").mkdir()
     for video in (playground / "videos/localise").glob("*.mp4"):
@@ -56,6 +57,16 @@ def place(finished_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     (folder / "labels.txt").symlink_to(playground / "seed_labels.txt")
     (folder / "videos/videos").symlink_to(playground / "videos")
     return folder
+
+
+def test_demos_of_different_sizes_have_folders_of_their_own() -> None:
+    found: dict[str, set[str]] = {}
+    for document in DOCUMENTS:
+        for command in commands(document):
+            if command.startswith("make demo"):
+                given = dict(word.split("=") for word in command.split()[2:])
+                found.setdefault(given.get("OUT", "out/demo"), set()).add(given.get("SIZE", "small"))
+    assert found == {"out/demo": {"small"}, "out/tiny": {"tiny"}}
 
 
 def targets() -> set[str]:

@@ -1,6 +1,7 @@
 """What is ticked becomes an AVA csv, at every change, whole; labelling goes on where it was."""
 
 import json
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.sources.ava_lists import read_label_map
+from tubelet.inference.tubes import LinkConfig, link_from
 from tubelet.types import InputError, PersonBoxes
 from tubelet.video.write import VideoWriter
 from tubelet.web.label_app import create_label_app
@@ -59,13 +61,23 @@ def opened(videos, tmp_path, actions=ACTIONS, **changed) -> Labelling:
 
 
 def test_people_are_found_and_followed_at_keyframes(tmp_path):
-    found = list(find_keyframes(write_video(tmp_path / "v.mp4"), red_detector, every_seconds=1.0))
+    found = list(find_keyframes(write_video(tmp_path / "v.mp4"), red_detector, every_seconds=1.0, link=LinkConfig()))
     assert [k.pts_seconds for k in found] == [0.0, 1.0, 2.0]
     assert {p.person_id for k in found for p in k.people} == {1}
     for k in found:
         left = 10 + 40 * k.pts_seconds
         expected = (left / 160, 20 / 96, (left + 30) / 160, 80 / 96)
         assert k.people[0].box_norm == pytest.approx(expected, abs=0.02)
+
+
+def test_somebody_the_detector_is_unsure_of_is_shown_from_the_threshold_on(tmp_path):
+    def unsure(frames):
+        return [replace(found, scores=np.full_like(found.scores, 0.45)) for found in red_detector(frames)]
+
+    video = write_video(tmp_path / "v.mp4")
+    for threshold, people in ((0.5, 0), (0.3, 3)):
+        found = find_keyframes(video, unsure, every_seconds=1.0, link=link_from(threshold))
+        assert sum(len(keyframe.people) for keyframe in found) == people
 
 
 def test_ticks_become_rows_of_the_split(videos, tmp_path):
@@ -152,7 +164,7 @@ def test_mistakes_of_the_call_are_one_line(videos, tmp_path):
 def test_a_video_that_cannot_be_read_is_told_and_the_others_are_found(videos, tmp_path):
     write_video(videos[2], num_frames=12)
     labelling, failed = opened(videos[1:3], tmp_path), {}
-    find_all(labelling, red_detector, stop=lambda: False, on_failed=failed.__setitem__)
+    find_all(labelling, red_detector, link=LinkConfig(), stop=lambda: False, on_failed=failed.__setitem__)
     assert list(failed) == ["b"]
     assert "not a video file" in failed["b"]
     assert len(labelling.video("c").keyframes) == 2
@@ -162,7 +174,7 @@ def test_a_video_that_cannot_be_read_is_told_and_the_others_are_found(videos, tm
 def test_the_page_shows_pictures_and_takes_ticks(tmp_path):
     video = write_video(tmp_path / "my film.mp4")
     labelling = opened([video], tmp_path)
-    find_all(labelling, red_detector, stop=lambda: False, on_failed=lambda *_: None)
+    find_all(labelling, red_detector, link=LinkConfig(), stop=lambda: False, on_failed=lambda *_: None)
     with serving_app(create_label_app(labelling, {})) as port:
         me = Visitor(port)
         assert me.ask("GET", "/api/labels").json["videos"][0]["num_keyframes"] == 3

@@ -126,7 +126,8 @@ def label(
         every_seconds: Time between the instants that are labelled.
         val_share: Of the videos, kept for validation.
         people: Person detector, as of tubelet localise.
-        person_threshold: Least confidence of somebody who can be ticked.
+        person_threshold: A person box at least this confident starts somebody who can be ticked; weaker ones may
+            continue one.
         host: Address to listen on; one that others can reach wants a token.
         port: 0 = any that is free.
         token: At least 16 characters; default: none on this machine, otherwise a random one, which is printed.
@@ -139,9 +140,11 @@ def label(
         raise InputError(NEEDS.format(command="label")) from error
     from tubelet.inference.detectors import open_people
     from tubelet.inference.listed_people import ListedPeople
+    from tubelet.inference.tubes import link_from
 
+    link = link_from(person_threshold)
     labelling = Labelling(videos, out, actions=actions, every_seconds=every_seconds, val_share=val_share)
-    detector = open_people(people, threshold=person_threshold)
+    detector = open_people(people, threshold=link.keep_score)
     if isinstance(detector, ListedPeople):
         raise InputError(f"--people {people} finds nobody; expected a detector")
-    serve_labelling(labelling, detector, address=Address.choose(host, port, token))
+    serve_labelling(labelling, detector, link=link, address=Address.choose(host, port, token))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tubelet import __version__
 from tubelet.inference.people import PersonDetector
+from tubelet.inference.tubes import LinkConfig
 from tubelet.types import InputError
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import read_frames
@@ -149,9 +150,14 @@ def _jpeg(picture: Image.Image) -> bytes:
 
 
 def serve_labelling(
-    labelling: Labelling, detector: PersonDetector, *, address: Address, say: Callable[[str], None] = print
+    labelling: Labelling,
+    detector: PersonDetector,
+    *,
+    link: LinkConfig,
+    address: Address,
+    say: Callable[[str], None] = print,
 ) -> None:
-    """Serve the page until it is stopped; people are found meanwhile.
+    """Serve the page until it is stopped; people are found meanwhile, and followed as ``link`` says.
 
     Raises:
         InputError: The address cannot be used.
@@ -166,7 +172,7 @@ def serve_labelling(
     finder = threading.Thread(
         target=find_all,
         args=(labelling, detector),
-        kwargs={"stop": stopping.is_set, "on_failed": note},
+        kwargs={"link": link, "stop": stopping.is_set, "on_failed": note},
         name="tubelet-people",
     )
     with listening(address) as listener:

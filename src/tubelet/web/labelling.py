@@ -69,8 +69,10 @@ class LabelVideo:
     keyframes: tuple[LabelKeyframe, ...]
 
 
-def find_keyframes(video: Path, detector: PersonDetector, *, every_seconds: float) -> Iterator[LabelKeyframe]:
-    """Yield the keyframes of a video, at multiples of ``every_seconds``, with its people followed.
+def find_keyframes(
+    video: Path, detector: PersonDetector, *, every_seconds: float, link: LinkConfig
+) -> Iterator[LabelKeyframe]:
+    """Yield the keyframes of a video, at multiples of ``every_seconds``, with its people followed as ``link`` says.
 
     Raises:
         VideoError: The video cannot be read.
@@ -81,7 +83,7 @@ def find_keyframes(video: Path, detector: PersonDetector, *, every_seconds: floa
         probe(video).fps,
         look=lambda _, frame: detector([frame])[0],
         schedule=Schedule(every_seconds=every_seconds, looks_per_keyframe=looks),
-        link=LinkConfig(),
+        link=link,
     )
     for keyframe in reader(iter_frames(video, size=DECODE_SIZE)):
         boxes = np.clip(normalised_boxes(keyframe.people.boxes, keyframe.frame_hw), 0, 1).round(4).tolist()
@@ -253,6 +255,7 @@ def find_all(
     labelling: Labelling,
     detector: PersonDetector,
     *,
+    link: LinkConfig,
     stop: Callable[[], bool],
     on_failed: Callable[[str, str], None],
 ) -> None:
@@ -261,13 +264,15 @@ def find_all(
     Args:
         labelling: Where they go.
         detector: Finds people.
+        link: When a box starts or continues somebody.
         stop: Whether to leave off.
         on_failed: Called with a video that cannot be read, and the reason.
     """
     for stem in labelling.waiting:
         found = []
         try:
-            for keyframe in find_keyframes(labelling.videos[stem], detector, every_seconds=labelling.every_seconds):
+            every = labelling.every_seconds
+            for keyframe in find_keyframes(labelling.videos[stem], detector, every_seconds=every, link=link):
                 found.append(keyframe)
                 if stop():
                     return
