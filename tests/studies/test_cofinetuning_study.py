@@ -16,6 +16,9 @@ from tubelet.studies import cofinetuning
 from tubelet.studies.arms import ARMS, ArmResult
 from tubelet.studies.cofinetuning import ArmsOutcome, Job, Work, run_arms, run_study
 from tubelet.studies.forgetting import with_earlier_heads
+from tubelet.studies.index import STUDIES
+from tubelet.studies.study import read_result
+from tubelet.studies.study_page import study_markdown
 from tubelet.studies.summary import summarise
 from tubelet.train.evaluate import evaluate_run
 from tubelet.train.nonfinite import NonFiniteLossError
@@ -116,6 +119,13 @@ def test_a_study_stops_at_its_budget_and_goes_on(
     assert len(tested) == 3
     assert {margin.verdict.outcome for margin in summary.margins} == {"not resolved"}  # one seed
     assert (tmp_path / "summary.md").read_text() == summary.table()
+    table = read_result(tmp_path / "results/A-table-2.json")
+    scores = table.scores["0"]
+    assert set(scores) <= {arm.name for arm in STUDIES["A-table-2"].arms}
+    for arm, name in (("cofinetune", "MiT + K400 + AVA"), ("transfer", "K400→MiT→AVA")):
+        assert scores[name]["localise mAP"] == summary.arms[arm]["mAP"].mean
+    assert scores["K400→MiT"]["moments top1"] == summary.arms["transfer"]["moments/test/top1"].mean
+    assert "| MiT + K400 + AVA |" in study_markdown(STUDIES["A-table-2"], table)
     with pytest.raises(InputError, match="holds another study, which differs in size: 'tiny' there, 'small' here"):
         run_study(squares, tmp_path, **settings | {"size": "small"})
 

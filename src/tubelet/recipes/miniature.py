@@ -51,7 +51,7 @@ class MiniatureA:
 MINIATURES_A: Mapping[str, MiniatureA] = {
     "mini": MiniatureA(
         run=PlaygroundScale(size=96, patch=12, batch_size=16, pretrain_epochs=20.0, num_epochs=10.0),
-        starts={"imagenet21k": (20.0,), "wts": (40.0,), "random": ()},
+        starts={"imagenet21k": (20.0,), "wts": (50.0,), "random": ()},
         vivit={"base": "nano", "large": "micro"},
         sizes={224: 42, 352: 66, 416: 78, 512: 96},
         patch=6,

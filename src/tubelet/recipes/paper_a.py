@@ -8,7 +8,7 @@ the paper contradicts itself): kinetics400, kinetics600, kinetics700, moments_in
 Hardware: as published, TPUs of unknown number for batches of 128 clips of 32 frames.
 Duration: not measured by us. Estimated from multiply-adds alone, at 40 % of an H100's 989 TFLOP/s in bfloat16: a clip
 of ViViT-Base at 224 takes 0.37 TMAC forward, so 2.2 TFLOP to train on (Large: 1.14 and 6.8); the 19 million clips of
-Table 2's co-finetuning are 29 GPU-hours, and five times as many at 512. ``--dry-run`` estimates a row here.
+Table 2's co-finetuning are 29 GPU-hours, and six times as many at 512. ``--dry-run`` estimates a row here.
 Expected: each row's own number, ``RowA.paper``, mAP@0.5 on AVA v2.2 and single-view top-1 from ImageNet-21K weights.
 ``--scale mini`` is the row on the playground with a ViViT of an eighth of the width, for 2 CPU cores: minutes;
 ``--scale small`` with a quarter, for one GPU (``recipes/miniature.py``).

@@ -18,6 +18,7 @@ PRETRAIN_AND_COFINETUNE = Study(
         gains_more(BOTH, WEAK, "localise tail", "localise head"),
     ),
     quantities=BUCKET_COLUMNS,
-    notes=STAND_INS + " The weak start is 60 passes over the posts. What is co-finetuned sees six times the clips of "
+    notes=STAND_INS
+    + " The weak start is a pre-training on the posts. What is co-finetuned sees six times the clips of "
     "what is trained on AVA alone, other sets' clips among them: the lead is that of more data too.",
 )

@@ -163,7 +163,7 @@ TABLE_5 = Study(
     arms=arms_of("paper_a", ("WTS→AVA", "5-transfer"), ("WTS, then K400 + MiT + SSv2 + AVA", "5-cofinetune")),
     claims=(beats("WTS, then K400 + MiT + SSv2 + AVA", "WTS→AVA", LOCALISE),),
     quantities=BUCKET_COLUMNS,
-    notes=STAND_INS + " WTS is the pre-training on the posts three times as long; where one start is given for all "
+    notes=STAND_INS + " WTS is a longer pre-training on the posts; where one start is given for all "
     "(above), the second arm is that of A-table-3. What the paper's first arm is trained on besides is not "
     "said; here it is AVA alone, a sixth of the second arm's clips, and the lead is that of more data too.",
 )

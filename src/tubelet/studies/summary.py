@@ -17,6 +17,7 @@ from tubelet.studies.arms import ARMS, ArmResult, FailedArm
 from tubelet.studies.chance import HELD_OUT, Chance, held_out_ap
 from tubelet.studies.cofinetuning import CHANCE_FILE, PLAN_FILE
 from tubelet.studies.jobs import FAILED_FILE
+from tubelet.studies.table_2 import write_table_2
 from tubelet.studies.verdict import Verdict, judge
 from tubelet.train.search import at_edge, best_of
 from tubelet.types import InputError
@@ -132,7 +133,10 @@ def summarise_results(
 
 
 def summarise(out: Path) -> Summary:
-    """Read a study's finished runs and write ``summary.json`` and ``summary.md`` beside them."""
+    """Read a study's finished runs and write what they say beside them.
+
+    ``summary.json``, ``summary.md``, the classes as a figure, and the result of paper A's Table 2.
+    """
     tested: dict[str, list[ArmResult]] = {arm: [] for arm in ARMS}
     search: dict[str, dict[str, float | None]] = {arm: {} for arm in ARMS}
     failed: Counter[str] = Counter()
@@ -162,6 +166,7 @@ def summarise(out: Path) -> Summary:
     manifest = read_manifest(manifest_of(Path(read_json(out / PLAN_FILE)["playground"]), LOCALISE_SET))
     with whole_file(out / FIGURE_FILE) as file:
         file.write(per_class_figure(tested, training_counts(manifest).tolist()))
+    write_table_2(tested, out)
     return summary
 
 
