@@ -13,6 +13,7 @@ import pytest
 from cli_calls import call
 
 from tubelet.cli import COMMANDS
+from tubelet.cli.dispatch import GOES_ON
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.manifest import read_manifest
 from tubelet.data.sources.importers import IMPORTERS
@@ -377,3 +378,11 @@ def test_localise_refuses_what_it_would_pass_over(monkeypatch, capsys, squares, 
 def test_a_model_without_its_run_is_not_scored() -> None:
     with pytest.raises(InputError, match="playground: a model without the run that made it; expected what"):
         run_config(SHIPPED_MODEL)
+
+
+def test_what_is_said_to_go_on_is_a_command() -> None:
+    for words in GOES_ON:
+        found = COMMANDS
+        for word in words.split():
+            found = found[word]
+        assert callable(found)

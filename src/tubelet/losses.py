@@ -1,9 +1,9 @@
-"""Classification losses on logits: one number for each example (clip or person box), computed in float32 or float64.
+"""Classification losses on logits: one number for each clip or person box, computed in float32 or float64.
 
-Who divides is the training loop, because a step's examples may lie on several ranks and in several pieces. The sigmoid
-loss adds up the K classes of an example, as the public code base of ViViT does (Scenic): it is then of the size of the
-softmax loss, and one learning rate serves tasks of both kinds. (``F.binary_cross_entropy_with_logits`` also divides by
-K; a task's loss weight of 1 / K gives that.)
+Who divides is the training loop, because what a step is the mean of may lie on several ranks and in several pieces. The
+sigmoid loss adds up the K classes of each, as the public code base of ViViT does (Scenic): it is then of the size of
+the softmax loss, and one learning rate serves tasks of both kinds. (``F.binary_cross_entropy_with_logits`` also divides
+by K; a task's loss weight of 1 / K gives that.)
 """
 
 import torch
@@ -24,7 +24,7 @@ def _checked(logits: Tensor, targets: Tensor, label_smoothing: float) -> tuple[T
 
 
 def softmax_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Return each example's cross entropy of softmax(logits) against its targets, (N,).
+    """Return each row's cross entropy of softmax(logits) against its targets, (N,).
 
     Args:
         logits: (N, K).
@@ -41,11 +41,11 @@ def softmax_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: floa
 
 
 def sigmoid_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Return each example's binary cross entropy of sigmoid(logits), summed over its classes, (N,).
+    """Return each row's binary cross entropy of sigmoid(logits), summed over its classes, (N,).
 
     Args:
         logits: (N, K).
-        targets: (N, K) in [0, 1], multi-hot; a row of zeros (a person who does none of the actions) is an example too.
+        targets: (N, K) in [0, 1], multi-hot; a row of zeros (a person who does none of the actions) is one too.
         label_smoothing: e in [0, 1); the targets become y * (1 - e) + e / 2, since each class is a choice between two.
     """
     logits, targets = _checked(logits, targets, label_smoothing)

@@ -233,7 +233,7 @@ def test_a_clip_never_loses_all_its_boxes(media: Path, tmp_path: Path) -> None:
     data = dataset(manifest, augment=Augment(scale_range=(3.0, 3.0), box_jitter=0.0))
     samples = [data.sample(0, seed) for seed in range(15)]
     assert all(sample.boxes is not None and len(sample.boxes) == 1 for sample in samples)
-    assert max(sample.num_dropped_boxes for sample in samples) >= 2  # redrawn, and counted
+    assert all(sample.num_dropped_boxes == 0 for sample in samples)  # a draw that was made again drops nothing
 
 
 def test_clamped_frames_are_counted(localise: Manifest) -> None:

@@ -7,7 +7,7 @@ from tubelet.types import InputError
 
 
 def step_of(used: int, skipped: int) -> PartCounts:
-    return PartCounts(task="a", samples=used, skipped_samples=skipped, examples=used, clamped_frames=0, dropped_boxes=0)
+    return PartCounts(task="a", samples=used, skipped_samples=skipped, losses=used, clamped_frames=0, dropped_boxes=0)
 
 
 def before(used: int, skipped: int) -> RunState:
@@ -31,7 +31,7 @@ def test_skipping_stops_above_a_share() -> None:
 
 def test_a_step_is_added_to_what_the_run_has_met() -> None:
     state = before(5, 1)
-    part = PartCounts(task="b", samples=4, skipped_samples=2, examples=9, clamped_frames=3, dropped_boxes=7)
+    part = PartCounts(task="b", samples=4, skipped_samples=2, losses=9, clamped_frames=3, dropped_boxes=7)
     state.add([part, step_of(1, 0)])
     assert state == RunState(samples={"a": 4, "b": 6}, skipped_samples=3, clamped_frames=3, dropped_boxes=7)
-    assert part.slots == 6
+    assert part.num_slots == 6

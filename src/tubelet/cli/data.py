@@ -236,3 +236,45 @@ def info(manifest: Positional[Path], *, png: Path | None = None, top: int = 30) 
     Console(markup=False).print(*describe(facts, top=top), sep="\n")
     draw_classes(facts, path)
     print(f"picture: {path}")
+
+
+def detect(
+    manifest: Positional[Path],
+    *,
+    out: Path,
+    split: tuple[str, ...] = (),
+    people: str = "nanodet",
+    threshold: float = 0.05,
+) -> None:
+    """Find people on a manifest's keyframes and write their boxes as a csv, which ``tubelet data add-boxes`` reads.
+
+    Args:
+        manifest: Manifest folder with annotated boxes.
+        out: The csv: video_id, seconds, x1, y1, x2, y2 (0..1), no label, score.
+        split: Which splits; default: all.
+        people: Person detector, as of ``tubelet localise``.
+        threshold: Least confidence of a box that is written; tasks choose their own above it.
+    """
+    from rich.progress import Progress
+
+    from tubelet.data.ava_csv import write_ava_csv
+    from tubelet.data.manifest import read_manifest
+    from tubelet.inference.detectors import open_people
+    from tubelet.inference.keyframes import detect_keyframes
+    from tubelet.inference.listed_people import ListedPeople
+
+    if not 0 <= threshold <= 1:
+        raise InputError(f"--threshold is {threshold}, expected 0 to 1")
+    detector = open_people(people, threshold=threshold)
+    if isinstance(detector, ListedPeople):
+        raise InputError(f"--people {people} finds nobody; tubelet data add-boxes reads boxes that are there already")
+    with Progress() as progress:
+        bar = progress.add_task("people")
+        found = detect_keyframes(
+            read_manifest(manifest),
+            detector,
+            splits=split,
+            on_clip=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    write_ava_csv(out, found, box_decimals=5)
+    print(f"{len(found)} boxes: {out}")

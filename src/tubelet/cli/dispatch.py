@@ -17,6 +17,7 @@ from tubelet.cli import (
     corpus,
     data,
     evaluate_run,
+    rendering,
     report,
     score_files,
     score_predictions,
@@ -30,12 +31,15 @@ from tubelet.cli.options import call_with_options
 from tubelet.types import InputError, OtherRankError, did_you_mean
 
 SECONDS_TO_SPEAK = 5.0
-GOES_ON = frozenset({"demo", "playground", "corpus", "data", "weights", "study", "probe", "sweep"})
+GOES_ON = (
+    *("demo", "playground build", "corpus build", "corpus dedup", "data verify"),
+    *("weights fetch", "study run", "study cofinetuning", "probe", "sweep"),
+)
 """Commands that begin where they were stopped when they are given again; a training run says so itself."""
 
 COMMANDS: Mapping[str, Any] = {
-    "demo": corpus.demo,
-    "playground": {"build": corpus.playground_build},
+    "demo": rendering.demo,
+    "playground": {"build": rendering.playground_build},
     "corpus": {
         "labels": corpus.corpus_labels,
         "build": building.corpus_build,
@@ -47,7 +51,7 @@ COMMANDS: Mapping[str, Any] = {
     },
     "data": {
         "import": data.import_source,
-        "detect": using.detect,
+        "detect": data.detect,
         "add-boxes": data.add_boxes,
         "info": data.info,
         "verify": data.verify,
@@ -67,7 +71,7 @@ COMMANDS: Mapping[str, Any] = {
         "show": studies.study_show,
         "run": studies.study_run,
         "report": studies.study_report,
-        "cofinetuning": training.study_cofinetuning,
+        "cofinetuning": studies.study_cofinetuning,
     },
     "evaluate": evaluate_run.evaluate,
     "probe": choosing.probe,
@@ -161,7 +165,7 @@ def _status() -> int:
         return 2
     except KeyboardInterrupt as interrupt:
         # A stopped training run says itself how far it got and which signal it was.
-        goes_on = len(sys.argv) > 1 and sys.argv[1] in GOES_ON
+        goes_on = " ".join([*sys.argv[1:3], ""]).startswith(tuple(f"{words} " for words in GOES_ON))
         _tell(str(interrupt) or ("stopped; the same command goes on from here" if goes_on else "stopped"))
         return int(getattr(interrupt, "exit_status", 130))
     return 0

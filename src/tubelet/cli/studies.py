@@ -143,3 +143,42 @@ def study_report(*, results: Path = Path("out/studies/results"), to: Path = Path
         table.add_row(study.name, study.title, state.replace("**", ""))
     Console(markup=False).print(table)
     print(f"pages: {to}")
+
+
+def study_cofinetuning(
+    *,
+    playground: Path,
+    out: Path,
+    size: Literal["tiny", "small", "study"] = "study",
+    learning_rates: tuple[float, ...] = (0.0005, 0.002, 0.004, 0.008),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    budget_minutes: float | None = None,
+    num_parallel: int = 2,
+) -> None:
+    """Compare co-finetuning with both controls of paper A over several seeds; call it again to go on.
+
+    Args:
+        playground: Playground folder.
+        out: Study folder; finished runs are kept.
+        size: Scale of the recipes.
+        learning_rates: Tried for every arm on the validation split.
+        seeds: Reported on the test split.
+        budget_minutes: Start no run after this time; default: until all are finished.
+        num_parallel: Runs at the same time, one core each.
+    """
+    from tubelet.studies.cofinetuning import run_study
+    from tubelet.studies.summary import summarise
+
+    finished = run_study(
+        playground,
+        out,
+        size=size,
+        learning_rates=learning_rates,
+        seeds=seeds,
+        budget_minutes=budget_minutes,
+        num_parallel=num_parallel,
+    )
+    if finished:
+        print(summarise(out).table())
+    else:
+        print(f"{out}: not finished; the same command goes on")

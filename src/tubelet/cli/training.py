@@ -1,4 +1,4 @@
-"""Commands that train and compare."""
+"""Commands that train."""
 
 import ast
 import dataclasses
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -213,42 +213,3 @@ def _print_rows(recipe: str) -> None:
         clips, hours = clips_text(row.clips), hours_text(row.gpu_hours)
         table.add_row(row.name, row.what, row.paper, row.hardware, clips, hours)
     Console(markup=False).print(table)
-
-
-def study_cofinetuning(
-    *,
-    playground: Path,
-    out: Path,
-    size: Literal["tiny", "small", "study"] = "study",
-    learning_rates: tuple[float, ...] = (0.0005, 0.002, 0.004, 0.008),
-    seeds: tuple[int, ...] = (0, 1, 2),
-    budget_minutes: float | None = None,
-    num_parallel: int = 2,
-) -> None:
-    """Compare co-finetuning with both controls of paper A over several seeds; call it again to go on.
-
-    Args:
-        playground: Playground folder.
-        out: Study folder; finished runs are kept.
-        size: Scale of the recipes.
-        learning_rates: Tried for every arm on the validation split.
-        seeds: Reported on the test split.
-        budget_minutes: Start no run after this time; default: until all are finished.
-        num_parallel: Runs at the same time, one core each.
-    """
-    from tubelet.studies.cofinetuning import run_study
-    from tubelet.studies.summary import summarise
-
-    finished = run_study(
-        playground,
-        out,
-        size=size,
-        learning_rates=learning_rates,
-        seeds=seeds,
-        budget_minutes=budget_minutes,
-        num_parallel=num_parallel,
-    )
-    if finished:
-        print(summarise(out).table())
-    else:
-        print(f"{out}: not finished; the same command goes on")

@@ -171,7 +171,8 @@ class ClipDataset:
         """Return a training sample of an example: random clip of the segment (or the keyframe's), augmented.
 
         Where all boxes left the canvas the clip is put on it again, at most seven times, then without being moved or
-        scaled (letterboxed: whole; otherwise its centre, boxes cut at the edge); the boxes dropped are counted.
+        scaled (letterboxed: whole; otherwise its centre, boxes cut at the edge). Boxes that the last draw lacks are
+        counted.
 
         Raises:
             VideoError: The video cannot be read there.
@@ -190,13 +191,11 @@ class ClipDataset:
             changed = self._augmented(clip.frames, None, generator)
             return self._build(index, clip, changed, torch.ones(1, dtype=torch.bool), 0)
         boxes = self._examples.boxes_norm_of(index) * _frame_size(clip.frames)
-        num_dropped = 0
         for _ in range(MAX_DRAWS):
             changed = self._augmented(clip.frames, boxes, generator)
-            num_dropped += changed.num_dropped
             if changed.keep is not None and changed.keep.any():
-                return self._build(index, clip, changed, changed.keep, num_dropped)
-        return self._finish(index, clip, num_dropped=num_dropped)
+                return self._build(index, clip, changed, changed.keep, changed.num_dropped)
+        return self._finish(index, clip)
 
     def view(
         self, index: int, *, view: int = 0, num_views: int = 1, crop: int = 0, crops: Crops = "centre"

@@ -106,11 +106,11 @@ def add_gradients(
 ) -> dict[str, float]:
     """Run forward and backward of a step, piece by piece; return each task's mean loss over all ranks.
 
-    A task's loss is the mean over its examples (clips or boxes) that were really used, on all ranks; the step's is the
+    A task's loss is the mean over its clips or boxes that were really used, on all ranks; the step's is the
     sum of the tasks' by their weights and their shares of the batch. So the gradient depends neither on the number of
-    ranks nor on that of the pieces. ``note`` is called with each piece and its examples' losses.
+    ranks nor on that of the pieces. ``note`` is called with each piece and the losses of its clips or boxes.
     """
-    world, shared, num_slots = session.world, session.shared, sum(each.slots for each in counts)
+    world, shared, num_slots = session.world, session.shared, sum(each.num_slots for each in counts)
     # Ranks meet in every piece's backward, so on several of them a piece without a sample is run too.
     pieces = [
         (number, piece)
@@ -120,19 +120,19 @@ def add_gradients(
     ]
     sums: list[list[Tensor]] = [[] for _ in parts]
     for place, (number, piece) in enumerate(pieces, start=1):
-        task, examples = session.tasks[piece.task], max(1, counts[number].examples)
+        task, num_losses = session.tasks[piece.task], max(1, counts[number].losses)
         forward = partial(shared, residual_scales=session.model.residual_scales(piece.seeds))
-        weight = scale * task.config.loss_weight * counts[number].slots / num_slots
+        weight = scale * task.config.loss_weight * counts[number].num_slots / num_slots
         with shared.piece(last=place == len(pieces)):
             with default_autocast(session.device, session.run.precision):
                 losses = task.losses(forward, piece)
-            shared.backward(losses.sum() * (weight / examples))
+            shared.backward(losses.sum() * (weight / num_losses))
         sums[number].append(losses.detach().sum())
         if note is not None:
             note(piece, losses.detach())
     # Read when all is under way: reading a number from a GPU waits for it.
     totals = world.summed([sum(map(float, each)) for each in sums])
-    return {each.task: total / max(1, each.examples) for each, total in zip(counts, totals, strict=True)}
+    return {each.task: total / max(1, each.losses) for each, total in zip(counts, totals, strict=True)}
 
 
 def clip_gradients(session: Session, scale: float) -> float:

@@ -37,14 +37,14 @@ class PartCounts:
     """Used."""
     skipped_samples: int
     """Could not be read."""
-    examples: int
-    """Clips, or boxes: as many as the task has losses."""
+    losses: int
+    """Of clips, or of boxes: what the task's loss is the mean of."""
     clamped_frames: int
     dropped_boxes: int
 
     @property
-    def slots(self) -> int:
-        """Places of the step's batch that are this part's."""
+    def num_slots(self) -> int:
+        """How many places of the step's batch that are this part's."""
         return self.samples + self.skipped_samples
 
 
@@ -133,7 +133,7 @@ class Session:
                 task=part.task,
                 samples=int(next(numbers)),
                 skipped_samples=int(next(numbers)),
-                examples=int(next(numbers)),
+                losses=int(next(numbers)),
                 clamped_frames=int(next(numbers)),
                 dropped_boxes=int(next(numbers)),
             )
