@@ -15,6 +15,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -29,8 +30,8 @@ import pyarrow.parquet as pq
 
 from tubelet.corpus.choose import draw, tail_preserving_order
 from tubelet.corpus.hashtags import HASHTAGS_SCHEMA, Hashtags
-from tubelet.corpus.join import JoinSettings
-from tubelet.corpus.match import match_posts
+from tubelet.corpus.join import JoinSettings, join_posts
+from tubelet.corpus.match import choose_labels
 from tubelet.labels import LabelSpace
 
 VOCABULARY = 1_000_000
@@ -134,7 +135,9 @@ def measure(kind: str, path: Path, hashtags: Path, times: int) -> dict[str, floa
         labels = np.random.default_rng(0).zipf(1.5, len(names)) % LABELS
         tail_preserving_order(labels, draw(names, 0, "clip"), draw(pa.array(seeds.label_space.names), 0, "label"))
     else:
-        match_posts(wanted, seeds, settings=JoinSettings(num_threads=2))
+        with tempfile.TemporaryDirectory() as folder:
+            labelled = join_posts(wanted, seeds, JoinSettings(num_threads=2), Path(folder) / "labelled.parquet")
+            choose_labels(labelled, min_videos=50, seed=0, all_labels=False)
     seconds, busy = time.perf_counter() - began, _cpu() - busy
     done.set()
     watch.join()

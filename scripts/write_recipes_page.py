@@ -35,14 +35,19 @@ nothing is missing (`docs/datasets.md`).
 
 ## Paper A
 On TPUs, how many is not said, in batches of 128 clips of 32 frames; 15 passes over the sum of the sets, 20 over a
-target alone. *imagenet21k* is `hf_in21k_vit_b` or `_l`. `ava` is trained on a detector's boxes from 0.8 on and scored on them,
-`ava_kinetics` trained on annotated boxes and scored on detected ones from 0.2 on: both want them in their manifest. So Table 2's
-co-finetuning is, from the published files (`docs/datasets.md`) on:
+target alone. *imagenet21k* is `hf_in21k_vit_b` or `_l`. `ava` is trained on a detector's boxes from 0.8 on and scored
+on them, `ava_kinetics` trained on annotated boxes and scored on detected ones from 0.2 on: both want them in their
+manifest. So Table 2's co-finetuning is, from the published files (`docs/datasets.md`) on:
 
 ```text
-tubelet data import kinetics --annotations train.csv validate.csv test.csv --classes 400 --media-root k400 --out manifests/kinetics400
-tubelet data import moments --train trainingSet.csv --val validationSet.csv --media-root mit --out manifests/moments_in_time
-tubelet data import ava --train ava_train_v2.2.csv --val ava_val_v2.2.csv --train-excluded ava_train_excluded_timestamps_v2.2.csv --val-excluded ava_val_excluded_timestamps_v2.2.csv --media-root ava --out manifests/ava
+tubelet data import kinetics --annotations train.csv validate.csv test.csv --classes 400 \\
+    --media-root k400 --out manifests/kinetics400
+tubelet data import moments --train trainingSet.csv --val validationSet.csv \\
+    --media-root mit --out manifests/moments_in_time
+tubelet data import ava --train ava_train_v2.2.csv --val ava_val_v2.2.csv \\
+    --train-excluded ava_train_excluded_timestamps_v2.2.csv \\
+    --val-excluded ava_val_excluded_timestamps_v2.2.csv \\
+    --media-root ava --out manifests/ava
 tubelet data add-boxes manifests/ava ava_train_predicted_boxes.csv ava_val_predicted_boxes.csv
 tubelet weights fetch hf_in21k_vit_b
 tubelet train paper_a --row 2-cofinetune --data manifests --out out/2-cofinetune

@@ -20,8 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from tubelet import __version__
-from tubelet.corpus.build import build_corpus
-from tubelet.corpus.seeds import read_seeds
+from tubelet.corpus.pipeline import CorpusConfig, build_recipe
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.evals.page import percent
 from tubelet.inference.detections_file import read_detections
@@ -105,10 +104,15 @@ def build_posts(playground: Path, *, min_videos: int, seed: int, console: Consol
     """Build the corpus from the playground's posts, or read it if it is there."""
     folder = manifest_of(playground, POSTS_SET)
     if not (folder / "manifest.json").exists():
-        seeds = read_seeds(str(playground / "seed_labels.txt"))
-        build_corpus(
-            playground / "posts.parquet", seeds, folder, media_root=playground, min_videos=min_videos, seed=seed
+        config = CorpusConfig(
+            name=POSTS_SET,
+            posts=str(playground / "posts.parquet"),
+            seed_labels=str(playground / "seed_labels.txt"),
+            media_root=playground,
+            min_videos=min_videos,
+            seed=seed,
         )
+        build_recipe(config, folder)
     manifest = read_manifest(folder)
     console.print(f"{len(manifest.clips)} posts carry one of {len(manifest.label_space)} hashtag labels")
     return manifest

@@ -4,10 +4,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matching import build_corpus, match_posts
 
-from tubelet.corpus.build import build_corpus
 from tubelet.corpus.hashtags import expand_labels
-from tubelet.corpus.match import Matches, match_posts
+from tubelet.corpus.match import Matches
 from tubelet.data.manifest import read_manifest
 from tubelet.labels import LabelSpace, one_of
 from tubelet.types import InputError
@@ -218,7 +218,7 @@ def media(tmp_path: Path) -> Path:
 
 def test_build_writes_a_manifest_and_where_it_comes_from(tmp_path: Path, media: Path) -> None:
     manifest = build_corpus(
-        tmp_path / "posts.parquet", SEEDS, tmp_path / "set", media_root=media, min_videos=20, val_share=0.2
+        tmp_path / "posts.parquet", SPACE, tmp_path / "set", media_root=media, min_videos=20, val_share=0.2
     )
     again = read_manifest(tmp_path / "set")
     assert (again.name, again.kind, again.multi_label) == ("posts", "classify", False)
@@ -237,6 +237,11 @@ def test_build_writes_a_manifest_and_where_it_comes_from(tmp_path: Path, media: 
         "all_labels": False,
         "val_share": 0.2,
         "max_seconds": 86400.0,
+        "targets": [],
+        "dedup": "none",
+        "mirrored": False,
+        "within": False,
+        "video_seconds": 600.0,
     }
     assert report["num_videos"]["train"] + report["num_videos"]["val"] == 60
     dropped = {rule["rule"]: rule["dropped"] for rule in report["rules"]}
@@ -245,7 +250,7 @@ def test_build_writes_a_manifest_and_where_it_comes_from(tmp_path: Path, media: 
 
 
 def test_a_folder_that_holds_both_can_be_moved(tmp_path: Path, media: Path) -> None:
-    build_corpus(tmp_path / "posts.parquet", SEEDS, tmp_path / "set", media_root=media, min_videos=20)
+    build_corpus(tmp_path / "posts.parquet", SPACE, tmp_path / "set", media_root=media, min_videos=20)
     tmp_path.rename(tmp_path.with_name(tmp_path.name + "-moved"))
     moved = read_manifest(tmp_path.with_name(tmp_path.name + "-moved") / "set")
     assert (moved.media_root / "fish0.mp4").is_file()
@@ -254,7 +259,7 @@ def test_a_folder_that_holds_both_can_be_moved(tmp_path: Path, media: Path) -> N
 def test_a_split_is_a_function_of_the_video(tmp_path: Path, media: Path) -> None:
     def splits(name: str, min_videos: int) -> dict[str, str]:
         manifest = build_corpus(
-            tmp_path / "posts.parquet", SEEDS, tmp_path / name, media_root=media, min_videos=min_videos
+            tmp_path / "posts.parquet", SPACE, tmp_path / name, media_root=media, min_videos=min_videos
         )
         return {row["video"]: row["split"] for row in manifest.clips.to_pylist()}
 
@@ -268,7 +273,7 @@ def test_all_labels_make_a_multi_label_set(tmp_path: Path, media: Path) -> None:
     rows = [(f"fish{i}.mp4", ["catchfish", "ridebike"], 4.0) for i in range(30)]
     posts = write_posts(tmp_path / "both.parquet", rows)
     out = tmp_path / "set"
-    manifest = build_corpus(posts, SEEDS, out, media_root=media, min_videos=5, all_labels=True)
+    manifest = build_corpus(posts, SPACE, out, media_root=media, min_videos=5, all_labels=True)
     assert manifest.multi_label
     assert manifest.clips.column("labels").to_pylist() == [[0, 1]] * 30
 
@@ -276,11 +281,11 @@ def test_all_labels_make_a_multi_label_set(tmp_path: Path, media: Path) -> None:
 def test_bad_arguments_are_named_and_leave_nothing(tmp_path: Path, media: Path) -> None:
     posts, out = tmp_path / "posts.parquet", tmp_path / "set"
     with pytest.raises(InputError, match="nowhere: no such folder"):
-        build_corpus(posts, SEEDS, out, media_root=tmp_path / "nowhere")
+        build_corpus(posts, SPACE, out, media_root=tmp_path / "nowhere")
     with pytest.raises(InputError, match="no label has 50 videos"):
-        build_corpus(posts, SEEDS, out, media_root=media)
+        build_corpus(posts, SPACE, out, media_root=media)
     with pytest.raises(InputError, match="val_share"):
-        build_corpus(posts, SEEDS, out, media_root=media, val_share=1.0)
+        build_corpus(posts, SPACE, out, media_root=media, val_share=1.0)
     assert not out.exists()
 
 
@@ -290,7 +295,7 @@ def test_a_video_outside_the_media_root_is_counted_and_stops_nothing(tmp_path: P
     good = ["https://a/b.mp4", "s3://a/b.mp4"]
     rows: list[Post] = [(name, ["catchfish"], 2.0) for name in bad + good] + many("fish", "catchfish", 40)
     manifest = build_corpus(
-        write_posts(tmp_path / "wild.parquet", rows), SEEDS, tmp_path / "set", media_root=media, min_videos=5
+        write_posts(tmp_path / "wild.parquet", rows), SPACE, tmp_path / "set", media_root=media, min_videos=5
     )
     assert sorted(set(manifest.clips.column("video").to_pylist()) - {f"fish{i}.mp4" for i in range(40)}) == good
     report = json.loads((tmp_path / "set/report.json").read_text())

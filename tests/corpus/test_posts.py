@@ -9,11 +9,12 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matching import match_posts
 
 from tubelet.corpus.columns import PostColumns
 from tubelet.corpus.hashtags import expand_labels
 from tubelet.corpus.join import JoinSettings
-from tubelet.corpus.match import Matches, count_hashtags, match_posts
+from tubelet.corpus.match import Matches, count_hashtags
 from tubelet.corpus.rules import RuleCount, rule_lines
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError

@@ -6,9 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matching import match_posts
 
 from tubelet.corpus.hashtags import VerbNouns, expand_label, expand_labels, noun_forms, verb_forms
-from tubelet.corpus.match import count_hashtags, match_posts
+from tubelet.corpus.match import count_hashtags
 from tubelet.corpus.overlap import draw_spread, overlap, read_words_of_labels, spread, spread_line
 from tubelet.corpus.seeds import (
     hashtag_lines,

@@ -1,4 +1,4 @@
-"""From tagged posts to a weakly labelled training set: match, split, write the manifest and what every rule did."""
+"""Matched posts as a weakly labelled training set: split, manifest, and what every rule did."""
 
 import hashlib
 import os
@@ -11,9 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tubelet.corpus.hashtags import Hashtags, VerbNouns
-from tubelet.corpus.join import JoinSettings
-from tubelet.corpus.match import Matches, match_posts
+from tubelet.corpus.match import Matches
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.records import write_json
@@ -21,63 +19,6 @@ from tubelet.types import InputError, VideoError
 from tubelet.video.media import resolve_media
 
 REPORT_VERSION = 2  # 2: posts may be several files
-
-
-def build_corpus(
-    posts: str | Path,
-    seeds: Hashtags | VerbNouns,
-    out: Path,
-    *,
-    media_root: Path,
-    min_videos: int = 50,
-    seed: int = 0,
-    name: str = "posts",
-    all_labels: bool = False,
-    val_share: float = 0.05,
-    licence: str = "unknown",
-    settings: JoinSettings | None = None,
-) -> Manifest:
-    """Write a classification manifest of the posts that carry a hashtag of a seed label, and ``report.json``.
-
-    A clip is the whole video: where in it the label holds is not known (paper B, 3.1.1).
-
-    Args:
-        posts: See ``open_posts``. Posts of pictures are accepted; a picture is a clip without length.
-        seeds: Hashtags of the labels, as ``read_seeds`` gives them.
-        out: Folder of the manifest.
-        media_root: Folder the posts' ``video`` cells are relative to; videos without a file are dropped and counted,
-            addresses are not looked at.
-        min_videos: Labels with fewer videos are dropped.
-        seed: Decides which of several labels a video gets.
-        name: Name of the data set and its label space.
-        all_labels: Keep every label of a video: a multi-label set.
-        val_share: Share of the videos in split ``val``, by a hash of the video's name; at least one.
-        licence: Of the posts.
-        settings: How to read the posts.
-
-    Raises:
-        InputError: The posts cannot be used, no label is left, or ``media_root`` is no folder.
-    """
-    check_build(media_root, val_share)
-    settings = settings or JoinSettings()
-    matches = match_posts(
-        posts,
-        seeds,
-        min_videos=min_videos,
-        seed=seed,
-        all_labels=all_labels,
-        is_present=lambda video: is_present(media_root, video),
-        settings=settings,
-    )
-    return write_corpus(
-        out,
-        matches,
-        name=name,
-        media_root=media_root,
-        licence=licence,
-        val_share=val_share,
-        chosen={"min_videos": min_videos, "seed": seed, "max_seconds": settings.max_seconds},
-    )
 
 
 def write_corpus(
@@ -92,13 +33,15 @@ def write_corpus(
 ) -> Manifest:
     """Write matched videos as a manifest, and ``report.json``: where they come from and what every rule dropped.
 
+    A clip is the whole video: where in it the label holds is not known (paper B, 3.1.1). A picture has no length.
+
     Args:
         out: Folder of the manifest.
         matches: The videos.
-        name: See ``build_corpus``, as of all others.
-        media_root: Folder of the videos.
+        name: Of the data set and its label space.
+        media_root: Folder that the posts' ``video`` cells are relative to.
         licence: Of the posts.
-        val_share: Share of the videos in split ``val``.
+        val_share: Share of the videos in split ``val``, by a hash of the video's name; at least one.
         chosen: Further settings, for the report.
     """
     splits = _splits(matches.videos.column("video"), val_share)

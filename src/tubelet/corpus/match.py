@@ -105,42 +105,6 @@ def count_hashtags(
     return HashtagCounts(table=table, label_posts=label_posts, rules=matched.rules)
 
 
-def match_posts(
-    posts: str | Path,
-    seeds: Hashtags | VerbNouns,
-    *,
-    min_videos: int = 50,
-    seed: int = 0,
-    all_labels: bool = False,
-    is_present: Callable[[str], bool] | None = None,
-    settings: JoinSettings | None = None,
-) -> Matches:
-    """Give videos the labels whose hashtags their posts carry.
-
-    Rows that cannot be used are dropped and counted, never an error: malformed ones, no name of a video, a duration
-    that is missing or absurd, a video that came before, no tag. A picture needs no duration.
-
-    Args:
-        posts: See ``open_posts``.
-        seeds: Hashtags of labels, or verbs and nouns whose pairs are the labels.
-        min_videos: Labels with fewer videos are dropped (paper B: 50).
-        seed: Decides which of several labels a video gets, from (seed, video) alone (paper B, 3.3).
-        all_labels: Keep every label of a video instead of one.
-        is_present: Whether the file of a video exists; None = not checked.
-        settings: How to read the posts.
-
-    Raises:
-        InputError: The posts cannot be read, a column is missing or of another type, or no label is left.
-    """
-    if min_videos < 1:
-        raise InputError(f"min_videos is {min_videos}, expected at least 1")
-    with tempfile.TemporaryDirectory(prefix="tubelet-posts-") as folder:
-        labelled = join_posts(posts, seeds, settings or JoinSettings(), Path(folder) / "labelled.parquet")
-        if is_present is not None:
-            labelled = keep_present(labelled, is_present)
-        return choose_labels(labelled, min_videos=min_videos, seed=seed, all_labels=all_labels)
-
-
 def keep_present(labelled: Labelled, is_present: Callable[[str], bool]) -> Labelled:
     """Drop videos that have no file."""
     here = [is_present(video) for batch in labelled.batches() for video in batch.column("video").to_pylist()]
@@ -166,7 +130,17 @@ def label_counts(labelled: Labelled) -> NDArray[np.int64]:
 
 
 def choose_labels(labelled: Labelled, *, min_videos: int, seed: int, all_labels: bool) -> Matches:
-    """Drop labels with few videos and give each video one of those that are left; arguments as of ``match_posts``."""
+    """Drop labels with few videos, and give each video one of those that are left.
+
+    Args:
+        labelled: Videos with all their labels.
+        min_videos: Labels with fewer videos are dropped (paper B: 50).
+        seed: Decides which of several labels a video gets, from (seed, video) alone (paper B, 3.3).
+        all_labels: Keep every label of a video instead of one.
+
+    Raises:
+        InputError: No label is left.
+    """
     names = labelled.matched.hashtags.label_space.names
     per_label = label_counts(labelled)
     kept = np.flatnonzero(per_label >= min_videos)
