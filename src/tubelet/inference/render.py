@@ -51,10 +51,10 @@ class LabelStyle:
     """Which actions are written beside a person."""
 
     label_space: LabelSpace
+    threshold: float | np.ndarray
+    """Smallest score shown, of every class or (K,) of each."""
     top: int = 3
     """At most so many actions."""
-    threshold: float | np.ndarray = 0.1
-    """Smallest score shown, of every class or (K,) of each."""
 
     def actions(self, scores: np.ndarray) -> tuple[tuple[str, float], ...]:
         """Return names and scores of (K,) scores, best first."""
