@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cli_calls import call
 
 from tubelet.corpus.subset import SubsetRules
 from tubelet.recipes.miniature import MINIATURES_A, MINIATURES_B, SETS_A
@@ -238,3 +239,25 @@ def test_a_resolution_starts_from_the_weights_of_the_smallest(place: StudyPlace)
     result = run_study(replace(table_8, arms=arms[1:2], claims=()), place, seeds=(0,), progress=False)
     assert not result.failed
     assert "localise mAP" in result.scores["0"][arms[1].name]
+
+
+def test_seeds_that_ran_in_different_places_are_put_together(
+    result: StudyResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / f"{seed}.json" for seed in "01"]
+    for seed, path in zip("01", files, strict=True):
+        scores, per_class = {seed: result.scores[seed]}, {seed: result.per_class[seed]}
+        part = replace(result, seeds=(int(seed),), scores=scores, per_class=per_class, commit=f"abc{seed}")
+        write_json(path, part)
+    out = tmp_path / "both.json"
+    assert call(monkeypatch, "study", "merge", *map(str, files), "--out", str(out)) == 0
+    assert "A-table-1, seeds 0, 1" in capsys.readouterr().out
+    assert read_result(out) == replace(result, commit="abc0; abc1")
+    write_json(files[1], replace(read_result(files[1]), scale="small"))
+    for first, second, message in (
+        (files[0], files[0], "seed 0, is in another of the files too"),
+        (files[0], files[1], "scale is 'small', in "),
+    ):
+        assert call(monkeypatch, "study", "merge", str(first), str(second), "--out", str(tmp_path / "no.json")) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "no.json").exists()

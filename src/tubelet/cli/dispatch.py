@@ -70,6 +70,7 @@ COMMANDS: Mapping[str, Any] = {
         "list": studies.study_list,
         "show": studies.study_show,
         "run": studies.study_run,
+        "merge": studies.study_merge,
         "report": studies.study_report,
         "cofinetuning": studies.study_cofinetuning,
     },

@@ -127,6 +127,24 @@ def _note(planned: "PlannedRun", found: "RunScores") -> None:
     print(f"{planned.name}, seed {planned.run.seed} ({planned.key}): {scores}", flush=True)
 
 
+def study_merge(files: Positional[tuple[Path, ...]], *, out: Path) -> None:
+    """Put results of one study that ran in different places together: other seeds, or other arms of a seed.
+
+    Args:
+        files: Results, ``<study>.json`` each.
+        out: The result of all; may be one of the files.
+    """
+    from tubelet.records import write_json
+    from tubelet.studies.study import merge
+
+    if len(files) < 2:
+        raise InputError("study merge needs two results or more")
+    merged = merge(files)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, merged)
+    print(f"{merged.study}, seeds {', '.join(merged.scores)}: {out}")
+
+
 def study_report(*, results: Path = Path("out/studies/results"), to: Path = Path("out/studies/report")) -> None:
     """Write a page for each study that has results, and say how every study stands.
 

@@ -180,6 +180,48 @@ def read_result(path: Path) -> StudyResult:
     return from_json(StudyResult, read_json(path), where=str(path))
 
 
+def merge(paths: Sequence[Path]) -> StudyResult:
+    """Return results of one study as one: seeds, or arms of a seed, that ran in different places.
+
+    Raises:
+        InputError: They are of different studies, scales or starts, or two have the same arm of a seed.
+    """
+    parts = [read_result(path) for path in paths]
+    merged = parts[0]
+    for path, part in zip(paths[1:], parts[1:], strict=True):
+        for name in ("study", "scale", "start"):
+            if getattr(merged, name) != getattr(part, name):
+                raise InputError(f"{path}: {name} is {getattr(part, name)!r}, in {paths[0]} {getattr(merged, name)!r}")
+        if merged.classes and part.classes and merged.classes != part.classes:
+            raise InputError(f"{path}: was trained on other boxes than {paths[0]}: the counts of classes differ")
+        for seed, arms in part.scores.items():
+            if both := sorted(arms.keys() & merged.scores.get(seed, {}).keys()):
+                raise InputError(f"{path}: {both[0]}, seed {seed}, is in another of the files too")
+        merged = replace(
+            merged,
+            commit=_joined(merged.commit, part.commit),
+            hardware=_joined(merged.hardware, part.hardware),
+            seeds=tuple(sorted({*merged.seeds, *part.seeds})),
+            scores=_by_seed(merged.scores, part.scores),
+            per_class=_by_seed(merged.per_class, part.per_class),
+            classes=merged.classes or part.classes,
+            clips_seen=merged.clips_seen | part.clips_seen,
+            seconds=merged.seconds | part.seconds,
+            failed=merged.failed | part.failed,
+        )
+    return merged
+
+
+def _joined(one: str, other: str) -> str:
+    return "; ".join(dict.fromkeys([*one.split("; "), *other.split("; ")]))
+
+
+def _by_seed(
+    one: Mapping[str, Mapping[str, dict[str, float]]], other: Mapping[str, Mapping[str, dict[str, float]]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    return {seed: {**one.get(seed, {}), **other.get(seed, {})} for seed in sorted({*one, *other}, key=int)}
+
+
 def commit() -> str:
     """Return the commit that this code is of, or its version where it is not in a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
