@@ -43,7 +43,8 @@ def test_arms_and_claims(name: str) -> None:
         assert {term.quantity for term in claim.terms} <= {*study.quantities}, claim.text
         # A difference: what is the same in all its terms cancels.
         assert sum(term.weight for term in claim.terms) == pytest.approx(0), claim.text
-    assert bool(study.claims) == bool(study.arms)
+    assert study.claims
+    assert bool(study.arms) != bool(study.corpora)
     assert study.paper is None or all(len(row) <= len(study.paper.columns) for row in study.paper.rows)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from cli_calls import call
 
-from tubelet.corpus.subset import SubsetRules
+from tubelet.corpus.subset import SubsetRules, label_counts, subset_manifest
+from tubelet.data.manifest import read_manifest
 from tubelet.recipes.miniature import MINIATURES_A, MINIATURES_B, SETS_A
 from tubelet.records import read_json, to_json, write_json
 from tubelet.studies import cost, mini_data, runs
@@ -261,3 +262,30 @@ def test_seeds_that_ran_in_different_places_are_put_together(
         assert call(monkeypatch, "study", "merge", str(first), str(second), "--out", str(tmp_path / "no.json")) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "no.json").exists()
+
+
+def test_label_spaces_are_counted_and_nothing_is_trained(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(mini_data.CORPORA, "few", MiniCorpus(base="posts", rules=SubsetRules(num_videos=10)))
+    figure_3 = replace(STUDIES["B-figure-3"], corpora=(("Few", "few"),), claims=())
+    place = StudyPlace(playground=squares, out=tmp_path)
+    result = run_study(figure_3, place, seeds=(0, 1), progress=False)
+    posts = read_manifest(squares / "manifests/posts")
+    for seed in (0, 1):
+        drawn = subset_manifest(posts, tmp_path / f"drawn{seed}", SubsetRules(num_videos=10, seed=seed))
+        counts = sorted(label_counts(drawn), reverse=True)
+        assert sum(counts) == 10
+        apart = sum(abs(one - other) for one in counts for other in counts)
+        halves = sum(counts[: round(len(counts) / 2)])
+        assert result.scores[str(seed)]["Few"] == pytest.approx(
+            {
+                "Gini": apart / (2 * len(counts) * 10),
+                "tenth of the labels": counts[0] / 10,
+                "half of the labels": halves / 10,
+            }
+        )
+    assert not (tmp_path / "runs").exists()
+    page = study_markdown(figure_3, result)
+    assert "| Few | few |" in page
+    assert "| per cent | Gini |" in page

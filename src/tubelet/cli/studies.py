@@ -22,7 +22,7 @@ def study_list() -> None:
 
     table = Table("study", "what it compares", "arms", "claims")
     for study in STUDIES.values():
-        table.add_row(study.name, study.title, str(len(study.arms)), str(len(study.claims)))
+        table.add_row(study.name, study.title, str(len(study.arms) or len(study.corpora)), str(len(study.claims)))
     Console(markup=False).print(table)
 
 

@@ -4,12 +4,14 @@ Each has the name of what it stands for, so that a row finds it (``recipes/rows_
 million videos, a factor of 130, are 94 to all 4,200 posts here, each about twice the one before.
 """
 
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tubelet.corpus.overlap import spread
 from tubelet.corpus.pipeline import CorpusConfig, build_recipe
-from tubelet.corpus.subset import SubsetRules, VideoLengths, length_manifests, subset_manifest
+from tubelet.corpus.subset import SubsetRules, VideoLengths, label_counts, length_manifests, subset_manifest
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, manifest_of
 from tubelet.recipes.rows_b import BIGGEST, KINETICS_LABELS, SIZES, SPORTS, VERB_NOUN_LABELS
@@ -74,6 +76,24 @@ def _corpora() -> dict[str, MiniCorpus]:
 
 
 CORPORA: Mapping[str, MiniCorpus] = _corpora()
+
+
+SPREAD = ("Gini", "tenth of the labels", "half of the labels")
+"""How skewed a corpus is: 0 where all labels have as many videos; share of the videos that the most frequent have."""
+
+
+def measure_spread(name: str, playground: Path, out: Path, seed: int) -> dict[str, float]:
+    """Return ``SPREAD`` of a corpus, in [0, 1], its videos drawn by ``seed``.
+
+    Raises:
+        InputError: As ``make_corpus``.
+    """
+    corpus = CORPORA[name]
+    with tempfile.TemporaryDirectory() as folder:
+        rules = replace(corpus.rules, seed=seed)
+        drawn = subset_manifest(_base(corpus.base, playground, out), Path(folder) / name, rules)
+        found = spread(name, label_counts(drawn))
+    return dict(zip(SPREAD, (found.gini, *found.share_of_head[1:]), strict=True))
 
 
 def make_corpus(name: str, playground: Path, out: Path) -> Path:

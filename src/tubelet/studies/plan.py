@@ -85,6 +85,8 @@ class Study:
     """How the miniature differs from the paper, beyond size."""
     actions: tuple[Actions, ...] = ()
     """Pairs of its arms."""
+    corpora: tuple[tuple[str, str], ...] = ()
+    """Names, and the corpora whose labels are counted: nothing is trained on them."""
 
     @property
     def drawn(self) -> str:
@@ -93,8 +95,8 @@ class Study:
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """Names of all that has scores: the arms, then the pairs of them."""
-        return (*(arm.name for arm in self.arms), *(pair.name for pair in self.actions))
+        """Names of all that has scores: the arms, the pairs of them, the corpora."""
+        return (*(arm.name for arm in self.arms), *(pair.name for pair in self.actions), *dict(self.corpora))
 
 
 def arms_of(recipe: Literal["paper_a", "paper_b"], *rows: tuple[str, str]) -> tuple[Arm, ...]:

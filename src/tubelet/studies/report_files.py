@@ -60,5 +60,5 @@ def states_table(states: dict[Study, str], pages: Path) -> str:
     for study, state in states.items():
         page = f"{study.name}.md"
         name = f"[{study.name}]({page})" if (pages / page).exists() else study.name
-        lines.append(f"| {name} | {study.title} | {len(study.arms)} | {state} |")
+        lines.append(f"| {name} | {study.title} | {len(study.arms) or len(study.corpora)} | {state} |")
     return "\n".join(lines)

@@ -20,9 +20,9 @@ from tubelet.recipes.rows_a import find_row_a
 from tubelet.recipes.rows_b import find_row_b
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.actions import score_actions
-from tubelet.studies.mini_data import make_corpus
+from tubelet.studies.mini_data import make_corpus, measure_spread
 from tubelet.studies.plan import Arm, Study
-from tubelet.studies.runs import PlannedRun, RunScores, do_runs, plan_stages
+from tubelet.studies.runs import PlannedRun, RunScores, do_runs, hardware, plan_stages
 from tubelet.train.config import RunConfig
 from tubelet.types import InputError
 
@@ -157,6 +157,10 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
             if pair.verbs in scores and pair.nouns in scores:
                 scores[pair.name] = score_actions(plan[pair.verbs][-1], plan[pair.nouns][-1])
                 result.clips_seen[pair.name] = result.clips_seen[pair.verbs] + result.clips_seen[pair.nouns]
+        for name, corpus in study.corpora:
+            counted = measure_spread(corpus, place.playground, place.out / "data", seed)
+            result.scores.setdefault(str(seed), {})[name] = counted
+            machines.add(hardware())
     if any(classes for arms in result.per_class.values() for classes in arms.values()):
         manifest = read_manifest(manifest_of(place.playground, LOCALISE_SET))
         numbers = training_counts(manifest).tolist()

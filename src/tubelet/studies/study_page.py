@@ -47,11 +47,13 @@ def study_markdown(
     lines = [f"# {study.name}: {study.title}", ""]
     if study.paper is not None:
         lines += ["The paper's numbers:", "", *_paper(study.paper), ""]
-    lines += [
-        "Arms, each a row of a recipe (`tubelet train RECIPE --row ROW`; `tubelet recipes RECIPE` says what it takes):",
-        "",
-    ]
-    lines += [*_rows(("arm", "recipe", "row"), [(arm.name, arm.recipe, f"`{arm.row}`") for arm in study.arms]), ""]
+    if study.corpora:
+        lines += ["Corpora, made of the posts (`studies/mini_data.py`):", ""]
+        lines += [*_rows(("name", "corpus"), study.corpora), ""]
+    else:
+        said = "(`tubelet train RECIPE --row ROW`; `tubelet recipes RECIPE` says what it takes)"
+        lines += [f"Arms, each a row of a recipe {said}:", ""]
+        lines += [*_rows(("arm", "recipe", "row"), [(arm.name, arm.recipe, f"`{arm.row}`") for arm in study.arms]), ""]
     if result is None or not result.scores:
         lines += [
             "Claims, of which no run is here (`--out docs/studies` shows the project's own results):",
@@ -99,10 +101,10 @@ def _scores(study: Study, result: StudyResult) -> list[str]:
     for arm in study.shown:
         seeds = [arms[arm] for arms in result.scores.values() if arm in arms]
         cells = [spread_text([100 * each[name] for each in seeds if name in each]) for name in study.quantities]
-        clips = f"{result.clips_seen[arm]:,}" if arm in result.clips_seen else NOT_RUN
+        clips = f"{result.clips_seen[arm]:,}" if arm in result.clips_seen else "-" if study.corpora else NOT_RUN
         rows.append((arm, *cells, clips, str(len(seeds))))
-    head = ("arm, per cent on the test split", *study.quantities, "clips trained on", "seeds")
-    return _rows(head, rows)
+    what = "per cent" if study.corpora else "arm, per cent on the test split"
+    return _rows((what, *study.quantities, "clips trained on", "seeds"), rows)
 
 
 def spread_text(values: Sequence[float]) -> str:
