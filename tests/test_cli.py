@@ -366,7 +366,7 @@ def test_localise_refuses_what_it_would_pass_over(monkeypatch, capsys, squares, 
     assert f"--seconds is for cameras and streams; {video} is read whole" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert call(monkeypatch, "localise", video, "--model", run_folder, "--out", tmp_path / "file") == 2
-    assert "a file, expected a folder for the results" in capsys.readouterr().err
+    assert "a file, expected a folder of results" in capsys.readouterr().err
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(video.read_bytes()[: video.stat().st_size * 2 // 3])
     assert call(monkeypatch, "localise", cut, "--model", run_folder, "--out", out) == 2

@@ -19,4 +19,4 @@ def check_result(option: str, path: Path | None, inputs: Iterable[Path | str | N
 def check_folder(option: str, path: Path) -> None:
     """Raise where a folder of results cannot be one."""
     if path.exists() and not path.is_dir():
-        raise InputError(f"{option} {path}: a file, expected a folder for the results")
+        raise InputError(f"{option} {path}: a file, expected a folder of results")

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
+from tubelet.cli.places import check_folder
 from tubelet.types import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def study_show(
     from tubelet.studies.study_page import study_markdown
 
     study = find_study(name)
+    check_folder("--out", out)
     file = result_file(study.name, out, scale)
     print(study_markdown(study, read_result(file) if file.exists() else None), end="")
 
