@@ -33,7 +33,7 @@ from machine import RESULTS, facts, median_seconds, print_table, write_result
 from model_ways import CLOCKS, Case, Runner, import_torchvision, ways_of
 from torch import Tensor
 
-from tubelet.models.model import measure_cost
+from tubelet.models.cost import measure_cost
 from tubelet.models.names import backbone_config
 from tubelet.models.precision import compute_dtype
 from tubelet.models.roi_align import roi_align

@@ -41,7 +41,8 @@ from videos import make_videos
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.labels import LabelSpace
 from tubelet.losses import softmax_cross_entropy
-from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel, measure_cost
+from tubelet.models.cost import measure_cost
+from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel
 from tubelet.models.precision import compute_dtype
 from tubelet.models.resnet3d import ResNet3DConfig
 from tubelet.models.vivit import vivit_config

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tubelet.data.manifest import Manifest, read_manifest
-from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel, measure_cost
+from tubelet.models.cost import measure_cost
+from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel
 from tubelet.models.names import BACKBONES, NAMES_ARE
 from tubelet.models.precision import compute_dtype, pick_device
 from tubelet.models.resnet3d import RESNET_DEPTHS, ResNet3DConfig

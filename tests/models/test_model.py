@@ -8,7 +8,8 @@ import torch
 
 from tubelet.labels import LabelSpace
 from tubelet.losses import sigmoid_cross_entropy, softmax_cross_entropy
-from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel, measure_cost, read_backbone_config
+from tubelet.models.cost import measure_cost
+from tubelet.models.model import BackboneConfig, HeadConfig, VideoModel, read_backbone_config
 from tubelet.models.precision import compute_dtype, default_autocast
 from tubelet.models.resnet3d import ResNet3DConfig
 from tubelet.models.saved import MODEL_FILE, HeadMeta, load_all, load_model, model_meta, read_tensors, save_tensors

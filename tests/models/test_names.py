@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tubelet.cli.dispatch import run
-from tubelet.models.model import HeadConfig, build_backbone, measure_cost
+from tubelet.models.cost import measure_cost
+from tubelet.models.model import HeadConfig, build_backbone
 from tubelet.models.names import BACKBONES, backbone_config
 from tubelet.models.resnet3d import ResNet3DConfig
 from tubelet.models.vivit import ViViTConfig

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from tubelet.losses import softmax_cross_entropy
-from tubelet.models.model import HeadConfig, VideoModel, measure_cost
+from tubelet.models.cost import measure_cost
+from tubelet.models.model import HeadConfig, VideoModel
 from tubelet.models.resnet3d import Conv, ResNet3D, ResNet3DConfig, mid_planes_of
 from tubelet.types import InputError
 

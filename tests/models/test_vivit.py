@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from tubelet.models.cost import measure_cost
 from tubelet.models.encoder import attend, drop_path, residual_scales
-from tubelet.models.model import measure_cost
 from tubelet.models.vivit import (
     VIVIT_SIZES,
     TubeletEmbedding,

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from tubelet.models.model import BackboneConfig, build_backbone, measure_cost
+from tubelet.models.cost import measure_cost
+from tubelet.models.model import BackboneConfig, build_backbone
 from tubelet.models.resnet3d import ResNet3DConfig
 from tubelet.models.vivit import ViViTConfig
 from tubelet.train.estimate import BUDGET_SECONDS, LEAST_SHARE, USED_SHARE, Estimate, activation_bytes, estimate

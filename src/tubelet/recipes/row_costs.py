@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from tubelet.models.model import BackboneConfig, measure_cost
+from tubelet.models.cost import measure_cost
+from tubelet.models.model import BackboneConfig
 from tubelet.recipes.ava import paper_vivit
 from tubelet.recipes.clips import NUM_GPUS, NUM_PRETRAIN_GPUS, clip_backbone
 from tubelet.recipes.paper_a import stage_epochs

@@ -10,7 +10,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
-from tubelet.models.model import BackboneConfig, VideoModel, measure_cost
+from tubelet.models.cost import measure_cost
+from tubelet.models.model import BackboneConfig, VideoModel
 from tubelet.models.precision import Precision, default_autocast, run_dtype
 from tubelet.train.config import RunConfig
 
