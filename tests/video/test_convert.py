@@ -1,6 +1,7 @@
 """Colours and scaling, held against arithmetic in floating point and against scaling the RGB picture."""
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -259,6 +260,86 @@ def test_where_chroma_lies_is_known_by_the_streams_header(tmp_path: Path, monkey
     for _ in range(2):
         read_frames(path, [0.0, 0.1], size=FrameSize(long_side=40))
     assert len(looked) == 1
-    monkeypatch.setattr(OpenVideo, "coded", ("h264", b""))  # nothing to know it by
-    read_frames(path, [0.0, 0.1], size=FrameSize(long_side=40))
-    assert len(looked) == 2
+    for header in (b"", b"\0\0\0\1"):  # nothing to know it by, or a copy of what the stream may say anew
+        monkeypatch.setattr(OpenVideo, "coded", ("h264", header))
+        looked.clear()
+        read_frames(path, [0.0, 0.1], size=FrameSize(long_side=40))
+        assert len(looked) == 2
+
+
+def checkered(width: int, height: int, pixels: str = "yuv420p") -> av.VideoFrame:
+    """Return a grey frame with squares of colour."""
+    frame = av.VideoFrame(width, height, pixels)
+    frame.planes[0].update(bytes([120]) * frame.planes[0].buffer_size)
+    for plane in frame.planes[1:]:
+        rows, columns = np.indices((plane.buffer_size // plane.line_size, plane.line_size)) // 8
+        plane.update((28 + 200 * ((rows + columns) % 2)).astype(np.uint8).tobytes())
+    return frame
+
+
+def by_swscale(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    small = frame.reformat(width=width, height=height, format="gbrp", threads=1)
+    planes = [np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[:, :width] for p in small.planes]
+    return np.stack([planes[k] for k in (2, 0, 1)], axis=-1).astype(np.int64)
+
+
+def encode(path: Path, frames: list[av.VideoFrame], form: str, options: dict[str, str], flags: int = 0) -> Path:
+    with av.open(str(path), "w", format=form) as box:
+        stream = box.add_stream("libx264", rate=25, options={"qp": "1", **options})
+        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
+        stream.codec_context.flags |= flags
+        for frame in frames:
+            box.mux(stream.encode(frame))
+        box.mux(stream.encode(None))
+    return path
+
+
+def test_a_stream_may_say_anew_where_chroma_lies(tmp_path: Path) -> None:
+    parts = [
+        encode(tmp_path / f"{place}.h264", [checkered(160, 96)] * 3, "h264", {"x264-params": f"chromaloc={place}"})
+        for place in (0, 3)
+    ]
+    both = tmp_path / "both.h264"
+    both.write_bytes(b"".join(part.read_bytes() for part in parts))
+    decoder = av.CodecContext.create("h264", "r")
+    batch = FrameBatch("", FrameSize(exact_hw=(57, 91)), 6, coded=("h264", b"\0\0\0\1"))
+    with av.open(str(both), format="h264") as box:
+        frames = [frame for packet in box.demux() for frame in decoder.decode(packet)]
+    assert len(frames) == 6
+    for frame in frames:
+        batch.add(frame, None)
+    for read, frame in zip(batch.finish(), frames, strict=True):
+        assert np.abs(read - by_swscale(frame, 91, 57)).max() <= 3
+
+
+def test_fields_of_an_interlaced_frame_are_scaled_apart(tmp_path: Path) -> None:
+    interlaced = av.codec.context.Flags.interlaced_dct
+    path = encode(tmp_path / "i.mp4", [checkered(160, 96)] * 3, "mp4", {"x264-params": "tff=1"}, interlaced)
+    with av.open(str(path)) as box:
+        frame = next(box.decode(video=0))
+    assert frame.interlaced_frame
+    batch = FrameBatch("", FrameSize(exact_hw=(57, 91)), 1)
+    batch.add(frame, None)
+    assert np.abs(batch.finish()[0] - by_swscale(frame, 91, 57)).max() == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"pixels": "yuv444p"}, {"width": 120}, {"height": 64}, {"space": 1}, {"luma_range": 2}],
+    ids=lambda change: next(iter(change)),
+)
+def test_frames_that_differ_in_one_thing_are_scaled_each_in_its_way(change: dict[str, Any]) -> None:
+    def frame(pixels: str = "yuv420p", width: int = 160, height: int = 96, space: int = 5, luma_range: int = 1) -> Any:
+        made = checkered(width, height, pixels)
+        made.colorspace, made.color_range = space, luma_range
+        return made
+
+    frames = [frame(), frame(**change), frame()]
+    batch = FrameBatch("", FrameSize(exact_hw=(57, 91)), 3, coded=("mpeg4", b""))
+    for each in frames:
+        batch.add(each, None)
+    for read, each in zip(batch.finish(), frames, strict=True):
+        alone = FrameBatch("", FrameSize(exact_hw=(57, 91)), 1)
+        alone.add(each, None)
+        assert np.array_equal(read, alone.finish()[0])
+    assert not np.array_equal(*batch.finish()[:2])

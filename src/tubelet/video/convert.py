@@ -36,6 +36,8 @@ KR_KB: Mapping[int, tuple[float, float]] = {
 SMPTE 240M and BT.2020. Others are no such matrix; swscale reads some of them and refuses the rest."""
 FULL_RANGE = 2
 PROBE_SIDE, PROBE_LEVEL = 16, 140
+SAYS_LATER = frozenset({"h264", "hevc", "libdav1d", "av1"})
+"""Decoders whose streams say where chroma lies, and may say it anew between frames if they have no header apart."""
 MOST_SITINGS = 1000
 _sitings: dict[tuple[str, bytes, str], tuple[float, float]] = {}
 """Where chroma lies in streams of a decoder, a header and a pixel format: looking costs 0.1 to 0.25 ms."""
@@ -130,6 +132,7 @@ class FrameBatch:
 
     def __init__(self, path: str, size: FrameSize, count: int, *, coded: tuple[str, bytes] | None = None) -> None:
         self._path, self._size, self._count, self._coded = path, size, count, coded
+        self._is_said_once = _is_said_once(coded)
         self._reformatter = VideoReformatter()  # keeps one swscale context
         self._scaled: tuple[int, int] | None = None  # (width, height), after rotation
         self._planar = False
@@ -170,7 +173,7 @@ class FrameBatch:
 
     def again(self) -> "FrameBatch":
         """Return an empty batch of the same size, so that later frames take the size of the first."""
-        other = FrameBatch(self._path, self._size, self._count)
+        other = FrameBatch(self._path, self._size, self._count, coded=self._coded)
         other._reformatter, other._scaled, other._planar = self._reformatter, self._scaled, self._planar
         other._ready = self._ready
         if self._scaled is not None:
@@ -210,21 +213,19 @@ class FrameBatch:
     ) -> None:
         """Write a part of a plain frame in the wanted size into ``out``, uint8 (3, H, W)."""
         pixels, space, luma_range = frame.format.name, frame.colorspace, frame.color_range
-        kind = (pixels, space, luma_range, frame.width, frame.height, wanted_hw, kept)
+        siting = None if self._is_said_once else chroma_siting(frame)
+        kind = (pixels, space, luma_range, frame.width, frame.height, wanted_hw, kept, siting)
         ready = self._ready.get(kind)
         if ready is None:
             luma, chroma = ((plane.height, plane.width) for plane in planes[:2])
-            filters = (
-                plane_filter(luma, wanted_hw, kept),
-                plane_filter(chroma, wanted_hw, kept, self._find_siting(frame)),
-            )
+            siting = self._stream_siting(frame) if siting is None else siting
+            filters = plane_filter(luma, wanted_hw, kept), plane_filter(chroma, wanted_hw, kept, siting)
             full = luma_range == FULL_RANGE or pixels.startswith("yuvj")
             ready = self._ready[kind] = filters, colour_matrix(*KR_KB[space], full)
         rescale([plane_rows(plane) for plane in planes], *ready, out)
 
-    def _find_siting(self, frame: VideoFrame) -> tuple[float, float]:
-        if self._coded is None or not self._coded[1]:  # without a header any frame may say something else
-            return chroma_siting(frame)
+    def _stream_siting(self, frame: VideoFrame) -> tuple[float, float]:
+        assert self._coded is not None
         key = (*self._coded, frame.format.name)
         if key not in _sitings:
             if len(_sitings) >= MOST_SITINGS:
@@ -237,11 +238,21 @@ class FrameBatch:
         return turned[self._top : self._top + self._hw[0], self._left : self._left + self._hw[1]]
 
 
+def _is_said_once(coded: tuple[str, bytes] | None) -> bool:
+    """Return whether all frames of a format have their chroma in one place: a header says where, or the format does.
+
+    Headers of mp4 and Matroska are records that begin with a version; others are a copy of what is in the stream.
+    """
+    return coded is not None and (coded[0] not in SAYS_LATER or coded[1][:1] not in (b"", b"\0"))
+
+
 def _is_plain(frame: VideoFrame, planes: Sequence[VideoPlane]) -> bool:
-    """Return whether ``rescale.py`` can read a frame; planes upside down in memory have negative rows."""
-    return (
-        frame.format.name in BYTE_PLANES and frame.colorspace in KR_KB and all(plane.line_size > 0 for plane in planes)
-    )
+    """Return whether ``rescale.py`` can read a frame.
+
+    Planes upside down in memory have negative rows; swscale scales the two fields of an interlaced frame apart.
+    """
+    is_known = frame.format.name in BYTE_PLANES and frame.colorspace in KR_KB
+    return is_known and not frame.interlaced_frame and all(plane.line_size > 0 for plane in planes)
 
 
 def chroma_siting(frame: VideoFrame) -> tuple[float, float]:
