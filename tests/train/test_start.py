@@ -18,7 +18,7 @@ from tubelet.models.weights import WEIGHTS
 from tubelet.recipes.playground import transfer_kinetics
 from tubelet.records import write_json
 from tubelet.train.config import PREVIOUS
-from tubelet.train.start import absolute_start, initialise, read_start
+from tubelet.train.start import Start, absolute_start, initialise, read_start
 from tubelet.types import Aggregation, InputError
 
 CONFIG = ViViTConfig(size=16, num_frames=4, patch=8, dim=16, spatial_layers=1, temporal_layers=1, num_heads=2)
@@ -93,19 +93,29 @@ def test_weights_of_another_shape_are_one_line_and_change_nothing(given: Path) -
 
 
 @pytest.mark.parametrize("aggregation", ["per_place", "joint"])
-def test_positions_are_resized_to_larger_frames_and_longer_clips(aggregation: Aggregation, tmp_path: Path) -> None:
+def test_positions_are_resized_to_larger_frames_and_longer_clips(
+    aggregation: Aggregation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(CONFIG, aggregation=aggregation)
     source = model_of(config, 1).eval()
-    path = tmp_path / "given.safetensors"
-    save_tensors(path, source.state_dict())
-    model = model_of(replace(config, size=32, num_frames=8), 2).eval()
-    said = initialise(model, resuming=False, init_from=str(path), init_skip=())
+    start = Start(tensors=source.state_dict(), backbone=config)
+    monkeypatch.setattr("tubelet.train.start.read_start", lambda _: start)
+    larger = model_of(replace(config, size=32, num_frames=8), 2).eval()
+    said = initialise(larger, resuming=False, init_from="run", init_skip=())
     names = ["positions"] if aggregation == "joint" else ["space_positions", "time_positions"]
     assert said.endswith("resized to this run's frames: " + ", ".join(f"backbone.{name}" for name in names))
     # What the smaller network itself makes of a larger and longer clip: it resizes its positions as it goes.
     video = torch.randn(1, 3, 8, 32, 32)
-    torch.testing.assert_close(model.backbone(video), source.backbone(video))
-    assert "; resized" not in initialise(model_of(config, 2), resuming=False, init_from=str(path), init_skip=())
+    torch.testing.assert_close(larger.backbone(video), source.backbone(video))
+    assert "; resized" not in initialise(model_of(config, 2), resuming=False, init_from="run", init_skip=())
+    # Tubelets of as many pixels and another form have kernels that fit, and grids that are none of the given one.
+    other = model_of(replace(config, patch=4, tubelet=8, num_frames=8), 2)
+    with pytest.raises(InputError, match=r"other shape: backbone\.\w+ "):
+        initialise(other, resuming=False, init_from="run", init_skip=())
+    # Weights that do not say what they are of have to fit as they are.
+    monkeypatch.setattr("tubelet.train.start.read_start", lambda _: Start(tensors=start.tensors, backbone=None))
+    with pytest.raises(InputError, match="other shape"):
+        initialise(larger, resuming=False, init_from="run", init_skip=())
 
 
 @pytest.fixture
@@ -155,6 +165,10 @@ def test_image_weights_are_inflated() -> None:
     assert kernel[:, :, 0].abs().max() == 0
     untouched = same(model, before)
     assert {n for n in before if ".temporal." in n or n.startswith("heads.")} <= untouched
+    assert "resized" not in said
+    larger = model_of(replace(video, size=2 * video.size), 2)
+    said = initialise(larger, resuming=False, init_from=f"small_image={file}", init_skip=SKIP_HEADS)
+    assert said.endswith("; resized to this run's frames: backbone.space_positions")
 
 
 def test_a_run_that_is_not_finished_starts_nothing(tmp_path: Path) -> None:

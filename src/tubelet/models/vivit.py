@@ -355,8 +355,8 @@ def resize_time_positions(positions: Tensor, t: int) -> Tensor:
     return resized[0].T.reshape(t, *positions.shape[1:]).to(positions.dtype)
 
 
-def fit_positions(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return a ViViT's weights for another frame size or clip length, and the names of those that were changed.
+def fit_positions(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a ViViT's weights for another frame size or clip length, of tubelets of the same size.
 
     Positions are resized as a forward pass would; all other weights are as they came.
 
@@ -373,4 +373,4 @@ def fit_positions(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -
             fitted[name] = resize_time_positions(given, fits.shape[0])
         if kind in ("positions", "space_positions"):
             fitted[name] = resize_space_positions(fitted[name], *fits.shape[-3:-1])
-    return fitted, [name for name, given in tensors.items() if fitted[name] is not given]
+    return fitted

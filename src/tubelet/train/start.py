@@ -10,7 +10,7 @@ from tubelet.models.convert_start import BACKBONE, inflate_image
 from tubelet.models.download import FETCHED
 from tubelet.models.model import BackboneConfig, VideoModel, read_backbone_config
 from tubelet.models.saved import MODEL_FILE, load_all, read_meta, read_tensors, shortened
-from tubelet.models.vivit import fit_positions
+from tubelet.models.vivit import ViViTConfig, fit_positions
 from tubelet.models.weights import WEIGHTS, find_weights
 from tubelet.types import InputError, did_you_mean
 
@@ -45,26 +45,42 @@ def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init
         # Scratch: the random weights that the model was built with, which follow from the run's seed.
         return "starts from random weights"
     start = read_start(init_from)
-    resized: list[str] = []
-    if start.backbone is not None and start.backbone.num_frames == 1 < model.backbone.config.num_frames:
+    wanted = model.backbone.config
+    if start.backbone is not None and start.backbone.num_frames == 1 < wanted.num_frames:
         # Inflation: an image network's kernels get a time axis; what it has nothing for stays random (paper B, 4.3.2).
-        given = inflate_image(start.tensors, model.backbone.config)[0].tensors
+        given = inflate_image(start.tensors, wanted)[0].tensors
         given = {BACKBONE + name: tensor for name, tensor in given.items()}
         unknown = {name for name in model.state_dict() if name.startswith(BACKBONE)} - set(given)
     else:
         # Weights of the same network. Heads are new unless asked for (paper A, 3.2: "finetuning initialises theta_b
         # from pre-training, and trains new head parameters"); frames and clips may have another size.
-        given, resized = fit_positions(start.tensors, model.state_dict())
-        unknown = set()
+        given, unknown = start.tensors, set()
+        if _is_same_grid(start.backbone, wanted):
+            given = fit_positions(start.tensors, model.state_dict())
     taken = {name: tensor for name, tensor in given.items() if not name.startswith(init_skip)}
     fresh = {n: t for n, t in model.state_dict().items() if n in unknown or n.startswith(init_skip)}
     load_all(model, taken | fresh, where=init_from)
     left_out = sorted(set(start.tensors) - set(taken))
+    # An image's positions become those of every time step in a joint encoder.
+    before = {BACKBONE + "positions": start.tensors.get(BACKBONE + "space_positions"), **start.tensors}
+    grids = {name: tensor for name, tensor in taken.items() if name.endswith("positions")}
+    resized = [name for name, tensor in grids.items() if _is_resized(tensor, before.get(name))]
     return (
         f"starts from {len(taken)} weights of {init_from}; left out: {len(left_out)} ({shortened(left_out)}); "
         f"begin fresh: {len(fresh)} ({shortened(sorted(fresh))})"
         + (f"; resized to this run's frames: {', '.join(resized)}" if resized else "")
     )
+
+
+def _is_same_grid(given: BackboneConfig | None, wanted: BackboneConfig) -> bool:
+    """Whether both are ViViTs whose tubelets have one size: then positions of one are those of the other, resized."""
+    if not isinstance(given, ViViTConfig) or not isinstance(wanted, ViViTConfig):
+        return False
+    return (given.patch, given.tubelet) == (wanted.patch, wanted.tubelet)
+
+
+def _is_resized(taken: Tensor, given: Tensor | None) -> bool:
+    return given is not None and taken.shape[-given.ndim :] != given.shape
 
 
 def read_start(name: str) -> Start:
