@@ -279,6 +279,15 @@ def test_tables_without_header_as_parquet_and_with_uris(build: Builder) -> None:
         run(build, "table", train=path, media_root=media)
 
 
+def test_a_tables_path_may_go_up_and_stay_inside(build: Builder) -> None:
+    media = build.videos("sub/a.mp4", "b.mp4")
+    rows = f"sub/../b.mp4,x\n{media}/other/../sub/a.mp4,y\n"
+    manifest = run(build, "table", train=build.text("t.csv", rows), media_root=media / "sub/..")
+    assert labelled(manifest) == {"b": ("x",), "sub/a": ("y",)}
+    with pytest.raises(InputError, match=r"t\.csv:1: path 'sub/\.\./\.\./b\.mp4' leaves the media root"):
+        run(build, "table", train=build.text("t.csv", "sub/../../b.mp4,x\n"), media_root=media)
+
+
 def test_a_video_in_two_splits_of_a_table_is_a_leak(build: Builder) -> None:
     media = build.videos("one.mp4", "two.mp4")
     twice = build.text("t.csv", "path,label,split\none.mp4,a,train\ntwo.mp4,b,val\n./one.mp4,a,test\n")

@@ -125,7 +125,12 @@ def test_a_study_stops_at_its_budget_and_goes_on(
     for arm, name in (("cofinetune", "MiT + K400 + AVA"), ("transfer", "K400→MiT→AVA")):
         assert scores[name]["localise mAP"] == summary.arms[arm]["mAP"].mean
     assert scores["K400→MiT"]["moments top1"] == summary.arms["transfer"]["moments/test/top1"].mean
-    assert "| MiT + K400 + AVA |" in study_markdown(STUDIES["A-table-2"], table)
+    page = study_markdown(STUDIES["A-table-2"], table)
+    moments = 100 * scores["K400→MiT"]["moments top1"]
+    assert f"| K400→MiT | - | - | {moments:.1f} | - | 1 |" in page
+    assert all(name.startswith("moments ") for name in scores["K400→MiT"])
+    assert f"| {table.clips_seen['MiT + K400 + AVA']:,} | 1 |" in page
+    assert "| MiT→K400 | - | - | - | not run | 0 |" in page
     with pytest.raises(InputError, match="holds another study, which differs in size: 'tiny' there, 'small' here"):
         run_study(squares, tmp_path, **settings | {"size": "small"})
 

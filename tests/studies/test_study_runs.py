@@ -71,6 +71,9 @@ def test_a_given_start_is_for_the_arms_that_have_one(place: StudyPlace, result: 
         patch.setitem(SETS_A, "moments_in_time", ())
         patch.setitem(SETS_A, "something_v2", ())
         ((run,),) = given.plan(scratch, 0).values()
+        # Tubelets of another size, and a wider network, have starts of their own.
+        for other, arm in (("A-table-8", "baseline at 224"), ("A-table-6", STUDIES["A-table-6"].arms[-1].name)):
+            assert given.plan(STUDIES[other], 0)[arm][0].run.init_from is None
     assert run.run.init_from is None
 
 

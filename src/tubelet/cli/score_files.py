@@ -174,7 +174,8 @@ def _actions(
         "numpy": np.__version__,
     }
     if len(parts) > 1:
-        data["parts"] = {name: part.to_json() for name, part in part_maps(parts, found, space, **options).items()}
+        with _naming(*files):
+            data["parts"] = {name: part.to_json() for name, part in part_maps(parts, found, space, **options).items()}
     data["groups"] = {name: _group_means(result, parts_of) for name, parts_of in grouping.items()}
     _print_actions(result, data)
     return data

@@ -70,8 +70,8 @@ def study_run(
         scale: Networks on the playground: mini for 2 CPU cores, small for one GPU (`recipes/miniature.py`). The papers'
             own scale is each arm's recipe.
         seeds: Of every arm; more may be added later.
-        start: Run folder whose weights begin every arm of paper A but those from scratch; default: a pre-training on
-            the posts.
+        start: Run folder whose weights begin every arm of paper A that has its network, but those from scratch;
+            default: each row's own pre-training on the posts.
         num_epochs: Passes over the sets of each of paper A's stages; default: the scale's.
         videos_seen: By each of paper B's pre-trainings; default: the scale's.
         budget_minutes: Start no run after this time; default: until all are finished.
@@ -81,6 +81,8 @@ def study_run(
     """
     import time
 
+    if num_parallel < 1:
+        raise InputError(f"--num-parallel is {num_parallel}, expected at least 1")
     from tubelet.studies.index import STUDIES, find_study
     from tubelet.studies.study import StudyPlace, result_file, run_study
     from tubelet.studies.study_page import status

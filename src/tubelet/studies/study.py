@@ -3,7 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,8 @@ from typing import Literal
 from tubelet.data.info import training_counts
 from tubelet.data.manifest import read_manifest
 from tubelet.models.download import sha256_of
-from tubelet.models.saved import MODEL_FILE
+from tubelet.models.model import read_backbone_config
+from tubelet.models.saved import MODEL_FILE, read_meta
 from tubelet.recipes.miniature import TARGETS_B
 from tubelet.recipes.paper_a import paper_a
 from tubelet.recipes.paper_b import paper_b
@@ -63,7 +64,8 @@ class StudyPlace:
     out: Path
     """Of all studies, so that they share runs."""
     start: Path | None = None
-    """Run folder whose weights begin every arm of paper A but those from scratch; None = one made of the posts."""
+    """Run folder whose weights begin every arm of paper A of the same network but those from scratch; None = each row's
+    own pre-training on the posts."""
     scale: StudyScale = "mini"
     num_epochs: float | None = None
     """Passes over the sets of each of paper A's stages; None = the scale's."""
@@ -83,9 +85,19 @@ class StudyPlace:
                 make_corpus(source, self.playground, corpora)
             seen = self.videos_seen
             return paper_b(row=arm.row, data=data, corpora=corpora, scale=self.scale, videos_seen=seen, seed=seed)
-        is_given = self.start is not None and find_row_a(arm.row).start != "random"
-        start = str(self.start) if is_given else None
+        stages = paper_a(row=arm.row, data=data, scale=self.scale, num_epochs=self.num_epochs, seed=seed)
+        if self.start is None or find_row_a(arm.row).start == "random" or not self._is_start_of(stages[-1]):
+            return stages
+        start = str(self.start)
         return paper_a(row=arm.row, data=data, scale=self.scale, num_epochs=self.num_epochs, init_from=start, seed=seed)
+
+    def _is_start_of(self, run: RunConfig) -> bool:
+        """Whether the given start is of the run's network: Table 8 has other tubelets, large ones another width."""
+        assert self.start is not None
+        given = read_backbone_config(read_meta(self.start)["backbone"], where=str(self.start))
+        apart = {"size", "num_frames", "stochastic_depth"}
+        one, other = ({k: v for k, v in asdict(each).items() if k not in apart} for each in (given, run.backbone))
+        return type(given) is type(run.backbone) and one == other
 
     @property
     def length(self) -> str:
@@ -132,7 +144,10 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
         scale=place.scale + place.length,
         commit=commit(),
         hardware="",
-        start="as each row has it" if place.start is None else f"weights {sha256_of(place.start / MODEL_FILE)[:12]}",
+        start="as each row has it"
+        if place.start is None
+        else f"weights {sha256_of(place.start / MODEL_FILE)[:12]} for "
+        "arms of that network, the others as each row has it",
         seeds=tuple(seeds),
     )
     machines: set[str] = set()

@@ -101,7 +101,7 @@ def _scores(study: Study, result: StudyResult) -> list[str]:
     for arm in study.shown:
         seeds = [arms[arm] for arms in result.scores.values() if arm in arms]
         cells = [spread_text([100 * each[name] for each in seeds if name in each]) for name in study.quantities]
-        clips = f"{result.clips_seen[arm]:,}" if arm in result.clips_seen else "-" if study.corpora else NOT_RUN
+        clips = f"{result.clips_seen[arm]:,}" if arm in result.clips_seen else "-" if seeds else NOT_RUN
         rows.append((arm, *cells, clips, str(len(seeds))))
     what = "per cent" if study.corpora else "arm, per cent on the test split"
     return _rows((what, *study.quantities, "clips trained on", "seeds"), rows)

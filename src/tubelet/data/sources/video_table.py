@@ -7,6 +7,7 @@ A path is below the media root or a URI (``s3://``, ``https://`` ...), which nee
 column of a parquet file.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -164,9 +165,7 @@ def _segment(place: str, cells: Mapping[str, object]) -> tuple[float, float] | N
 
 
 def _clip(row: _Row, names: ClassNames, media_root: Path, *, multi_label: bool, val_share: float) -> ClipRow:
-    video = row.path if "://" in row.path else row.path.removeprefix(f"{media_root.absolute()}/").lstrip("/")
-    if ".." in video.split("/"):
-        raise InputError(f"{row.place}: path {row.path!r} leaves the media root {media_root}")
+    video = row.path if "://" in row.path else _below(row, media_root)
     held_out = row.split == "train" and share_of(video) < val_share
     return ClipRow(
         names=(video,),
@@ -175,6 +174,15 @@ def _clip(row: _Row, names: ClassNames, media_root: Path, *, multi_label: bool, 
         labels=_columns(row, names, multi_label=multi_label),
         segment=row.segment,
     )
+
+
+def _below(row: _Row, media_root: Path) -> str:
+    """Return a path as it is below the media root; one that is absolute elsewhere is taken for below it too."""
+    path = os.path.normpath(row.path) if ".." in row.path.split("/") else row.path
+    path = path.removeprefix(f"{os.path.normpath(media_root.absolute())}/").lstrip("/")
+    if path.split("/")[0] == "..":
+        raise InputError(f"{row.place}: path {row.path!r} leaves the media root {media_root}")
+    return path
 
 
 def _columns(row: _Row, names: ClassNames, *, multi_label: bool) -> tuple[int, ...]:
