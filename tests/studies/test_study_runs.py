@@ -72,8 +72,10 @@ def test_a_given_start_is_for_the_arms_that_have_one(place: StudyPlace, result: 
         patch.setitem(SETS_A, "something_v2", ())
         ((run,),) = given.plan(scratch, 0).values()
         # Tubelets of another size, and a wider network, have starts of their own.
-        for other, arm in (("A-table-8", "baseline at 224"), ("A-table-6", STUDIES["A-table-6"].arms[-1].name)):
-            assert given.plan(STUDIES[other], 0)[arm][0].run.init_from is None
+        for other, row in (("A-table-8", "8-224-transfer"), ("A-table-6", "6-large")):
+            arm = next(arm for arm in STUDIES[other].arms if arm.row == row)
+            (stages,) = given.plan(replace(STUDIES[other], arms=(arm,)), 0).values()
+            assert stages[0].run.init_from is None
     assert run.run.init_from is None
 
 
