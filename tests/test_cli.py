@@ -386,3 +386,18 @@ def test_what_is_said_to_go_on_is_a_command() -> None:
         for word in words.split():
             found = found[word]
         assert callable(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "goes_on"), [(("corpus", "dedup"), True), (("corpus", "spread"), False), (("probe",), True)]
+)
+def test_a_stopped_command_says_whether_it_goes_on(
+    words: tuple[str, ...], goes_on: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    group = COMMANDS[words[0]] if len(words) > 1 else COMMANDS
+    monkeypatch.setitem(group, words[-1], stopped)
+    assert call(monkeypatch, *words) == 130
+    assert ("the same command goes on" in capsys.readouterr().err) == goes_on

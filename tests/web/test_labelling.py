@@ -10,6 +10,7 @@ import pytest
 from page_server import Visitor, serving_app
 from PIL import Image
 
+from tubelet.cli.serve import label
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.sources.ava_lists import read_label_map
 from tubelet.inference.tubes import LinkConfig, link_from
@@ -192,3 +193,14 @@ def test_the_page_shows_pictures_and_takes_ticks(tmp_path):
         refused = me.ask("PUT", "/api/labels/my%20film/1", wrong, content_type="application/json")
         assert (refused.status, "no class 'fly'" in refused.json["detail"]) == (400, True)
         assert me.ask("PUT", "/api/labels/my%20film/1", body, origin="http://evil.example").status == 403
+
+
+def test_the_commands_threshold_reaches_detector_and_links(videos, tmp_path, monkeypatch):
+    found = {}
+    monkeypatch.setattr(
+        "tubelet.inference.detectors.open_people", lambda name, threshold: found.update(least=threshold)
+    )
+    monkeypatch.setattr("tubelet.web.label_app.serve_labelling", lambda *_, link, address: found.update(link=link))
+    label(tuple(videos), out=tmp_path / "labels", actions=ACTIONS, person_threshold=0.3)
+    assert found["link"] == link_from(0.3)
+    assert found["least"] == found["link"].keep_score
