@@ -12,7 +12,6 @@ time in two processes that have nothing to do with each other, which is what a l
 share cores, caches and memory. ``ratio`` and ``ratio_beside``: clips per second of the loop against the slower of the
 two, within each round; with one worker and one thread each has a core of two. ``share_of_peak``: the multiply-adds of
 training (three times those of forward) against a square matrix product's, the same that is called MFU.
-
 ``memory``: resident memory of the training process. ``resume``: a run stopped in its middle against one that is not.
 """
 

@@ -294,3 +294,21 @@ def test_label_spaces_are_counted_and_nothing_is_trained(
     page = study_markdown(figure_3, result)
     assert "| Few | few |" in page
     assert "| per cent | Gini |" in page
+
+
+def test_the_projects_own_pages_are_what_its_results_make(tmp_path: Path) -> None:
+    pages = Path(__file__).parents[2] / "docs/studies"
+    write_pages(pages / "results", tmp_path)
+    drawn = sorted(tmp_path.glob("*.md"))
+    assert len(drawn) == len(list((pages / "results").glob("*.json")))
+    for page in drawn:
+        assert page.read_text() == (pages / page.name).read_text(), page.name
+
+
+def test_no_runs_at_the_same_time_is_refused(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in ((), ("--dry-run",)):
+        command = ("study", "run", "A-table-1", "--playground", squares, "--out", tmp_path, "--num-parallel", 0, *more)
+        assert call(monkeypatch, *command) == 2
+        assert "--num-parallel is 0, expected at least 1" in capsys.readouterr().err

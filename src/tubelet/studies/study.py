@@ -100,6 +100,15 @@ class StudyPlace:
         return type(given) is type(run.backbone) and one == other
 
     @property
+    def beginning(self) -> str:
+        """What is said of the weights that paper A's first stages start from."""
+        if self.start is None:
+            return "as each row has it"
+        return (
+            f"weights {sha256_of(self.start / MODEL_FILE)[:12]} for arms of that network, the others as each row has it"
+        )
+
+    @property
     def length(self) -> str:
         """What is said of the scale where stages are not as long as it has them."""
         passes = "" if self.num_epochs is None else f", {self.num_epochs:g} passes over a stage's sets"
@@ -144,10 +153,7 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
         scale=place.scale + place.length,
         commit=commit(),
         hardware="",
-        start="as each row has it"
-        if place.start is None
-        else f"weights {sha256_of(place.start / MODEL_FILE)[:12]} for "
-        "arms of that network, the others as each row has it",
+        start=place.beginning,
         seeds=tuple(seeds),
     )
     machines: set[str] = set()
