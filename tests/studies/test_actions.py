@@ -58,6 +58,7 @@ def test_an_action_is_right_where_its_verb_times_its_noun_leads(
         return {tasks[0]: found[tasks[0]]}
 
     monkeypatch.setattr(actions, "evaluate_run", evaluate_run)
+    monkeypatch.setattr(actions, "test_split", lambda task: "test_unseen")
     monkeypatch.setattr(actions, "origin_of", lambda folder, task: {})
     verbs, nouns = (planned(tmp_path, task, squares) for task in found)
     scored = score_actions(verbs, nouns)

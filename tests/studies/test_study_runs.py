@@ -18,6 +18,7 @@ from tubelet.studies.report_files import write_pages
 from tubelet.studies.runs import SCORES_FILE, RunScores, plan_stages
 from tubelet.studies.study import StudyPlace, StudyResult, collect, read_result, run_study
 from tubelet.studies.study_page import status, study_markdown
+from tubelet.tasks import TaskConfig
 from tubelet.train.config import deciding_options
 from tubelet.train.nonfinite import NonFiniteLossError
 from tubelet.types import InputError
@@ -218,6 +219,24 @@ def test_corpora_are_made_once_and_unknown_ones_refused(squares: Path, tmp_path:
         make_corpus("ig_kinetics_1b", squares, tmp_path)
     with pytest.raises(InputError, match="no result; tubelet study run makes it"):
         read_result(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    ("splits", "reported"),
+    [("test train val", "test"), ("test_seen test_unseen train val", "test_unseen"), ("train val", "val")],
+)
+def test_the_split_that_is_reported_is_what_the_set_has(
+    splits: str, reported: str, squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its name: posts that are matched with verbs are a set of their own."""
+    found = replace(
+        read_manifest(squares / "manifests" / "posts"), counts=dict.fromkeys(map("clips_{}".format, splits.split()), 1)
+    )
+    monkeypatch.setattr(runs, "read_manifest", lambda folder: found)
+    assert (
+        runs.test_split(TaskConfig(name="posts-verbs", manifest="posts-verbs", kind="classify", loss="softmax"))
+        == reported
+    )
 
 
 def test_image_frame_and_clip_pre_training_run(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def _predictions(planned: PlannedRun) -> Predictions:
     """Return a run's scores on the test split, kept beside it once they are there."""
     folder = planned.folder / PREDICTIONS_FOLDER
     if not (folder / "predictions.json").exists():
-        (task,) = (task.name for task in planned.run.tasks)
-        result = evaluate_run(planned.folder, split=test_split(task), tasks=(task,), num_workers=0)[task]
-        write_predictions(folder, result, origin_of(planned.folder, task))
+        (task,) = planned.run.tasks
+        result = evaluate_run(planned.folder, split=test_split(task), tasks=(task.name,), num_workers=0)[task.name]
+        write_predictions(folder, result, origin_of(planned.folder, task.name))
     return read_predictions(folder)

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import torch
 
-from tubelet.data.manifest import DETECTED_TABLE
+from tubelet.data.manifest import DETECTED_TABLE, read_manifest
 from tubelet.evals.breakdown import by_group
 from tubelet.models.download import sha256_of
 from tubelet.models.saved import MODEL_FILE
 from tubelet.recipes.ava import A1
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.jobs import FAILED_FILE, run_jobs
+from tubelet.tasks import TaskConfig
 from tubelet.train.config import PREVIOUS, RunConfig, deciding_options
 from tubelet.train.evaluate import evaluate_run
 from tubelet.train.fit import fit
@@ -31,8 +32,8 @@ from tubelet.train.folder import task_data_hash
 from tubelet.train.nonfinite import NonFiniteLossError
 
 SCORES_FILE = "scores.json"
-TEST_SPLITS = {"kitchen": "test_unseen", "kitchen_verb": "test_unseen", "kitchen_noun": "test_unseen", "posts": "val"}
-"""Sets whose test split has another name than ``test``; posts have none."""
+TEST_SPLITS = ("test", "test_unseen", "val")
+"""What a study reports of a set is its score on the first of these that it has: posts have no test split."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +134,7 @@ def measure(folder: Path, run: RunConfig) -> RunScores:
     per_class: dict[str, float] = {}
     clips = 0
     for task in run.tasks:
-        split = test_split(task.name)
+        split = test_split(task)
         result = evaluate_run(folder, split=split, tasks=(task.name,), num_workers=0)[task.name]
         if (Path(task.manifest) / DETECTED_TABLE).exists():
             on_detected = evaluate_run(
@@ -155,9 +156,10 @@ def measure(folder: Path, run: RunConfig) -> RunScores:
     return RunScores(scores=scores, per_class=per_class, clips_seen=clips)
 
 
-def test_split(task: str) -> str:
-    """Return the split of a playground's set that a study reports."""
-    return TEST_SPLITS.get(task, "test")
+def test_split(task: TaskConfig) -> str:
+    """Return the split of a set that a study reports."""
+    counts = read_manifest(task.manifest).counts
+    return next(split for split in TEST_SPLITS if f"clips_{split}" in counts)
 
 
 def hardware() -> str:
