@@ -38,6 +38,8 @@ from tubelet.video.decode import read_clips, read_frames
 STARTS_PER_VIDEO = 2
 SCALED, CROP = (128, 171), Crop(112, 112, 0.25, 0.75)
 SHAPES: Mapping[str, Crop | None] = {"128x171": None, "112x112": CROP}
+SIZES = {crop: FrameSize(exact_hw=SCALED, crop=crop) for crop in SHAPES.values()}
+"""Made once, as a data set makes its own."""
 
 Reader = Callable[[Path, int, Crop | None], object]
 
@@ -49,12 +51,12 @@ def times_from(start: int) -> list[float]:
 
 def ours(path: Path, start: int, crop: Crop | None) -> object:
     """Read a clip with this reader."""
-    return read_frames(path, times_from(start), size=FrameSize(exact_hw=SCALED, crop=crop))
+    return read_frames(path, times_from(start), size=SIZES[crop])
 
 
 def lossy(path: Path, start: int, crop: Crop | None) -> object:
     """Read a clip without the loop filter."""
-    return read_frames(path, times_from(start), size=FrameSize(exact_hw=SCALED, crop=crop), lossy=True)
+    return read_frames(path, times_from(start), size=SIZES[crop], lossy=True)
 
 
 class Counter(FrameBatch):
@@ -130,16 +132,16 @@ def ten_clips(videos: list[Path], *, gop: int, rounds: int) -> dict[str, object]
 
     def together() -> None:
         for path in videos:
-            read_clips(path, clips, size=FrameSize(exact_hw=SCALED, crop=CROP))
+            read_clips(path, clips, size=SIZES[CROP])
 
     def apart() -> None:
         for path in videos:
             for clip in clips:
-                read_frames(path, clip, size=FrameSize(exact_hw=SCALED, crop=CROP))
+                read_frames(path, clip, size=SIZES[CROP])
 
     for path in videos:
-        for one, clip in zip(read_clips(path, clips, size=FrameSize(exact_hw=SCALED, crop=CROP)), clips, strict=True):
-            assert torch.equal(one.frames, read_frames(path, clip, size=FrameSize(exact_hw=SCALED, crop=CROP)).frames)
+        for one, clip in zip(read_clips(path, clips, size=SIZES[CROP]), clips, strict=True):
+            assert torch.equal(one.frames, read_frames(path, clip, size=SIZES[CROP]).frames)
     seconds = median_seconds({"together": together, "apart": apart}, rounds=rounds)
     value = seconds["together"] / len(videos)
     name = "ten clips in one pass, against ten reads"

@@ -55,6 +55,8 @@ def _torchcodec(scaled: tuple[int, int]) -> dict[str, Reader]:
     from torchcodec.decoders import VideoDecoder
     from torchcodec.transforms import Resize
 
+    scaling = [Resize(size=scaled)]
+
     def read(path: Path, start: int, crop: Crop | None, **more: object) -> object:
         decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, dimension_order="NHWC", **more)
         frames = decoder.get_frames_in_range(start, start + 64, 2).data
@@ -62,7 +64,7 @@ def _torchcodec(scaled: tuple[int, int]) -> dict[str, Reader]:
 
     return {
         "torchcodec": read,
-        "torchcodec, own scaling": lambda path, start, crop: read(path, start, crop, transforms=[Resize(size=scaled)]),
+        "torchcodec, own scaling": lambda path, start, crop: read(path, start, crop, transforms=scaling),
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -62,11 +63,13 @@ def median_seconds(
 ) -> dict[str, float]:
     """Time each variant once per round, interleaved, so that a neighbour's load hits all alike; return the medians.
 
+    Each round has an order of its own: what ran before has filled the caches, with its own code or with another's.
     ``time.process_time`` as the clock counts the processor's seconds of this process, all its threads together.
     """
     times: dict[str, list[float]] = {name: [] for name in variants}
+    shuffled = random.Random(0)
     for _ in range(rounds):
-        for name, call in variants.items():
+        for name, call in shuffled.sample(list(variants.items()), len(variants)):
             start = clock()
             call()
             times[name].append(clock() - start)

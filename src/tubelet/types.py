@@ -75,8 +75,7 @@ class VideoError(InputError):
 def _check_shape(name: str, value: Tensor | np.ndarray, expected: tuple[int | None, ...]) -> None:
     """Raise unless ``value`` has the expected shape; ``None`` accepts any size."""
     actual = tuple(value.shape)
-    fits = len(actual) == len(expected) and all(e is None or a == e for a, e in zip(actual, expected, strict=True))
-    if not fits:
+    if len(actual) != len(expected) or any(e not in (None, a) for a, e in zip(actual, expected, strict=True)):
         wanted = ", ".join("*" if e is None else str(e) for e in expected)
         raise ValueError(f"{name} has shape {actual}, expected ({wanted})")
 

@@ -17,3 +17,11 @@ def test_no_index_lies_outside(tmp_path: Path) -> None:
         env=checked, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+def test_no_byte_outside_a_plane_is_touched() -> None:
+    """The steps of ``vectors.py`` check nothing: planes lie next to pages that end the process."""
+    script = Path(__file__).with_name("guarded_planes.py")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "all inside\n"), done.stderr[-2000:]

@@ -20,7 +20,7 @@ from tubelet.types import InputError, VideoError, first_line
 from tubelet.video.luma import iter_luma
 from tubelet.video.media import resolve_media
 
-VERSION = 3
+VERSION = 4
 """Of the codes; those of different versions are not compared."""
 NOTHING = 0
 """Code of a flat frame, which may match nothing; also of one with no cell brighter than around it."""

@@ -18,7 +18,7 @@ from tubelet.video.decode import WantedTimes, iter_frames, wanted_times
 from tubelet.video.media import Media
 from tubelet.video.sampling import nearest, num_clamped
 
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class FrameCache:
         frames, header = self._entry(Media.of(path))
         wanted = wanted_times(pts_seconds, header["fps"])
         times = np.asarray(header["pts_seconds"], dtype=np.float64)
-        if header["broken"] is not None and wanted.max() > times[-1]:
-            raise VideoError(path, header["broken"], float(wanted.max()))
-        index = nearest(times, wanted)
-        clamped = num_clamped(wanted, times[index], times[0], times[-1], frame_seconds=header["frame_seconds"])
+        if header["broken"] is not None and max(wanted) > times[-1]:
+            raise VideoError(path, header["broken"], max(wanted))
+        index = nearest(times, np.array(wanted))
+        clamped = num_clamped(wanted, times[index].tolist(), times[0], times[-1], frame_seconds=header["frame_seconds"])
         return Clip(
             frames=torch.from_numpy(frames[index]).permute(0, 3, 1, 2),
             pts_seconds=times[index],

@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate
 
 from tubelet.types import VideoError
 from tubelet.video.rescale import F32, Filter, colour_matrix, plane_filter, plane_rows, rescale
+from tubelet.video.vectors import BLOCK
 
 BYTE_PLANES = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"})
 """Formats that ``rescale.py`` reads: luma and two chroma planes, a byte a sample."""
@@ -136,7 +137,7 @@ class FrameBatch:
         self._reformatter = VideoReformatter()  # keeps one swscale context
         self._scaled: tuple[int, int] | None = None  # (width, height), after rotation
         self._planar = False
-        self._ready: dict[object, tuple[Sequence[Filter], F32]] = {}  # what ``rescale`` needs, by kind of frame
+        self._ready: dict[object, tuple[Sequence[Filter], F32]] = {}  # what ``rescale`` needs, by ``_kind_of`` frame
         self._added = 0
 
     def add(self, frame: VideoFrame, seconds: float | None) -> int:
@@ -147,6 +148,21 @@ class FrameBatch:
         """
         if frame.is_corrupt:
             raise VideoError(self._path, "the frame is damaged", seconds)
+        planes = frame.planes
+        strides = [plane.line_size for plane in planes]
+        kind = _kind_of(frame)
+        ready = self._ready.get(kind)
+        place, self._added = self._added, self._added + 1
+        if ready is None or min(strides) < BLOCK:
+            self._convert(frame, planes, strides, kind, place)
+        else:
+            rescale([plane.buffer_ptr for plane in planes], strides, *ready, self._memory[place])
+        return place
+
+    def _convert(
+        self, frame: VideoFrame, planes: Sequence[VideoPlane], strides: Sequence[int], kind: object, place: int
+    ) -> None:
+        """Write a frame into its place: the first of its kind, or of one that has no faster way."""
         turns = round(frame.rotation / 90) % 4
         if self._scaled is None:
             sides = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
@@ -154,22 +170,24 @@ class FrameBatch:
             self._planar = self._scaled != sides
             self._allocate(*self._scaled)
         width, height = self._scaled[::-1] if turns % 2 else self._scaled
-        place, self._added = self._added, self._added + 1
         if (width, height) == (frame.width, frame.height):
             picture = self._reformatter.reformat(frame, format="rgb24", threads=1)
             self._frames[place] = self._kept(_samples(picture.planes[0], 3), turns)
-        elif not _is_plain(frame, planes := frame.planes):
+        elif not _is_plain(frame, strides):
             # Planes of green, blue and red: swscale's vector code for a scaled frame writes no other RGB.
             picture = self._reformatter.reformat(frame, width=width, height=height, format="gbrp", threads=1)
             for channel, plane in zip((1, 2, 0), picture.planes, strict=True):
                 self._frames[place, :, :, channel] = self._kept(_samples(plane, 1), turns)
-        elif self._planar and not turns:
-            self._scale(frame, planes, (height, width), (self._top, self._left, *self._hw), self._memory[place])
         else:
-            whole = np.empty((3, height, width), dtype=np.uint8)
-            self._scale(frame, planes, (height, width), (0, 0, height, width), whole)
-            self._frames[place] = self._kept(whole.transpose(1, 2, 0), turns)
-        return place
+            straight = self._planar and not turns
+            part = (self._top, self._left, *self._hw) if straight else (0, 0, height, width)
+            out = self._memory[place] if straight else np.empty((3, height, width), dtype=np.uint8)
+            ready = self._filters(frame, planes, (height, width), part)
+            rescale([plane.buffer_ptr for plane in planes], strides, *ready, out)
+            if not straight:
+                self._frames[place] = self._kept(out.transpose(1, 2, 0), turns)
+            elif self._is_said_once:
+                self._ready[kind] = ready
 
     def again(self) -> "FrameBatch":
         """Return an empty batch of the same size, so that later frames take the size of the first."""
@@ -203,26 +221,19 @@ class FrameBatch:
         self._memory = np.empty(shape, dtype=np.uint8)
         self._frames = self._memory.transpose(0, 2, 3, 1) if self._planar else self._memory
 
-    def _scale(
+    def _filters(
         self,
         frame: VideoFrame,
         planes: Sequence[VideoPlane],
         wanted_hw: tuple[int, int],
         kept: tuple[int, int, int, int],
-        out: np.ndarray,
-    ) -> None:
-        """Write a part of a plain frame in the wanted size into ``out``, uint8 (3, H, W)."""
-        pixels, space, luma_range = frame.format.name, frame.colorspace, frame.color_range
-        siting = None if self._is_said_once else chroma_siting(frame)
-        kind = (pixels, space, luma_range, frame.width, frame.height, wanted_hw, kept, siting)
-        ready = self._ready.get(kind)
-        if ready is None:
-            luma, chroma = ((plane.height, plane.width) for plane in planes[:2])
-            siting = self._stream_siting(frame) if siting is None else siting
-            filters = plane_filter(luma, wanted_hw, kept), plane_filter(chroma, wanted_hw, kept, siting)
-            full = luma_range == FULL_RANGE or pixels.startswith("yuvj")
-            ready = self._ready[kind] = filters, colour_matrix(*KR_KB[space], full)
-        rescale([plane_rows(plane) for plane in planes], *ready, out)
+    ) -> tuple[Sequence[Filter], F32]:
+        """Return what makes a part of a plain frame in the wanted size."""
+        luma, chroma = ((plane.height, plane.width) for plane in planes[:2])
+        siting = self._stream_siting(frame) if self._is_said_once else chroma_siting(frame)
+        full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+        filters = plane_filter(luma, wanted_hw, kept), plane_filter(chroma, wanted_hw, kept, siting)
+        return filters, colour_matrix(*KR_KB[frame.colorspace], full)
 
     def _stream_siting(self, frame: VideoFrame) -> tuple[float, float]:
         assert self._coded is not None
@@ -238,6 +249,19 @@ class FrameBatch:
         return turned[self._top : self._top + self._hw[0], self._left : self._left + self._hw[1]]
 
 
+def _kind_of(frame: VideoFrame) -> object:
+    """Return all that decides how a frame is converted, but for where its stream says that chroma lies."""
+    return (
+        frame.format.name,
+        frame.width,
+        frame.height,
+        frame.colorspace,
+        frame.color_range,
+        frame.rotation,
+        frame.interlaced_frame,
+    )
+
+
 def _is_said_once(coded: tuple[str, bytes] | None) -> bool:
     """Return whether all frames of a format have their chroma in one place: a header says where, or the format does.
 
@@ -246,13 +270,14 @@ def _is_said_once(coded: tuple[str, bytes] | None) -> bool:
     return coded is not None and (coded[0] not in SAYS_LATER or coded[1][:1] not in (b"", b"\0"))
 
 
-def _is_plain(frame: VideoFrame, planes: Sequence[VideoPlane]) -> bool:
+def _is_plain(frame: VideoFrame, strides: Sequence[int]) -> bool:
     """Return whether ``rescale.py`` can read a frame.
 
-    Planes upside down in memory have negative rows; swscale scales the two fields of an interlaced frame apart.
+    Planes upside down in memory have negative rows, very narrow ones shorter rows than are read at once; swscale scales
+    the two fields of an interlaced frame apart.
     """
     is_known = frame.format.name in BYTE_PLANES and frame.colorspace in KR_KB
-    return is_known and not frame.interlaced_frame and all(plane.line_size > 0 for plane in planes)
+    return is_known and not frame.interlaced_frame and min(strides) >= BLOCK
 
 
 def chroma_siting(frame: VideoFrame) -> tuple[float, float]:

@@ -4,6 +4,7 @@ Choosing by time makes a 25 and a 50 frames-per-second copy of a video give the 
 the container. ``plan.py`` says how little is decoded.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,61 +107,65 @@ class _Answer:
 
     frames: np.ndarray
     """uint8 (N, H, W, 3)."""
-    places: np.ndarray
-    """int64, row of ``frames`` for each time."""
-    times: np.ndarray
-    """float64, the time that frame really has."""
+    places: Sequence[int]
+    """Row of ``frames`` for each time."""
+    times: Sequence[float]
+    """The time that frame really has."""
     first: float
     last: float
     """As in ``plan.Picked``."""
 
 
 def _read(media: Media, clips: Sequence[WantedTimes], size: FrameSize, lossy: bool, max_pixels: int) -> list[Clip]:
-    """Answer all clips from the sorted union of their times."""
+    """Answer all clips from the sorted union of their times.
+
+    In plain lists: between two frames' decoding NumPy's code is in no cache, and costs more than what it does.
+    """
     if media.is_pictures:
         pictures = open_pictures(media)
         fps = pictures.fps
         wanted = [wanted_times(clip, fps) for clip in clips]
-        times, inverse = np.unique(np.concatenate(wanted), return_inverse=True)
+        times = sorted({time for clip in wanted for time in clip})
         answer = _pick_pictures(pictures, times, size, max_pixels)
     else:
         with open_video(media, max_pixels=max_pixels, lossy=lossy) as video:
             fps = video.fps
             wanted = [wanted_times(clip, fps) for clip in clips]
-            times, inverse = np.unique(np.concatenate(wanted), return_inverse=True)
+            times = sorted({time for clip in wanted for time in clip})
             answer = _pick(video, times, size)
-    ends = np.cumsum([len(clip) for clip in wanted])[:-1]
-    results = []
-    for clip, rows in zip(wanted, np.split(inverse, ends), strict=True):
-        places = answer.places[rows]
-        whole = len(places) == len(answer.frames) and np.array_equal(places, np.arange(len(places)))
-        frames = answer.frames if whole else answer.frames[places]
-        times = answer.times[rows]
-        clamped = num_clamped(clip, times, answer.first, answer.last, frame_seconds=1 / fps)
-        seen = torch.from_numpy(frames).permute(0, 3, 1, 2)
-        results.append(Clip(frames=seen, pts_seconds=times, num_clamped=clamped))
-    return results
+    row_of = {time: row for row, time in enumerate(times)}
+    return [_clip(answer, clip, [row_of[time] for time in clip], fps) for clip in wanted]
 
 
-def wanted_times(times: WantedTimes, fps: float) -> np.ndarray:
-    """Return wanted times as float64 (T,).
+def _clip(answer: _Answer, wanted: Sequence[float], rows: Sequence[int], fps: float) -> Clip:
+    """Return the clip of wanted times, answered by rows of what was read."""
+    places = [answer.places[row] for row in rows]
+    times = [answer.times[row] for row in rows]
+    frames = answer.frames if places == list(range(len(answer.frames))) else answer.frames[places]
+    clamped = num_clamped(wanted, times, answer.first, answer.last, frame_seconds=1 / fps)
+    seen = torch.from_numpy(frames.transpose(0, 3, 1, 2))  # the other way round is another call into torch
+    return Clip(frames=seen, pts_seconds=np.array(times), num_clamped=clamped)
+
+
+def wanted_times(times: WantedTimes, fps: float) -> list[float]:
+    """Return wanted times, of a function those for the file's frame rate.
 
     Raises:
         ValueError: There is none, or one is not finite.
     """
-    wanted = np.asarray(times(fps) if callable(times) else times, dtype=np.float64)
-    if wanted.ndim != 1 or wanted.size == 0 or not np.isfinite(wanted).all():
+    wanted = [float(time) for time in (times(fps) if callable(times) else times)]
+    if not wanted or not all(map(math.isfinite, wanted)):
         raise ValueError(f"pts_seconds must be one or more finite times, got {times!r}")
     return wanted
 
 
-def _pick(video: OpenVideo, times: np.ndarray, size: FrameSize) -> _Answer:
+def _pick(video: OpenVideo, times: list[float], size: FrameSize) -> _Answer:
     """Read the frames for sorted times, group by group; a group whose plan does not hold is read frame by frame."""
     batch = FrameBatch(video.path, size, len(times), coded=video.coded)
     places: list[int] = []
     found: list[float] = []
     first = last = None
-    for group in plan(video, times.tolist()):
+    for group in plan(video, times):
         mark = len(batch)
         picked = read_planned(video, group, batch)
         if picked is None:
@@ -171,12 +176,12 @@ def _pick(video: OpenVideo, times: np.ndarray, size: FrameSize) -> _Answer:
         first, last = (picked.first if first is None else first), picked.last
     assert first is not None
     assert last is not None
-    return _Answer(batch.finish(), np.asarray(places), np.asarray(found), first, last)
+    return _Answer(batch.finish(), places, found, first, last)
 
 
-def _pick_pictures(pictures: Pictures, times: np.ndarray, size: FrameSize, max_pixels: int) -> _Answer:
+def _pick_pictures(pictures: Pictures, times: list[float], size: FrameSize, max_pixels: int) -> _Answer:
     shown = np.array(pictures.times)
-    chosen = nearest(shown, times)
+    chosen = nearest(shown, np.array(times))
     read, places = np.unique(chosen, return_inverse=True)
     frames: list[np.ndarray] = []
     scaled: tuple[int, int] | None = None
@@ -184,7 +189,7 @@ def _pick_pictures(pictures: Pictures, times: np.ndarray, size: FrameSize, max_p
         pixels = pictures.load(int(index), max_pixels=max_pixels)
         scaled = scaled or size.scaled(pixels.shape[1], pixels.shape[0])
         frames.append(resize_picture(pixels, size, scaled))
-    return _Answer(np.stack(frames), places, shown[chosen], shown[0], shown[-1])
+    return _Answer(np.stack(frames), places.tolist(), shown[chosen].tolist(), pictures.times[0], pictures.times[-1])
 
 
 def _iter_pictures(

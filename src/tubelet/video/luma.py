@@ -163,15 +163,16 @@ def _luma(frame: VideoFrame, side: int) -> U8:
     Raises:
         VideoError: The decoder marked the frame as damaged.
     """
-    is_luma = frame.format.name in LUMA_FIRST and frame.planes[0].line_size > 0  # below 0: upside down in memory
-    gray = frame if is_luma else frame.reformat(format="gray")
-    small = _scaled(plane_rows(gray.planes[0]), (gray.height, gray.width), side)
+    plane = frame.planes[0]
+    if frame.format.name not in LUMA_FIRST or plane.line_size <= 0:  # below 0: upside down in memory
+        plane = frame.reformat(format="gray").planes[0]
+    small = _scaled(plane_rows(plane), (frame.height, frame.width), side)
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(small, turns)) if turns else small
 
 
-def _scaled(rows: U8, source_hw: tuple[int, int], side: int) -> U8:
+def _scaled(plane: U8, source_hw: tuple[int, int], side: int) -> U8:
     """Return a plane averaged over the areas of side x side cells."""
     out = np.empty((side, side), dtype=np.uint8)
-    rescale_plane(rows, area_filter(source_hw, side), out)
+    rescale_plane(plane, area_filter(source_hw, side), out)
     return out

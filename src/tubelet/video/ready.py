@@ -6,8 +6,10 @@ For the process that worker processes are forked from: they share the loops then
 import numpy as np
 
 from tubelet.video.rescale import area_filter, colour_matrix, plane_filter, rescale, rescale_plane
+from tubelet.video.vectors import BLOCK
 
-_plane = np.zeros((2, 2), dtype=np.uint8)
+_plane = np.zeros((2, BLOCK), dtype=np.uint8)
 _triangles = plane_filter((2, 2), (1, 1), (0, 0, 1, 1))
-rescale([_plane] * 3, [_triangles] * 2, colour_matrix(0.299, 0.114, False), np.empty((3, 1, 1), dtype=np.uint8))
+_matrix = colour_matrix(0.299, 0.114, False)
+rescale([_plane.ctypes.data] * 3, [BLOCK] * 3, [_triangles] * 2, _matrix, np.empty((3, 1, 1), dtype=np.uint8))
 rescale_plane(_plane, area_filter((2, 2), 1), np.empty((1, 1), dtype=np.uint8))

@@ -1,9 +1,9 @@
-"""Scale the planes of a decoded frame, row by row: all three mixed to RGB, or luma alone.
+"""Scale the planes of a decoded frame: all three mixed to RGB, or luma alone.
 
 For RGB each plane is scaled by a triangle filter, as wide as the scale when it shrinks (what PyTorch calls antialiased
-bilinear); luma alone is averaged over areas. Rows are combined first; across a row a block of ``LANES`` results is one
-vector, to which every source pixel that any of them needs adds itself. Arithmetic is float32, rounded once at the end:
-the nearest of 0..255 to float64's result, but for ties.
+bilinear); luma alone is averaged over areas. Rows are combined first, ``LANES`` of them at a time, and turned, so that
+all that follows has their pixels side by side: columns are combined, the colour matrix is applied, and the result is
+turned back. Arithmetic is float32, rounded once at the end: the nearest of 0..255 to float64's result, but for ties.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,10 @@ from typing import Any, cast
 
 import numpy as np
 from av.video.plane import VideoPlane
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from tubelet.kernels import kernel
+from tubelet.video.vectors import BLOCK, LANES, combine_columns, combine_rows, fetch, turn_back
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -27,29 +24,22 @@ F32 = NDArray[np.float32]
 Taps = tuple[I64, F32]
 """The first source sample of each result, and the weights (results, taps) of it and those behind it."""
 
-LANES = 8
-"""Results side by side in a vector of floats; more would waste more of each, for a result needs few of the pixels."""
-ROWS = 8
-"""Rows at a time, whose sums do not wait for each other."""
+LINE = 64
+"""Bytes that come from memory together."""
 FASTMATH = {"contract", "nnan", "nsz"}
 """Multiplying and adding may be one instruction; the order of sums stays."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filter:
-    """How a plane becomes one of another size, or a rectangle of that."""
+    """How a plane becomes one of another size, or a rectangle of that; two arrays, as each costs a call 0.2 us."""
 
-    first_column: int
-    num_columns: int
-    """Source columns that are looked at."""
-    top: I64
-    """(H,), first source row of each row."""
-    down: F32
-    """(H, an even number), weights of that row and those below; 0 behind the last."""
-    left: I64
-    """(B,), first source column, counted from ``first_column``, of each block of ``LANES`` columns."""
-    across: F32
-    """(B, K, LANES), weights of that column and those right of it; 0 behind the last."""
+    places: I64
+    """First source column; how many are looked at: ``BLOCK`` or more, if the plane has as many; H and K; W and L; the
+    (H, K) source rows of each row, the last repeated until H is a multiple of ``LANES``; the first source columns of
+    the W columns, counted from the very first."""
+    weights: F32
+    """Of the source rows (H, K); of each column's first source column and those right of it (W, L)."""
 
 
 @lru_cache(maxsize=256)
@@ -68,27 +58,31 @@ def plane_filter(
         shift: How far up and left of the middle of its share of the picture each sample was taken, in samples.
     """
     rows, columns = (_triangles(source_hw[i], wanted_hw[i], kept[i], kept[i + 2], shift[i]) for i in range(2))
-    return _filter(rows, columns, source_hw[1])
+    return _filter(rows, columns, source_hw)
 
 
 @lru_cache(maxsize=64)
 def area_filter(source_hw: tuple[int, int], side: int) -> Filter:
     """Return the filter of a plane to means over side x side cells of equal area; fewer pixels are repeated."""
     rows, columns = (_areas(size, side) for size in source_hw)
-    return _filter(rows, columns, source_hw[1])
+    return _filter(rows, columns, source_hw)
 
 
-def _filter(rows: Taps, columns: Taps, width: int) -> Filter:
-    (top, down), (left, weights) = rows, columns
-    first_column, stop = int(left[0]), min(int(left[-1]) + weights.shape[1], width)
-    blocks = -(-len(left) // LANES)
-    column = np.arange(len(left))
-    shift = left - left[::LANES][column // LANES]
-    across = np.zeros((blocks, int(shift.max()) + weights.shape[1], LANES), dtype=np.float32)
-    for tap in range(weights.shape[1]):
-        across[column // LANES, shift + tap, column % LANES] = weights[:, tap]
-    down = np.pad(down, ((0, 0), (0, down.shape[1] % 2)))
-    return Filter(first_column, stop - first_column, top, down, left[::LANES] - first_column, across)
+def _filter(rows: Taps, columns: Taps, source_hw: tuple[int, int]) -> Filter:
+    (top, down), (left, across) = (_used(*taps) for taps in (rows, columns))
+    height, width = source_hw
+    more = (0, -len(top) % LANES), (0, 0)
+    above = np.pad(np.minimum(top[:, None] + np.arange(down.shape[1]), height - 1), more, "edge")
+    first = max(0, min(int(left[0]), width - BLOCK))
+    stop = min(max(int(left[-1]) + across.shape[1], first + BLOCK), width)
+    places = np.concatenate([[first, stop - first, *above.shape, *across.shape], above.reshape(-1), left - first])
+    return Filter(places, np.concatenate([np.pad(down, more, "edge").reshape(-1), across.reshape(-1)]))
+
+
+def _used(start: I64, weights: F32) -> Taps:
+    """Return taps without the last ones, where they weigh nothing in any result."""
+    count = int(np.flatnonzero(weights.any(axis=0))[-1]) + 1
+    return start, np.ascontiguousarray(weights[:, :count])
 
 
 def _triangles(size: int, wanted: int, first: int, count: int, shift: float) -> Taps:
@@ -130,93 +124,77 @@ def colour_matrix(kr: float, kb: float, full_range: bool) -> F32:
 
 def plane_rows(plane: VideoPlane) -> U8:
     """Return a view of a plane as uint8 (H, bytes of a row in memory)."""
-    return np.frombuffer(cast(memoryview, plane), np.uint8).reshape(-1, plane.line_size)[: plane.height]
+    memory = np.frombuffer(cast(memoryview, plane), np.uint8)
+    return memory.reshape(-1, plane.line_size)[: plane.height]
 
 
-def rescale(planes: Sequence[U8], filters: Sequence[Filter], matrix: F32, out: U8) -> None:
+def rescale(planes: Sequence[int], strides: Sequence[int], filters: Sequence[Filter], matrix: F32, out: U8) -> None:
     """Write the RGB picture of a frame's planes.
 
     Args:
-        planes: Luma, blue and red difference, each uint8 (H, W or more: rows may be padded), C order in memory.
-        filters: Of luma and of both chroma planes.
+        planes: Addresses of luma, blue and red difference; three arrays would cost a frame 4 us.
+        strides: Bytes from each row of a plane to the next, ``BLOCK`` or more.
+        filters: Of luma and of both chroma planes, of the sizes that the planes have.
         matrix: Of ``colour_matrix``.
-        out: uint8 (3, H, W), the size that the filters make.
+        out: uint8 (3, H, W), C order, the size that the filters make.
     """
     luma, chroma = filters
-    _rescale(
-        *planes,
-        *(luma.first_column, luma.num_columns, luma.top, luma.down, luma.left, luma.across),
-        *(chroma.first_column, chroma.num_columns, chroma.top, chroma.down, chroma.left, chroma.across),
-        *(matrix, out),
-    )
+    _rescale(*planes, *strides, luma.places, luma.weights, chroma.places, chroma.weights, matrix, out)
 
 
 def rescale_plane(plane: U8, plane_filter: Filter, out: U8) -> None:
-    """Write a scaled plane into ``out``, uint8 (H, W); of ``plane`` rows may be padded, C order in memory."""
-    f = plane_filter
-    _rescale_plane(plane, f.first_column, f.num_columns, f.top, f.down, f.left, f.across, out)
+    """Write a scaled plane, uint8 (H, W or more: rows may be padded), C order, into ``out``, uint8 (H, W)."""
+    if plane.shape[1] < BLOCK:
+        plane = np.pad(plane, ((0, 0), (0, BLOCK - plane.shape[1])))
+    _rescale_plane(plane.ctypes.data, plane.shape[1], plane_filter.places, plane_filter.weights, out)
 
 
-def _typed_block(typing: Any, rows: Any, start: Any, across: Any, block: Any, out: Any) -> Any:
-    """Return the types and the code of ``_block``.
+@kernel(fastmath=FASTMATH)
+def _opened(places: I64, weights: F32, stride: int) -> Any:
+    """Return a filter for a plane in memory.
 
-    Its vectors are spelt out, because numba leaves LLVM's search for them in straight code off.
+    Returns:
+        Where the first pixel of each row's source rows is, int64 (H, K), and their weights; the number of source
+        columns; the first of each column, int64 (W,), and the weights from there on, float32 (W, L).
     """
-    signature = types.void(rows, types.int64, across, types.int64, out)
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        vector, whole = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
-        source, weights, result = (
-            context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4)
-        )
-        source_width, result_width = (cgutils.unpack_tuple(builder, a.shape)[1] for a in (source, result))
-        taps = cgutils.unpack_tuple(builder, weights.shape)[1]
-        zeros = ir.Constant(vector, [0.0] * LANES)
-        sums = [cgutils.alloca_once_value(builder, zeros) for _ in range(ROWS)]
-        first_weight = builder.mul(builder.mul(arguments[3], taps), whole(LANES))
-        with cgutils.for_range(builder, taps) as loop:
-            place = builder.add(first_weight, builder.mul(loop.index, whole(LANES)))
-            weight = builder.load(builder.bitcast(builder.gep(weights.data, [place]), vector.as_pointer()), align=4)
-            for row, total in enumerate(sums):
-                place = builder.add(builder.mul(source_width, whole(row)), builder.add(arguments[1], loop.index))
-                pixel = builder.insert_element(zeros, builder.load(builder.gep(source.data, [place])), whole(0))
-                pixels = builder.shuffle_vector(pixel, zeros, ir.Constant(ir.VectorType(ir.IntType(32), LANES), None))
-                product = builder.fmul(pixels, weight, flags=("contract",))
-                builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
-        for row, total in enumerate(sums):
-            place = builder.add(builder.mul(result_width, whole(row)), builder.mul(arguments[3], whole(LANES)))
-            pointer = builder.bitcast(builder.gep(result.data, [place]), vector.as_pointer())
-            builder.store(builder.load(total), pointer, align=4)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-_block: Any = intrinsic(_typed_block)
-"""Write ``LANES`` results for each of ``ROWS`` rows: out[r, LANES * block :] = rows[r, start :] @ across[block]."""
+    first, width, height, num_above, columns, num_across = places[:6]
+    end = height * num_above
+    rows = (places[6 : 6 + end] * stride + first).reshape(height, num_above)
+    across = weights[end:].reshape(columns, num_across)
+    return rows, weights[:end].reshape(height, num_above), width, places[6 + end :], across
 
 
 @kernel(fastmath=FASTMATH)
 def _scale(
-    plane: U8, first: int, width: int, top: I64, down: F32, left: I64, across: F32, y: int, rows: F32, out: F32
+    plane: int, rows: I64, down: F32, width: int, left: I64, across: F32, y: int, columns: F32, out: F32
 ) -> None:
-    """Write rows ``y`` to ``y + ROWS`` of the scaled plane into ``out``; behind the last it is repeated."""
-    end = plane.shape[0] - 1
-    for r in range(ROWS):
-        i = min(y + r, top.shape[0] - 1)
-        row = rows[r]
-        for k in range(0, down.shape[1], 2):
-            one = plane[min(top[i] + k, end), first : first + width]
-            two = plane[min(top[i] + k + 1, end), first : first + width]
-            w1, w2 = down[i, k], down[i, k + 1]
-            if k == 0:
-                for x in range(width):
-                    row[x] = w1 * np.float32(one[x]) + w2 * np.float32(two[x])
-            else:
-                for x in range(width):
-                    row[x] += w1 * np.float32(one[x]) + w2 * np.float32(two[x])
-    for block in range(left.shape[0]):
-        _block(rows, left[block], across, block, out)
+    """Write rows ``y`` to ``y + LANES`` of the scaled plane, turned, into ``out``, float32 (W, LANES)."""
+    for block in range(0, width, BLOCK):
+        x = max(min(block, width - BLOCK), 0)  # the last block begins earlier: its row may end with it
+        combine_rows(plane, x, rows, down, y, columns, x)
+    taps = across.shape[1]
+    if taps == 2:
+        for x in range(left.shape[0]):
+            combine_columns(columns, left[x], across, x, 2, out)
+    elif taps == 4:
+        for x in range(left.shape[0]):
+            combine_columns(columns, left[x], across, x, 4, out)
+    else:
+        for x in range(left.shape[0]):
+            combine_columns(columns, left[x], across, x, taps, out)
+
+
+@kernel(fastmath=FASTMATH)
+def _write(columns: U8, y: int, out: U8) -> None:
+    """Write ``LANES`` rows, turned (W, LANES), into ``out`` from row ``y`` on, as far as it has them."""
+    height, width = out.shape
+    if y + LANES <= height and width >= BLOCK:
+        for block in range(0, width, BLOCK):
+            turn_back(columns, min(block, width - BLOCK), out, y)
+    else:
+        for r in range(min(LANES, height - y)):
+            for x in range(width):
+                out[y + r, x] = columns[x, r]
 
 
 @kernel(fastmath=FASTMATH, inline="always")
@@ -226,60 +204,58 @@ def _byte(value: Any) -> Any:
 
 @kernel(fastmath=FASTMATH)
 def _rescale(
-    luma: U8,
-    blue: U8,
-    red: U8,
-    first: int,
-    width: int,
-    top: I64,
-    down: F32,
-    left: I64,
-    across: F32,
-    chroma_first: int,
-    chroma_width: int,
-    chroma_top: I64,
-    chroma_down: F32,
-    chroma_left: I64,
-    chroma_across: F32,
+    luma: int,
+    blue: int,
+    red: int,
+    luma_stride: int,
+    blue_stride: int,
+    red_stride: int,
+    luma_places: I64,
+    luma_weights: F32,
+    chroma_places: I64,
+    chroma_weights: F32,
     matrix: F32,
     out: U8,
 ) -> None:
     """Write the picture into ``out`` (3, H, W): the fields of both filters one by one, as compiled code takes them."""
-    rows = np.zeros((ROWS, width + across.shape[1]), np.float32)  # weights of 0 reach behind the last column
-    chroma_rows = np.zeros((ROWS, chroma_width + chroma_across.shape[1]), np.float32)
-    scaled = np.empty((3, ROWS, left.shape[0] * LANES), np.float32)
+    rows, down, width, left, across = _opened(luma_places, luma_weights, luma_stride)
+    blue_rows, chroma_down, chroma_width, chroma_left, chroma_across = _opened(
+        chroma_places, chroma_weights, blue_stride
+    )
+    red_rows = _opened(chroma_places, chroma_weights, red_stride)[0]
+    # Weights of 0 reach behind the last column.
+    most = max(width + across.shape[1], chroma_width + chroma_across.shape[1])
+    columns = np.zeros((most + BLOCK, LANES), np.float32)
+    scaled = np.empty((3, out.shape[2], LANES), np.float32)
+    mixed = np.empty((3, out.shape[2], LANES), np.uint8)
+    light, blueness, redness = scaled[0].reshape(-1), scaled[1].reshape(-1), scaled[2].reshape(-1)
+    out_red, out_green, out_blue = mixed[0].reshape(-1), mixed[1].reshape(-1), mixed[2].reshape(-1)
     m0, m1, m2, m3, m4, m5, m6, m7 = matrix
-    for y in range(0, out.shape[1], ROWS):
-        _scale(luma, first, width, top, down, left, across, y, rows, scaled[0])
-        for plane, part in ((blue, scaled[1]), (red, scaled[2])):
-            _scale(
-                plane,
-                chroma_first,
-                chroma_width,
-                chroma_top,
-                chroma_down,
-                chroma_left,
-                chroma_across,
-                y,
-                chroma_rows,
-                part,
-            )
-        for r in range(min(ROWS, out.shape[1] - y)):
-            light, blueness, redness = scaled[0, r], scaled[1, r], scaled[2, r]
-            out_red, out_green, out_blue = out[0, y + r], out[1, y + r], out[2, y + r]
-            for x in range(out.shape[2]):
-                level, u, v = m0 * light[x], blueness[x], redness[x]
-                out_red[x] = _byte(level + m1 * v + m5)
-                out_green[x] = _byte(level + m2 * u + m3 * v + m6)
-                out_blue[x] = _byte(level + m4 * u + m7)
+    for y in range(0, out.shape[1], LANES):
+        for channel in range(3):
+            for place in range(y * out.shape[2], (y + LANES) * out.shape[2], LINE):
+                fetch(out[channel], place)
+        _scale(luma, rows, down, width, left, across, y, columns, scaled[0])
+        for plane, there, part in ((blue, blue_rows, scaled[1]), (red, red_rows, scaled[2])):
+            _scale(plane, there, chroma_down, chroma_width, chroma_left, chroma_across, y, columns, part)
+        for i in range(light.shape[0]):
+            level, u, v = m0 * light[i], blueness[i], redness[i]
+            out_red[i] = _byte(level + m1 * v + m5)
+            out_green[i] = _byte(level + m2 * u + m3 * v + m6)
+            out_blue[i] = _byte(level + m4 * u + m7)
+        for channel in range(3):
+            _write(mixed[channel], y, out[channel])
 
 
 @kernel(fastmath=FASTMATH)
-def _rescale_plane(plane: U8, first: int, width: int, top: I64, down: F32, left: I64, across: F32, out: U8) -> None:
-    rows = np.zeros((ROWS, width + across.shape[1]), np.float32)
-    scaled = np.empty((ROWS, left.shape[0] * LANES), np.float32)
-    for y in range(0, out.shape[0], ROWS):
-        _scale(plane, first, width, top, down, left, across, y, rows, scaled)
-        for r in range(min(ROWS, out.shape[0] - y)):
-            for x in range(out.shape[1]):
-                out[y + r, x] = _byte(scaled[r, x] + np.float32(0.5))
+def _rescale_plane(plane: int, stride: int, places: I64, weights: F32, out: U8) -> None:
+    rows, down, width, left, across = _opened(places, weights, stride)
+    columns = np.zeros((width + across.shape[1] + BLOCK, LANES), np.float32)
+    scaled = np.empty((out.shape[1], LANES), np.float32)
+    rounded = np.empty((out.shape[1], LANES), np.uint8)
+    level, nearest = scaled.reshape(-1), rounded.reshape(-1)
+    for y in range(0, out.shape[0], LANES):
+        _scale(plane, rows, down, width, left, across, y, columns, scaled)
+        for i in range(level.shape[0]):
+            nearest[i] = _byte(level[i] + np.float32(0.5))
+        _write(rounded, y, out)

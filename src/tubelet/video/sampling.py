@@ -1,5 +1,7 @@
 """Which times of a video make a clip. Strides count frames of a given rate, so times do not depend on the file."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -91,20 +93,24 @@ def nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(wanted - times[before] <= times[after] - wanted, before, after)
 
 
-def num_clamped(wanted: np.ndarray, shown: np.ndarray, first: float, last: float, *, frame_seconds: float) -> int:
+def num_clamped(
+    wanted: Sequence[float], shown: Sequence[float], first: float, last: float, *, frame_seconds: float
+) -> int:
     """Return how many wanted times are answered by a frame that only stands in: outside the video, or in a hole of it.
 
     Args:
-        wanted: float64 (T,).
-        shown: float64 (T,), the times of the frames that answer them.
+        wanted: In seconds.
+        shown: The times of the frames that answer them.
         first: Time of the video's first frame.
         last: Time of its last frame.
         frame_seconds: From one frame to the next; a time no further outside is still inside.
     """
     slack = frame_seconds + 1e-6
-    outside = (wanted < first - slack) | (wanted > last + slack)
-    outside |= np.abs(shown - wanted) > max(slack, HOLE_SECONDS)
-    return int(outside.sum())
+    earliest, latest, furthest = first - slack, last + slack, max(slack, HOLE_SECONDS)
+    return sum(
+        not earliest <= time <= latest or abs(answer - time) > furthest
+        for time, answer in zip(wanted, shown, strict=True)
+    )
 
 
 def _step(num_frames: int, frame_stride: int, fps: float) -> float:

@@ -45,22 +45,20 @@ def read_frames(
         fps = video.fps
         shown = _times_shown(video)
         wanted = wanted_times(pts_seconds, fps)
-        if wanted.max() > shown[-1]:
+        if max(wanted) > shown[-1]:
             video.check_complete(shown[-1] + 1 / fps)
-    chosen = nearest(np.array(shown), wanted).tolist()
+    chosen = nearest(np.array(shown), np.array(wanted)).tolist()
     with media.open() as file:
         try:
             decoder = decoder_class(file, num_ffmpeg_threads=1, seek_mode="exact", device=device)
             frames = decoder.get_frames_at(chosen).data
         except (RuntimeError, ValueError, IndexError) as error:
-            raise VideoError(
-                media, f"torchcodec cannot decode it ({first_line(error)})", float(wanted.min())
-            ) from error
+            raise VideoError(media, f"torchcodec cannot decode it ({first_line(error)})", min(wanted)) from error
     if len(frames) != len(chosen):  # it has answered with fewer frames than asked, and without an error
-        raise VideoError(media, f"torchcodec returned {len(frames)} of {len(chosen)} frames", float(wanted.max()))
-    times = np.asarray([shown[i] for i in chosen])
+        raise VideoError(media, f"torchcodec returned {len(frames)} of {len(chosen)} frames", max(wanted))
+    times = [shown[i] for i in chosen]
     clamped = num_clamped(wanted, times, shown[0], shown[-1], frame_seconds=1 / fps)
-    return Clip(frames=_resized(frames, size), pts_seconds=times, num_clamped=clamped)
+    return Clip(frames=_resized(frames, size), pts_seconds=np.array(times), num_clamped=clamped)
 
 
 def _decoder() -> type:
