@@ -1,4 +1,4 @@
-"""Importing this loads the compiled loops that scale frames: 0.3 s, on a machine that has not compiled them yet 2 s.
+"""Importing this loads the compiled loops that scale frames: 0.4 s, on a machine that has not compiled them yet 4 s.
 
 For the process that worker processes are forked from: they share the loops then, and none waits for them.
 """
