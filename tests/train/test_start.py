@@ -92,6 +92,16 @@ def test_weights_of_another_shape_are_one_line_and_change_nothing(given: Path) -
         initialise(other, resuming=False, init_from=str(given), init_skip=())
 
 
+def test_weights_that_only_an_option_tells_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(replace(CONFIG, num_heads=4), 2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found = Start(tensors=model_of(CONFIG, 1).state_dict(), backbone=CONFIG)
+    monkeypatch.setattr("tubelet.train.start.read_start", lambda name: found)
+    with pytest.raises(InputError, match="a run: weights of a network whose num_heads is 2, this run's is 4"):
+        initialise(model, resuming=False, init_from="a run", init_skip=SKIP_HEADS)
+    assert same(model, before) == set(before)
+
+
 @pytest.mark.parametrize("aggregation", ["per_place", "joint"])
 def test_positions_are_resized_to_larger_frames_and_longer_clips(
     aggregation: Aggregation, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,9 @@ from tubelet.models.vivit import ViViTConfig, fit_positions
 from tubelet.models.weights import WEIGHTS, find_weights
 from tubelet.types import InputError, did_you_mean
 
+UNSEEN = ("num_heads", "pool1")
+"""Options of a backbone that decide what its weights mean and not what shape they have."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
@@ -46,6 +49,7 @@ def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init
         return "starts from random weights"
     start = read_start(init_from)
     wanted = model.backbone.config
+    _check_unseen(start.backbone, wanted, init_from)
     if start.backbone is not None and start.backbone.num_frames == 1 < wanted.num_frames:
         # Inflation: an image network's kernels get a time axis; what it has nothing for stays random (paper B, 4.3.2).
         given = inflate_image(start.tensors, wanted)[0].tensors
@@ -70,6 +74,14 @@ def initialise(model: VideoModel, *, resuming: bool, init_from: str | None, init
         f"begin fresh: {len(fresh)} ({shortened(sorted(fresh))})"
         + (f"; resized to this run's frames: {', '.join(resized)}" if resized else "")
     )
+
+
+def _check_unseen(given: BackboneConfig | None, wanted: BackboneConfig, name: str) -> None:
+    """Raise where weights would be taken for others, and no shape would tell."""
+    for option in UNSEEN:
+        theirs, ours = getattr(given, option, None), getattr(wanted, option, None)
+        if None not in (theirs, ours) and theirs != ours:
+            raise InputError(f"{name}: weights of a network whose {option} is {theirs}, this run's is {ours}")
 
 
 def _is_same_grid(given: BackboneConfig | None, wanted: BackboneConfig) -> bool:
