@@ -185,6 +185,8 @@ def test_the_page_shows_pictures_and_takes_ticks(tmp_path):
         assert (red.min(), red.max()) == pytest.approx((50, 79), abs=2)  # at 1 s, the middle of nine pictures
         for path in ("/api/labels/my%20film/3/4.jpg", "/api/labels/my%20film/0/9.jpg", "/api/labels/..%2Fx/0/0.jpg"):
             assert me.ask("GET", path).status == 404
+        astray = me.ask("GET", "/videos", Accept="text/html")
+        assert (astray.status, b"/assets/label.js" in astray.body) == (404, True)
         body = json.dumps({"actions": [["wave"]], "done": True})
         ticked = me.ask("PUT", "/api/labels/my%20film/1", body, content_type="application/json")
         assert ticked.json["people"][0]["actions"] == ["wave"]

@@ -78,14 +78,6 @@ def create_app(shop: Shop) -> FastAPI:
 
     answer_mistakes(app)
 
-    @app.exception_handler(404)
-    async def unknown(request: Request, error: HTTPException) -> Response:
-        # A browser that was led to a wrong address gets the page, which says so; whoever asks the interface, JSON.
-        is_page = not request.url.path.startswith(("/api/", "/assets/"))
-        if is_page and "text/html" in request.headers.get("accept", ""):
-            return asset("page.html", 404)
-        return await http_exception_handler(request, error)
-
     @app.exception_handler(RefusedError)
     async def refused(request: Request, error: RefusedError) -> Response:
         await drain(request)
@@ -96,7 +88,7 @@ def create_app(shop: Shop) -> FastAPI:
 
 
 def add_pages(app: FastAPI, html: str, page_files: Sequence[str], *, places: Sequence[str]) -> None:
-    """Answer with a page at ``places``, and with the files it is made of."""
+    """Answer with a page at ``places``, and, as not found, at any other; and with the files it is made of."""
 
     def page() -> Response:
         return asset(html)
@@ -113,6 +105,14 @@ def add_pages(app: FastAPI, html: str, page_files: Sequence[str], *, places: Seq
     @app.get("/favicon.ico", include_in_schema=False)
     def icon() -> Response:
         return asset("icon.svg")
+
+    @app.exception_handler(404)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        # A browser that was led to a wrong address gets the page; whoever asks the interface, JSON.
+        is_page = not request.url.path.startswith(("/api/", "/assets/"))
+        if is_page and "text/html" in request.headers.get("accept", ""):
+            return asset(html, 404)
+        return await http_exception_handler(request, error)
 
 
 def _add_sending(app: FastAPI, shop: Shop, places: Places) -> None:
