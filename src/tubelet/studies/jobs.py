@@ -1,4 +1,4 @@
-"""Runs that do not depend on each other: what is finished is kept, several go on at once, none starts after a time."""
+"""Runs: what is finished is kept, several go on at once, none starts after a time or before the one it needs."""
 
 import math
 import time
@@ -30,21 +30,25 @@ def run_jobs(
     num_parallel: int = 1,
     deadline: float = math.inf,
     quiet: Work[J] | None = None,
+    ready: Callable[[J], bool] = lambda job: True,
 ) -> bool:
     """Run the unfinished jobs, none started after the deadline; return whether all are finished.
 
     Args:
-        jobs: In the order in which they start.
+        jobs: In the order in which they start; what a job needs comes before it.
         work: Runs one.
-        finished: Whether a job need not be run.
+        finished: Whether a job need not be run; asked again when its turn comes.
         note: Called with a job and its result.
         num_parallel: Jobs at the same time, each in a process of its own.
         deadline: Of ``time.monotonic``.
         quiet: Runs one where several go on at once, whose live lines cannot share a terminal; None = as alone.
+        ready: Whether what a job needs is finished; those behind it that are ready go first.
     """
     waiting = [job for job in jobs if not finished(job)]
     if num_parallel == 1:
         for job in waiting:
+            if finished(job):
+                continue
             if time.monotonic() > deadline:
                 return False
             note(job, work(job))
@@ -53,14 +57,17 @@ def run_jobs(
     call: Any = type(setup).__call__
     num_running = 0
     with WorkerPool(num_parallel, setup=setup, modules=[type(setup).__module__], call_seconds=math.inf) as pool:
-        while num_running or (waiting and time.monotonic() <= deadline):
-            while waiting and num_running < num_parallel and time.monotonic() <= deadline:
-                job = waiting.pop(0)
+        while True:
+            waiting = [job for job in waiting if not finished(job)]
+            free = num_parallel - num_running if time.monotonic() <= deadline else 0
+            for job in [job for job in waiting if ready(job)][:free]:
+                waiting.remove(job)
                 pool.submit(job, call, job)
                 num_running += 1
+            if not num_running:
+                return not waiting
             done = pool.result()
             num_running -= 1
             if done.error is not None:
                 raise done.error
             note(done.key, done.value)
-    return not waiting

@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -192,20 +193,19 @@ def do_runs(
         progress: Whether runs show a live line.
         note: Called after each.
     """
-    failed: set[str] = set()
-    for depth in range(max(map(len, arms), default=0)):
-        waiting = {arm[depth].key: arm[depth] for arm in arms if len(arm) > depth}
-        failed |= {key for key, planned in waiting.items() if planned.after in failed}
-        jobs = [planned for key, planned in waiting.items() if key not in failed]
-        if not run_jobs(
-            jobs,
-            TrainAndScore(progress=progress),
-            finished=lambda planned: planned.result() is not None,
-            note=note,
-            num_parallel=num_parallel,
-            deadline=deadline,
-            quiet=TrainAndScore(progress=False),
-        ):
-            return False
-        failed |= {planned.key for planned in jobs if (found := planned.result()) is not None and found.reason}
-    return True
+    runs = {run.key: run for depth in zip_longest(*arms) for run in depth if run is not None}
+
+    def failed(run: PlannedRun) -> bool:
+        found = run.result()
+        return bool(found is not None and found.reason) or (run.after is not None and failed(runs[run.after]))
+
+    return run_jobs(
+        list(runs.values()),
+        TrainAndScore(progress=progress),
+        finished=lambda run: run.result() is not None or failed(run),
+        note=note,
+        num_parallel=num_parallel,
+        deadline=deadline,
+        quiet=TrainAndScore(progress=False),
+        ready=lambda run: run.after is None or runs[run.after].result() is not None,
+    )
