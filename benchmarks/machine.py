@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+ORDERS = random.Random(0)
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("tubelet", "torch", "numpy", "av", "pyarrow", "duckdb", "numba")
 
@@ -63,13 +64,15 @@ def median_seconds(
 ) -> dict[str, float]:
     """Time each variant once per round, interleaved, so that a neighbour's load hits all alike; return the medians.
 
-    Each round has an order of its own: what ran before has filled the caches, with its own code or with another's.
+    The order is drawn for every other round and turned round in between: what ran before has filled the caches, with
+    its own code or with another's.
     ``time.process_time`` as the clock counts the processor's seconds of this process, all its threads together.
     """
     times: dict[str, list[float]] = {name: [] for name in variants}
-    shuffled = random.Random(0)
-    for _ in range(rounds):
-        for name, call in shuffled.sample(list(variants.items()), len(variants)):
+    order = list(variants.items())
+    for number in range(rounds):
+        order = order[::-1] if number % 2 else ORDERS.sample(order, len(order))
+        for name, call in order:
             start = clock()
             call()
             times[name].append(clock() - start)

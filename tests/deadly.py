@@ -59,9 +59,9 @@ def modules(_: int) -> list[str]:
 
 def compiled(_: int) -> list[int]:
     """How many kinds of arguments each loop that scales frames is compiled for."""
-    from tubelet.video import rescale
+    from tubelet.video import rescale_loops
 
-    return [len(loop.nopython_signatures) for loop in (rescale._rescale, rescale._rescale_plane)]
+    return [len(loop.nopython_signatures) for loop in (rescale_loops.rescale_planes, rescale_loops.rescale_one)]
 
 
 def check_or_die(_: None, location: str, fps: float) -> VideoCheck:

@@ -6,7 +6,7 @@ import mmap
 import numpy as np
 
 from tubelet.video.rescale import area_filter, colour_matrix, plane_filter, rescale, rescale_plane
-from tubelet.video.vectors import BLOCK
+from tubelet.video.rescale_loops import BLOCK
 
 PAGE = mmap.PAGESIZE
 NOBODY = 0
@@ -17,6 +17,7 @@ CASES = [
     ((7, 16), (3, 5), (0, 0, 3, 5)),
     ((9, 5), (11, 20), (0, 0, 11, 20)),
     ((200, 320), (9, 11), (0, 0, 9, 11)),
+    ((48, 64), (32, 48), (0, 40, 32, 8)),
 ]
 
 
@@ -40,18 +41,25 @@ def main() -> None:
     matrix = colour_matrix(0.299, 0.114, False)
     for source, wanted, kept in CASES:
         for stride in {max(source[1], BLOCK), source[1] + 24}:
-            planes = [rng.integers(0, 256, (source[0], stride), dtype=np.uint8) for _ in range(3)]
+            strides = stride, stride + 3, stride + 7
+            planes = [rng.integers(0, 256, (source[0], each), dtype=np.uint8) for each in strides]
             filters = [plane_filter(source, wanted, kept)] * 2
             outcomes, lumas = [], []
             for at_end in (True, False):
                 guarded = [between_guards(plane, at_end=at_end) for plane in planes]
                 out = between_guards(np.zeros((3, *kept[2:]), np.uint8), at_end=at_end)
-                rescale([plane.ctypes.data for plane in guarded], [stride] * 3, filters, matrix, out)
+                rescale([plane.ctypes.data for plane in guarded], strides, filters, matrix, out)
                 luma = between_guards(np.zeros((20, 20), np.uint8), at_end=at_end)
-                rescale_plane(guarded[0], area_filter(source, 20), luma)
+                unpadded = between_guards(planes[0][:, : source[1]].copy(), at_end=at_end)
+                rescale_plane(unpadded, area_filter(source, 20), luma)
                 outcomes.append(out.copy())
                 lumas.append(luma.copy())
             assert np.array_equal(*outcomes)
+            wide = [np.pad(plane, ((0, 0), (0, stride + 7 - plane.shape[1]))) for plane in planes]
+            rescale(
+                [plane.ctypes.data for plane in wide], [stride + 7] * 3, filters, matrix, open_out := np.empty_like(out)
+            )
+            assert np.array_equal(open_out, outcomes[0])
             assert np.array_equal(*lumas)
             assert outcomes[0].any()
             assert lumas[0].any()

@@ -128,6 +128,23 @@ def test_planes_of_bytes_are_float64_rounded(
     assert difference.max() <= 0.501  # half a level, and what float32 loses
 
 
+@pytest.mark.parametrize(("width", "wanted_hw"), [(5, (33, 41)), (5, (10, 2)), (14, (40, 3)), (30, (11, 50))])
+def test_rows_may_be_shorter_than_what_is_read_at_once(tmp_path: Path, width: int, wanted_hw: tuple[int, int]) -> None:
+    """Uncompressed frames have no padding: their planes' rows are 3 to 15 bytes."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as box:
+        stream = box.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, 20, "yuv420p"
+        box.mux(stream.encode(random_frame(np.random.default_rng(0), "yuv420p", width, 20)))
+    with open_video(path) as video:
+        frame = next(video.container.decode(video.stream))
+        assert frame.planes[1].line_size < 16
+        batch = FrameBatch("a.mkv", FrameSize(exact_hw=wanted_hw), 2, coded=video.coded)
+        for _ in range(2):
+            batch.add(frame, None)
+    assert np.abs(batch.finish() - float64_rgb(frame, *wanted_hw)).max() <= 0.501
+
+
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p", "yuv444p"])
 @pytest.mark.parametrize("chromaloc", [None, 0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("wanted_hw", [(57, 91), (150, 260)])
@@ -318,21 +335,29 @@ def test_fields_of_an_interlaced_frame_are_scaled_apart(tmp_path: Path) -> None:
     with av.open(str(path)) as box:
         frame = next(box.decode(video=0))
     assert frame.interlaced_frame
-    batch = FrameBatch("", FrameSize(exact_hw=(57, 91)), 1)
-    batch.add(frame, None)
-    assert np.abs(batch.finish()[0] - by_swscale(frame, 91, 57)).max() == 0
+    batch = FrameBatch("", FrameSize(exact_hw=(57, 91)), 3, coded=("mpeg4", b""))
+    progressive = checkered(160, 96)
+    progressive.colorspace, progressive.color_range = frame.colorspace, frame.color_range
+    for each in (progressive, frame, progressive):
+        batch.add(each, None)
+    read = batch.finish()
+    assert np.abs(read[1] - by_swscale(frame, 91, 57)).max() == 0
+    assert np.array_equal(read[0], read[2])
+    assert not np.array_equal(read[0], read[1])
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"pixels": "yuv444p"}, {"width": 120}, {"height": 64}, {"space": 1}, {"luma_range": 2}],
+    [{"pixels": "yuv444p"}, {"width": 120}, {"height": 64}, {"space": 1}, {"luma_range": 2}, {"turns": 1}],
     ids=lambda change: next(iter(change)),
 )
 def test_frames_that_differ_in_one_thing_are_scaled_each_in_its_way(change: dict[str, Any]) -> None:
-    def frame(pixels: str = "yuv420p", width: int = 160, height: int = 96, space: int = 5, luma_range: int = 1) -> Any:
+    def frame(
+        pixels: str = "yuv420p", width: int = 160, height: int = 96, space: int = 5, luma_range: int = 1, turns: int = 0
+    ) -> Any:
         made = checkered(width, height, pixels)
         made.colorspace, made.color_range = space, luma_range
-        return made
+        return Turned(made, turns) if turns else made
 
     frames = [frame(), frame(**change), frame()]
     batch = FrameBatch("", FrameSize(exact_hw=(57, 91)), 3, coded=("mpeg4", b""))

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tubelet.types import VideoError
-from tubelet.video.rescale import F32, Filter, colour_matrix, plane_filter, plane_rows, rescale
-from tubelet.video.vectors import BLOCK
+from tubelet.video.rescale import Filter, colour_matrix, plane_filter, plane_rows, rescale, wide_rows
+from tubelet.video.rescale_loops import BLOCK, F32
 
 BYTE_PLANES = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"})
 """Formats that ``rescale.py`` reads: luma and two chroma planes, a byte a sample."""
@@ -183,7 +183,8 @@ class FrameBatch:
             part = (self._top, self._left, *self._hw) if straight else (0, 0, height, width)
             out = self._memory[place] if straight else np.empty((3, height, width), dtype=np.uint8)
             ready = self._filters(frame, planes, (height, width), part)
-            rescale([plane.buffer_ptr for plane in planes], strides, *ready, out)
+            rows = [wide_rows(plane_rows(plane)) for plane in planes]
+            rescale([each.ctypes.data for each in rows], [each.shape[1] for each in rows], *ready, out)
             if not straight:
                 self._frames[place] = self._kept(out.transpose(1, 2, 0), turns)
             elif self._is_said_once:
@@ -273,11 +274,10 @@ def _is_said_once(coded: tuple[str, bytes] | None) -> bool:
 def _is_plain(frame: VideoFrame, strides: Sequence[int]) -> bool:
     """Return whether ``rescale.py`` can read a frame.
 
-    Planes upside down in memory have negative rows, very narrow ones shorter rows than are read at once; swscale scales
-    the two fields of an interlaced frame apart.
+    Planes upside down in memory have negative rows; swscale scales the two fields of an interlaced frame apart.
     """
     is_known = frame.format.name in BYTE_PLANES and frame.colorspace in KR_KB
-    return is_known and not frame.interlaced_frame and min(strides) >= BLOCK
+    return is_known and not frame.interlaced_frame and min(strides) > 0
 
 
 def chroma_siting(frame: VideoFrame) -> tuple[float, float]:

@@ -134,14 +134,15 @@ def _read(media: Media, clips: Sequence[WantedTimes], size: FrameSize, lossy: bo
             times = sorted({time for clip in wanted for time in clip})
             answer = _pick(video, times, size)
     row_of = {time: row for row, time in enumerate(times)}
-    return [_clip(answer, clip, [row_of[time] for time in clip], fps) for clip in wanted]
+    return [_clip(answer, clip, [row_of[time] for time in clip], fps, alone=len(clips) == 1) for clip in wanted]
 
 
-def _clip(answer: _Answer, wanted: Sequence[float], rows: Sequence[int], fps: float) -> Clip:
-    """Return the clip of wanted times, answered by rows of what was read."""
+def _clip(answer: _Answer, wanted: Sequence[float], rows: Sequence[int], fps: float, *, alone: bool) -> Clip:
+    """Return the clip of wanted times, answered by rows of what was read; its frames are its own."""
     places = [answer.places[row] for row in rows]
     times = [answer.times[row] for row in rows]
-    frames = answer.frames if places == list(range(len(answer.frames))) else answer.frames[places]
+    whole = alone and places == list(range(len(answer.frames)))
+    frames = answer.frames if whole else answer.frames[places]
     clamped = num_clamped(wanted, times, answer.first, answer.last, frame_seconds=1 / fps)
     seen = torch.from_numpy(frames.transpose(0, 3, 1, 2))  # the other way round is another call into torch
     return Clip(frames=seen, pts_seconds=np.array(times), num_clamped=clamped)
@@ -153,9 +154,16 @@ def wanted_times(times: WantedTimes, fps: float) -> list[float]:
     Raises:
         ValueError: There is none, or one is not finite.
     """
-    wanted = [float(time) for time in (times(fps) if callable(times) else times)]
+    given = times(fps) if callable(times) else times
+    refused = ValueError(f"pts_seconds must be one or more finite times, got {times!r}")
+    if isinstance(given, (str, bytes)) or getattr(given, "ndim", 1) != 1:
+        raise refused
+    try:
+        wanted = [float(time) for time in given]
+    except TypeError:
+        raise refused from None
     if not wanted or not all(map(math.isfinite, wanted)):
-        raise ValueError(f"pts_seconds must be one or more finite times, got {times!r}")
+        raise refused
     return wanted
 
 

@@ -6,7 +6,7 @@ For the process that worker processes are forked from: they share the loops then
 import numpy as np
 
 from tubelet.video.rescale import area_filter, colour_matrix, plane_filter, rescale, rescale_plane
-from tubelet.video.vectors import BLOCK
+from tubelet.video.rescale_loops import BLOCK
 
 _plane = np.zeros((2, BLOCK), dtype=np.uint8)
 _triangles = plane_filter((2, 2), (1, 1), (0, 0, 1, 1))

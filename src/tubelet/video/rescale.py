@@ -3,31 +3,22 @@
 For RGB each plane is scaled by a triangle filter, as wide as the scale when it shrinks (what PyTorch calls antialiased
 bilinear); luma alone is averaged over areas. Rows are combined first, ``LANES`` of them at a time, and turned, so that
 all that follows has their pixels side by side: columns are combined, the colour matrix is applied, and the result is
-turned back. Arithmetic is float32, rounded once at the end: the nearest of 0..255 to float64's result, but for ties.
+turned back (``rescale_loops.py``). Arithmetic is float32, rounded once at the end: float64's result rounded, but for
+what is within 0.0001 of a half.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from av.video.plane import VideoPlane
-from numpy.typing import NDArray
 
-from tubelet.kernels import kernel
-from tubelet.video.vectors import BLOCK, LANES, combine_columns, combine_rows, fetch, turn_back
+from tubelet.video.rescale_loops import BLOCK, F32, I64, LANES, U8, rescale_one, rescale_planes
 
-U8 = NDArray[np.uint8]
-I64 = NDArray[np.int64]
-F32 = NDArray[np.float32]
 Taps = tuple[I64, F32]
 """The first source sample of each result, and the weights (results, taps) of it and those behind it."""
-
-LINE = 64
-"""Bytes that come from memory together."""
-FASTMATH = {"contract", "nnan", "nsz"}
-"""Multiplying and adding may be one instruction; the order of sums stays."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +119,12 @@ def plane_rows(plane: VideoPlane) -> U8:
     return memory.reshape(-1, plane.line_size)[: plane.height]
 
 
+def wide_rows(plane: U8) -> U8:
+    """Return a plane (H, W) with rows of ``BLOCK`` bytes or more, as that many are read."""
+    more = BLOCK - plane.shape[1]
+    return plane if more <= 0 else np.pad(plane, ((0, 0), (0, more)))
+
+
 def rescale(planes: Sequence[int], strides: Sequence[int], filters: Sequence[Filter], matrix: F32, out: U8) -> None:
     """Write the RGB picture of a frame's planes.
 
@@ -139,123 +136,10 @@ def rescale(planes: Sequence[int], strides: Sequence[int], filters: Sequence[Fil
         out: uint8 (3, H, W), C order, the size that the filters make.
     """
     luma, chroma = filters
-    _rescale(*planes, *strides, luma.places, luma.weights, chroma.places, chroma.weights, matrix, out)
+    rescale_planes(*planes, *strides, luma.places, luma.weights, chroma.places, chroma.weights, matrix, out)
 
 
 def rescale_plane(plane: U8, plane_filter: Filter, out: U8) -> None:
     """Write a scaled plane, uint8 (H, W or more: rows may be padded), C order, into ``out``, uint8 (H, W)."""
-    if plane.shape[1] < BLOCK:
-        plane = np.pad(plane, ((0, 0), (0, BLOCK - plane.shape[1])))
-    _rescale_plane(plane.ctypes.data, plane.shape[1], plane_filter.places, plane_filter.weights, out)
-
-
-@kernel(fastmath=FASTMATH)
-def _opened(places: I64, weights: F32, stride: int) -> Any:
-    """Return a filter for a plane in memory.
-
-    Returns:
-        Where the first pixel of each row's source rows is, int64 (H, K), and their weights; the number of source
-        columns; the first of each column, int64 (W,), and the weights from there on, float32 (W, L).
-    """
-    first, width, height, num_above, columns, num_across = places[:6]
-    end = height * num_above
-    rows = (places[6 : 6 + end] * stride + first).reshape(height, num_above)
-    across = weights[end:].reshape(columns, num_across)
-    return rows, weights[:end].reshape(height, num_above), width, places[6 + end :], across
-
-
-@kernel(fastmath=FASTMATH)
-def _scale(
-    plane: int, rows: I64, down: F32, width: int, left: I64, across: F32, y: int, columns: F32, out: F32
-) -> None:
-    """Write rows ``y`` to ``y + LANES`` of the scaled plane, turned, into ``out``, float32 (W, LANES)."""
-    for block in range(0, width, BLOCK):
-        x = max(min(block, width - BLOCK), 0)  # the last block begins earlier: its row may end with it
-        combine_rows(plane, x, rows, down, y, columns, x)
-    taps = across.shape[1]
-    if taps == 2:
-        for x in range(left.shape[0]):
-            combine_columns(columns, left[x], across, x, 2, out)
-    elif taps == 4:
-        for x in range(left.shape[0]):
-            combine_columns(columns, left[x], across, x, 4, out)
-    else:
-        for x in range(left.shape[0]):
-            combine_columns(columns, left[x], across, x, taps, out)
-
-
-@kernel(fastmath=FASTMATH)
-def _write(columns: U8, y: int, out: U8) -> None:
-    """Write ``LANES`` rows, turned (W, LANES), into ``out`` from row ``y`` on, as far as it has them."""
-    height, width = out.shape
-    if y + LANES <= height and width >= BLOCK:
-        for block in range(0, width, BLOCK):
-            turn_back(columns, min(block, width - BLOCK), out, y)
-    else:
-        for r in range(min(LANES, height - y)):
-            for x in range(width):
-                out[y + r, x] = columns[x, r]
-
-
-@kernel(fastmath=FASTMATH, inline="always")
-def _byte(value: Any) -> Any:
-    return min(max(np.int32(value), np.int32(0)), np.int32(255))
-
-
-@kernel(fastmath=FASTMATH)
-def _rescale(
-    luma: int,
-    blue: int,
-    red: int,
-    luma_stride: int,
-    blue_stride: int,
-    red_stride: int,
-    luma_places: I64,
-    luma_weights: F32,
-    chroma_places: I64,
-    chroma_weights: F32,
-    matrix: F32,
-    out: U8,
-) -> None:
-    """Write the picture into ``out`` (3, H, W): the fields of both filters one by one, as compiled code takes them."""
-    rows, down, width, left, across = _opened(luma_places, luma_weights, luma_stride)
-    blue_rows, chroma_down, chroma_width, chroma_left, chroma_across = _opened(
-        chroma_places, chroma_weights, blue_stride
-    )
-    red_rows = _opened(chroma_places, chroma_weights, red_stride)[0]
-    # Weights of 0 reach behind the last column.
-    most = max(width + across.shape[1], chroma_width + chroma_across.shape[1])
-    columns = np.zeros((most + BLOCK, LANES), np.float32)
-    scaled = np.empty((3, out.shape[2], LANES), np.float32)
-    mixed = np.empty((3, out.shape[2], LANES), np.uint8)
-    light, blueness, redness = scaled[0].reshape(-1), scaled[1].reshape(-1), scaled[2].reshape(-1)
-    out_red, out_green, out_blue = mixed[0].reshape(-1), mixed[1].reshape(-1), mixed[2].reshape(-1)
-    m0, m1, m2, m3, m4, m5, m6, m7 = matrix
-    for y in range(0, out.shape[1], LANES):
-        for channel in range(3):
-            for place in range(y * out.shape[2], (y + LANES) * out.shape[2], LINE):
-                fetch(out[channel], place)
-        _scale(luma, rows, down, width, left, across, y, columns, scaled[0])
-        for plane, there, part in ((blue, blue_rows, scaled[1]), (red, red_rows, scaled[2])):
-            _scale(plane, there, chroma_down, chroma_width, chroma_left, chroma_across, y, columns, part)
-        for i in range(light.shape[0]):
-            level, u, v = m0 * light[i], blueness[i], redness[i]
-            out_red[i] = _byte(level + m1 * v + m5)
-            out_green[i] = _byte(level + m2 * u + m3 * v + m6)
-            out_blue[i] = _byte(level + m4 * u + m7)
-        for channel in range(3):
-            _write(mixed[channel], y, out[channel])
-
-
-@kernel(fastmath=FASTMATH)
-def _rescale_plane(plane: int, stride: int, places: I64, weights: F32, out: U8) -> None:
-    rows, down, width, left, across = _opened(places, weights, stride)
-    columns = np.zeros((width + across.shape[1] + BLOCK, LANES), np.float32)
-    scaled = np.empty((out.shape[1], LANES), np.float32)
-    rounded = np.empty((out.shape[1], LANES), np.uint8)
-    level, nearest = scaled.reshape(-1), rounded.reshape(-1)
-    for y in range(0, out.shape[0], LANES):
-        _scale(plane, rows, down, width, left, across, y, columns, scaled)
-        for i in range(level.shape[0]):
-            nearest[i] = _byte(level[i] + np.float32(0.5))
-        _write(rounded, y, out)
+    plane = wide_rows(plane)
+    rescale_one(plane.ctypes.data, plane.shape[1], plane_filter.places, plane_filter.weights, out)

@@ -1,16 +1,30 @@
-"""The innermost steps of ``rescale.py``, called from its compiled loops, with their vectors spelt out.
+"""The compiled loops of ``rescale.py``, and their innermost steps, with vectors spelt out.
 
-Numba leaves LLVM's search for vectors in straight code off, and finds none across the taps of a filter. Arrays are in C
-order, and nothing checks where they end: what each step touches is said with it.
+Numba leaves LLVM's search for vectors in straight code off, and finds none across the taps of a filter. In the steps
+arrays are in C order, and nothing checks where they end: what each touches is said with it. Loops and steps are one
+file, as numba compiles anew what it has kept only where a loop's own file has changed.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from tubelet.kernels import kernel
+
+U8 = NDArray[np.uint8]
+I64 = NDArray[np.int64]
+F32 = NDArray[np.float32]
+
+LINE = 64
+"""Bytes that come from memory together."""
+FASTMATH = {"contract", "nnan", "nsz"}
+"""Multiplying and adding may be one instruction; the order of sums stays."""
 
 LANES = 8
 """Rows of the result that are worked on together, side by side in a vector of floats."""
@@ -98,7 +112,9 @@ def zeros(lanes: int) -> ir.Constant:
     return ir.Constant(ir.VectorType(_FLOAT, lanes), [0.0] * lanes)
 
 
-def _combine_rows(typing: Any, plane: Any, x: Any, places: Any, weights: Any, y: Any, columns: Any, to: Any) -> Any:
+def _typed_combine_rows(
+    typing: Any, plane: Any, x: Any, places: Any, weights: Any, y: Any, columns: Any, to: Any
+) -> Any:
     """Scale ``BLOCK`` columns of a plane to ``LANES`` rows, and turn them: a column's rows come side by side.
 
     columns[to + c, r] = sum over k of weights[y + r, k] * plane[places[y + r, k] + x + c]
@@ -141,7 +157,7 @@ def _combine_rows(typing: Any, plane: Any, x: Any, places: Any, weights: Any, y:
     return types.void(types.int64, types.int64, places, weights, types.int64, columns, types.int64), generate
 
 
-def _combine_columns(typing: Any, columns: Any, first: Any, weights: Any, x: Any, num_taps: Any, out: Any) -> Any:
+def _typed_combine_columns(typing: Any, columns: Any, first: Any, weights: Any, x: Any, num_taps: Any, out: Any) -> Any:
     """Scale the columns of ``LANES`` rows to one column: out[x] = sum over k of weights[x, k] * columns[first + k].
 
     Args:
@@ -169,7 +185,7 @@ def _combine_columns(typing: Any, columns: Any, first: Any, weights: Any, x: Any
     return types.void(columns, types.int64, weights, types.int64, types.int64, out), generate
 
 
-def _turn_back(typing: Any, columns: Any, x: Any, out: Any, y: Any) -> Any:
+def _typed_turn_back(typing: Any, columns: Any, x: Any, out: Any, y: Any) -> Any:
     """Write ``BLOCK`` columns of ``LANES`` rows as rows: out[y + r, x + c] = columns[x + c, r].
 
     Args:
@@ -194,7 +210,7 @@ def _turn_back(typing: Any, columns: Any, x: Any, out: Any, y: Any) -> Any:
     return types.void(columns, types.int64, out, types.int64), generate
 
 
-def _fetch(typing: Any, out: Any, place: Any) -> Any:
+def _typed_fetch(typing: Any, out: Any, place: Any) -> Any:
     """Have the memory of an element of ``out``, counted through all its rows, fetched to be written soon.
 
     It need not be an element: nothing happens where there is no memory.
@@ -210,7 +226,123 @@ def _fetch(typing: Any, out: Any, place: Any) -> Any:
     return types.void(out, types.int64), generate
 
 
-fetch: Any = intrinsic(_fetch)
-combine_rows: Any = intrinsic(_combine_rows)
-combine_columns: Any = intrinsic(_combine_columns)
-turn_back: Any = intrinsic(_turn_back)
+_fetch: Any = intrinsic(_typed_fetch)
+_combine_rows: Any = intrinsic(_typed_combine_rows)
+_combine_columns: Any = intrinsic(_typed_combine_columns)
+_turn_back: Any = intrinsic(_typed_turn_back)
+
+
+@kernel(fastmath=FASTMATH)
+def _opened(places: I64, weights: F32, stride: int) -> Any:
+    """Return a filter for a plane in memory.
+
+    Returns:
+        Where the first pixel of each row's source rows is, int64 (H, K), and their weights; the number of source
+        columns; the first of each column, int64 (W,), and the weights from there on, float32 (W, L).
+    """
+    first, width, height, num_above, columns, num_across = places[:6]
+    end = height * num_above
+    rows = (places[6 : 6 + end] * stride + first).reshape(height, num_above)
+    across = weights[end:].reshape(columns, num_across)
+    return rows, weights[:end].reshape(height, num_above), width, places[6 + end :], across
+
+
+@kernel(fastmath=FASTMATH)
+def _scale(
+    plane: int, rows: I64, down: F32, width: int, left: I64, across: F32, y: int, columns: F32, out: F32
+) -> None:
+    """Write rows ``y`` to ``y + LANES`` of the scaled plane, turned, into ``out``, float32 (W, LANES)."""
+    for block in range(0, width, BLOCK):
+        x = max(min(block, width - BLOCK), 0)  # the last block begins earlier: its row may end with it
+        _combine_rows(plane, x, rows, down, y, columns, x)
+    taps = across.shape[1]
+    if taps == 2:
+        for x in range(left.shape[0]):
+            _combine_columns(columns, left[x], across, x, 2, out)
+    elif taps == 4:
+        for x in range(left.shape[0]):
+            _combine_columns(columns, left[x], across, x, 4, out)
+    else:
+        for x in range(left.shape[0]):
+            _combine_columns(columns, left[x], across, x, taps, out)
+
+
+@kernel(fastmath=FASTMATH)
+def _write(columns: U8, y: int, out: U8) -> None:
+    """Write ``LANES`` rows, turned (W, LANES), into ``out`` from row ``y`` on, as far as it has them.
+
+    A last block that begins earlier writes some columns again.
+    """
+    height, width = out.shape
+    if y + LANES <= height and width >= BLOCK:
+        for block in range(0, width, BLOCK):
+            _turn_back(columns, min(block, width - BLOCK), out, y)
+    else:
+        for r in range(min(LANES, height - y)):
+            for x in range(width):
+                out[y + r, x] = columns[x, r]
+
+
+@kernel(fastmath=FASTMATH, inline="always")
+def _byte(value: Any) -> Any:
+    return min(max(np.int32(value), np.int32(0)), np.int32(255))
+
+
+@kernel(fastmath=FASTMATH)
+def rescale_planes(
+    luma: int,
+    blue: int,
+    red: int,
+    luma_stride: int,
+    blue_stride: int,
+    red_stride: int,
+    luma_places: I64,
+    luma_weights: F32,
+    chroma_places: I64,
+    chroma_weights: F32,
+    matrix: F32,
+    out: U8,
+) -> None:
+    """Write the picture into ``out`` (3, H, W): the fields of both filters one by one, as compiled code takes them."""
+    rows, down, width, left, across = _opened(luma_places, luma_weights, luma_stride)
+    blue_rows, chroma_down, chroma_width, chroma_left, chroma_across = _opened(
+        chroma_places, chroma_weights, blue_stride
+    )
+    red_rows = _opened(chroma_places, chroma_weights, red_stride)[0]
+    # Weights of 0 reach behind the last column.
+    most = max(width + across.shape[1], chroma_width + chroma_across.shape[1])
+    columns = np.zeros((most + BLOCK, LANES), np.float32)
+    scaled = np.empty((3, out.shape[2], LANES), np.float32)
+    mixed = np.empty((3, out.shape[2], LANES), np.uint8)
+    light, blueness, redness = scaled[0].reshape(-1), scaled[1].reshape(-1), scaled[2].reshape(-1)
+    out_red, out_green, out_blue = mixed[0].reshape(-1), mixed[1].reshape(-1), mixed[2].reshape(-1)
+    m0, m1, m2, m3, m4, m5, m6, m7 = matrix
+    for y in range(0, out.shape[1], LANES):
+        for channel in range(3):
+            for place in range(y * out.shape[2], (y + LANES) * out.shape[2], LINE):
+                _fetch(out[channel], place)
+        _scale(luma, rows, down, width, left, across, y, columns, scaled[0])
+        for plane, there, part in ((blue, blue_rows, scaled[1]), (red, red_rows, scaled[2])):
+            _scale(plane, there, chroma_down, chroma_width, chroma_left, chroma_across, y, columns, part)
+        for i in range(light.shape[0]):
+            level, u, v = m0 * light[i], blueness[i], redness[i]
+            out_red[i] = _byte(level + m1 * v + m5)
+            out_green[i] = _byte(level + m2 * u + m3 * v + m6)
+            out_blue[i] = _byte(level + m4 * u + m7)
+        for channel in range(3):
+            _write(mixed[channel], y, out[channel])
+
+
+@kernel(fastmath=FASTMATH)
+def rescale_one(plane: int, stride: int, places: I64, weights: F32, out: U8) -> None:
+    """Write a scaled plane into ``out`` (H, W)."""
+    rows, down, width, left, across = _opened(places, weights, stride)
+    columns = np.zeros((width + across.shape[1] + BLOCK, LANES), np.float32)
+    scaled = np.empty((out.shape[1], LANES), np.float32)
+    rounded = np.empty((out.shape[1], LANES), np.uint8)
+    level, nearest = scaled.reshape(-1), rounded.reshape(-1)
+    for y in range(0, out.shape[0], LANES):
+        _scale(plane, rows, down, width, left, across, y, columns, scaled)
+        for i in range(level.shape[0]):
+            nearest[i] = _byte(level[i] + np.float32(0.5))
+        _write(rounded, y, out)
