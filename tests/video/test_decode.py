@@ -330,3 +330,20 @@ def test_frames_are_uint8_and_small_in_memory(short_gop: Path) -> None:
     clip = read_frames(short_gop, [0.0, 1.0])
     assert clip.frames.dtype == torch.uint8
     assert clip.frames.untyped_storage().nbytes() == 2 * 3 * 96 * 160
+
+
+@pytest.mark.parametrize(
+    "times",
+    [[], 1.0, "123", b"12", [None], [float("nan")], [0.0, float("inf")], [[0.5], [1.0]], np.ones((2, 1))],
+    ids=str,
+)
+def test_what_is_no_row_of_finite_times_is_refused(short_gop: Path, times: object) -> None:
+    with pytest.raises(ValueError, match="pts_seconds must be one or more finite times"):
+        read_frames(short_gop, times)
+
+
+def test_equal_clips_have_frames_of_their_own(short_gop: Path) -> None:
+    one, other = decode.read_clips(short_gop, [[0.0, 1.0], [0.0, 1.0]])
+    one.frames[:] = 0
+    assert numbers(other) == [0, 25]
+    assert [number_of(frame) for frame in read_frames(short_gop, torch.tensor([1.0, 0.0])).frames] == [25, 0]

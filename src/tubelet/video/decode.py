@@ -6,6 +6,7 @@ the container. ``plan.py`` says how little is decoded.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,15 +156,12 @@ def wanted_times(times: WantedTimes, fps: float) -> list[float]:
         ValueError: There is none, or one is not finite.
     """
     given = times(fps) if callable(times) else times
-    refused = ValueError(f"pts_seconds must be one or more finite times, got {times!r}")
-    if isinstance(given, (str, bytes)) or getattr(given, "ndim", 1) != 1:
-        raise refused
-    try:
-        wanted = [float(time) for time in given]
-    except TypeError:
-        raise refused from None
+    wanted: list[float] = []
+    if not isinstance(given, (str, bytes)) and getattr(given, "ndim", 1) == 1:
+        with suppress(TypeError):
+            wanted = [float(time) for time in given]
     if not wanted or not all(map(math.isfinite, wanted)):
-        raise refused
+        raise ValueError(f"pts_seconds must be one or more finite times, got {times!r}")
     return wanted
 
 
