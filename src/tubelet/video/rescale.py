@@ -28,7 +28,7 @@ class Filter:
     places: I64
     """First source column; how many are looked at: ``BLOCK`` or more, if the plane has as many; H and K; W and L; the
     (H, K) source rows of each row, the last repeated until H is a multiple of ``LANES``; the first source columns of
-    the W columns, counted from the very first."""
+    the W columns, counted from that one."""
     weights: F32
     """Of the source rows (H, K); of each column's first source column and those right of it (W, L)."""
 

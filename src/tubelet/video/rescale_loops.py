@@ -303,7 +303,7 @@ def rescale_planes(
     matrix: F32,
     out: U8,
 ) -> None:
-    """Write the picture into ``out`` (3, H, W): the fields of both filters one by one, as compiled code takes them."""
+    """Write the picture of planes in memory into ``out`` (3, H, W); filters as in ``rescale.Filter``."""
     rows, down, width, left, across = _opened(luma_places, luma_weights, luma_stride)
     blue_rows, chroma_down, chroma_width, chroma_left, chroma_across = _opened(
         chroma_places, chroma_weights, blue_stride
@@ -335,7 +335,7 @@ def rescale_planes(
 
 @kernel(fastmath=FASTMATH)
 def rescale_one(plane: int, stride: int, places: I64, weights: F32, out: U8) -> None:
-    """Write a scaled plane into ``out`` (H, W)."""
+    """Write a scaled plane in memory into ``out`` (H, W)."""
     rows, down, width, left, across = _opened(places, weights, stride)
     columns = np.zeros((width + across.shape[1] + BLOCK, LANES), np.float32)
     scaled = np.empty((out.shape[1], LANES), np.float32)
