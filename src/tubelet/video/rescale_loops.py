@@ -87,7 +87,7 @@ class _Code:
     def add_product(self, total: Any, pixels: Any, weight: Any) -> None:
         """Add pixels, each times the weight, to the vector of floats kept at ``total``."""
         builder, lanes = self._builder, pixels.type.count
-        first = builder.insert_element(zeros(lanes), weight, _INT(0))
+        first = builder.insert_element(_zeros(lanes), weight, _INT(0))
         product = builder.fmul(pixels, self.chosen(first, [0] * lanes), flags=_MAY_BE_ONE)
         builder.store(builder.fadd(builder.load(total), product, flags=_MAY_BE_ONE), total)
 
@@ -107,7 +107,7 @@ class _Code:
         return [lines[i] for i in _TURNED]
 
 
-def zeros(lanes: int) -> ir.Constant:
+def _zeros(lanes: int) -> ir.Constant:
     """Return a vector of float zeros."""
     return ir.Constant(ir.VectorType(_FLOAT, lanes), [0.0] * lanes)
 
@@ -136,10 +136,10 @@ def _typed_combine_rows(
         plane = builder.inttoptr(plane, _BYTE.as_pointer())
         places, weights, out = (code.data(i) for i in (2, 3, 5))
         num_taps = code.row_length(2)
-        sums = [cgutils.alloca_once_value(builder, zeros(BLOCK)) for _ in range(LANES)]
+        sums = [cgutils.alloca_once_value(builder, _zeros(BLOCK)) for _ in range(LANES)]
         firsts = [builder.mul(code.plus(y, row), num_taps) for row in range(LANES)]
         for total in sums:
-            builder.store(zeros(BLOCK), total)
+            builder.store(_zeros(BLOCK), total)
         with cgutils.for_range(builder, num_taps) as loop:
             for first, total in zip(firsts, sums, strict=True):
                 tap = builder.add(first, loop.index)
@@ -174,8 +174,8 @@ def _typed_combine_columns(typing: Any, columns: Any, first: Any, weights: Any, 
         code = _Code(context, builder, signature, arguments)
         _, first, _, x, num_taps, _ = arguments
         columns, weights, out = (code.data(i) for i in (0, 2, 5))
-        total = cgutils.alloca_once_value(builder, zeros(LANES))
-        builder.store(zeros(LANES), total)
+        total = cgutils.alloca_once_value(builder, _zeros(LANES))
+        builder.store(_zeros(LANES), total)
         with cgutils.for_range(builder, num_taps) as loop:
             pixels = code.load(columns, code.times(builder.add(first, loop.index), LANES), LANES)
             code.add_product(total, pixels, code.load(weights, builder.add(builder.mul(x, num_taps), loop.index)))
