@@ -6,15 +6,15 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-ORDERS = random.Random(0)
+T = TypeVar("T")
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("tubelet", "torch", "numpy", "av", "pyarrow", "duckdb", "numba")
 
@@ -59,19 +59,27 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)))
 
 
+def orders(variants: Mapping[str, T], rounds: int) -> Iterator[list[tuple[str, T]]]:
+    """Yield the variants of each round: in an order drawn for every other one, and turned round in between.
+
+    What ran before has filled the caches, with its own code or with another's.
+    """
+    drawn = random.Random(0)
+    order = list(variants.items())
+    for number in range(rounds):
+        order = order[::-1] if number % 2 else drawn.sample(order, len(order))
+        yield order
+
+
 def median_seconds(
     variants: Mapping[str, Callable[[], object]], *, rounds: int = 9, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
     """Time each variant once per round, interleaved, so that a neighbour's load hits all alike; return the medians.
 
-    The order is drawn for every other round and turned round in between: what ran before has filled the caches, with
-    its own code or with another's.
     ``time.process_time`` as the clock counts the processor's seconds of this process, all its threads together.
     """
     times: dict[str, list[float]] = {name: [] for name in variants}
-    order = list(variants.items())
-    for number in range(rounds):
-        order = order[::-1] if number % 2 else ORDERS.sample(order, len(order))
+    for order in orders(variants, rounds):
         for name, call in order:
             start = clock()
             call()

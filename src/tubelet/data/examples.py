@@ -54,9 +54,9 @@ class Examples:
         first, last = int(self.row_offsets[index]), int(self.row_offsets[index + 1])
         labels = self.label_offsets[first : last + 1]
         return Examples(
-            # take, not a slice: arrow pickles the whole buffer under a slice.
-            clip_ids=self.clip_ids.take(pa.array([clip])),
-            videos=self.videos.take(pa.array([clip])),
+            # Not slices: arrow pickles the whole buffer under a slice.
+            clip_ids=pa.array([self.clip_ids[clip].as_py()]),
+            videos=pa.array([self.videos[clip].as_py()]),
             media_fps=self.media_fps[clip : clip + 1],
             start_seconds=self.start_seconds[clip : clip + 1],
             end_seconds=self.end_seconds[clip : clip + 1],

@@ -1,10 +1,11 @@
 """How a sample crosses from a worker: its frames through shared memory, once, into their place in the batch."""
 
-import mmap
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class SharedVideo:
 
 def share_video(shape: tuple[int, ...]) -> SharedVideo:
     """Return memory that workers can write into; nothing of it takes room before they do."""
-    num_bytes = int(np.prod(shape))
+    num_bytes = math.prod(shape)
     # Not /dev/shm, which containers keep small; without memfd (macOS) a file that has no name.
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("tubelet-batch")
@@ -68,22 +69,33 @@ def make_sample(
         The sample's other fields, tensors as arrays.
     """
     sample = make(datasets[task].holding(example), 0)
-    num_bytes = int(np.prod(shape))
-    offset = row * num_bytes
-    page = offset - offset % mmap.ALLOCATIONGRANULARITY
-    memory = mmap.mmap(fd, offset - page + num_bytes, offset=page)
-    room = torch.frombuffer(memory, dtype=torch.uint8, offset=offset - page, count=num_bytes)
-    place_sample(sample, room.view(shape))
+    _write_frames(fd, row * math.prod(shape), _placed(sample, shape))
     rest = {field.name: getattr(sample, field.name) for field in fields(sample) if field.name != "frames"}
     return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in rest.items()}
 
 
 def place_sample(sample: ClipSample, room: Tensor) -> None:
     """Copy frames (T, 3, S, S) into their room in a batch, (3, T, S, S)."""
+    room.copy_(_placed(sample, tuple(room.shape)))
+
+
+def _placed(sample: ClipSample, shape: tuple[int, ...]) -> Tensor:
     frames = sample.frames.transpose(0, 1)
-    if frames.shape != room.shape:  # copy_ would stretch a single frame over all
-        raise ValueError(f"sample {sample.sample_id} is {tuple(frames.shape)}, its batch takes {tuple(room.shape)}")
-    room.copy_(frames)
+    if frames.shape != shape:  # copy_ would stretch a single frame over all
+        raise ValueError(f"sample {sample.sample_id} is {tuple(frames.shape)}, its batch takes {shape}")
+    return frames
+
+
+def _write_frames(fd: int, offset: int, frames: Tensor) -> None:
+    """Write frames (3, T, S, S) into a file from ``offset`` on.
+
+    Not copied into a mapping of it: there each new page costs a fault, and is cleared before it is filled.
+    """
+    for plane in chain.from_iterable(frames.numpy()):
+        rest = np.ascontiguousarray(plane).data.cast("B")
+        while rest:
+            written = os.pwrite(fd, rest, offset)
+            rest, offset = rest[written:], offset + written
 
 
 def rebuilt(rest: Mapping[str, Any], room: Tensor) -> ClipSample:
