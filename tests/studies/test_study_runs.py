@@ -85,6 +85,22 @@ def test_a_second_call_trains_nothing(place: StudyPlace, result: StudyResult, mo
     assert run_study(STUDY, place, seeds=(0, 1), progress=False) == result
 
 
+def test_a_result_names_the_code_of_its_runs_not_of_its_reader(
+    place: StudyPlace, result: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert result.commit == runs.commit()
+    monkeypatch.setattr(runs, "commit", lambda: "later")
+    assert collect(STUDY, place, (0, 1)).commit == result.commit
+    path = place.plan(STUDY, 1)["K400 + AVA"][-1].folder / SCORES_FILE
+    scores = read_json(path)
+    try:
+        for commit, known in (("abc", "abc"), ("", "not recorded")):
+            write_json(path, scores | {"commit": commit})
+            assert collect(STUDY, place, (0, 1)).commit == "; ".join(sorted([result.commit, known]))
+    finally:
+        write_json(path, scores)
+
+
 def test_a_budget_ends_it_and_what_is_missing_is_said(squares: Path, tmp_path: Path) -> None:
     place = StudyPlace(playground=squares, out=tmp_path, num_epochs=1.0)
     found = run_study(STUDY, place, budget_minutes=0, progress=False)

@@ -10,9 +10,11 @@ import json
 import math
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 
@@ -48,6 +50,8 @@ class RunScores:
     clips_seen: int = 0
     seconds: float = 0.0
     """Wall-clock time of training and scoring; of the last attempt only."""
+    commit: str = ""
+    """Of the code that trained and scored it; empty where it was not written down."""
     hardware: str = ""
     reason: str = ""
     """Why there are no scores."""
@@ -120,11 +124,11 @@ class TrainAndScore:
         try:
             fit(planned.run, planned.folder, progress=self.progress)
         except NonFiniteLossError as error:
-            failed = RunScores(reason=str(error))
+            failed = RunScores(reason=str(error), commit=commit(), hardware=hardware())
             write_json(planned.folder / FAILED_FILE, failed)
             return failed
         found = measure(planned.folder, planned.run)
-        found = replace(found, seconds=time.monotonic() - began, hardware=hardware())
+        found = replace(found, seconds=time.monotonic() - began, commit=commit(), hardware=hardware())
         write_json(planned.folder / SCORES_FILE, found)
         return found
 
@@ -161,6 +165,15 @@ def test_split(task: TaskConfig) -> str:
     """Return the split of a set that a study reports."""
     counts = read_manifest(task.manifest).counts
     return next(split for split in TEST_SPLITS if f"clips_{split}" in counts)
+
+
+def commit() -> str:
+    """Return the commit that this code is of, or its version where it is not in a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return f"tubelet {version('tubelet')}"
 
 
 def hardware() -> str:

@@ -1,10 +1,8 @@
 """Do a study's next unfinished runs, and collect what its arms have reached."""
 
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +21,7 @@ from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.actions import score_actions
 from tubelet.studies.mini_data import make_corpus, measure_spread
 from tubelet.studies.plan import Arm, Study
-from tubelet.studies.runs import PlannedRun, RunScores, do_runs, hardware, plan_stages
+from tubelet.studies.runs import PlannedRun, RunScores, commit, do_runs, hardware, plan_stages
 from tubelet.train.config import RunConfig
 from tubelet.types import InputError
 
@@ -37,6 +35,7 @@ class StudyResult:
     study: str
     scale: str
     commit: str
+    """Of the code that trained and scored the runs; several where runs are of several."""
     hardware: str
     start: str
     """Where the weights of the first stages come from."""
@@ -151,28 +150,32 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
     result = StudyResult(
         study=study.name,
         scale=place.scale + place.length,
-        commit=commit(),
+        commit="",
         hardware="",
         start=place.beginning,
         seeds=tuple(seeds),
     )
+    commits: set[str] = set()
     machines: set[str] = set()
     for seed in seeds:
         plan = place.plan(study, seed)
         for arm, stages in plan.items():
             found = [planned.result() for planned in stages]
-            reasons = [each.reason for each in found if each is not None and each.reason]
+            done = [each for each in found if each is not None]
+            reasons = [each.reason for each in done if each.reason]
+            if not reasons and len(done) < len(found):
+                continue
+            commits |= {each.commit or "not recorded" for each in done}
+            machines |= {each.hardware for each in done if each.hardware}
             if reasons:
                 result.failed[f"{arm}, seed {seed}"] = reasons[0]
-            done = [each for each in found if each is not None]
-            if reasons or len(done) < len(found):
                 continue
             # A set that an earlier stage was trained on keeps that stage's score, as in the papers' tables.
             result.scores.setdefault(str(seed), {})[arm] = _merged([each.scores for each in done])
             result.per_class.setdefault(str(seed), {})[arm] = _merged([each.per_class for each in done])
             result.clips_seen[arm] = sum(each.clips_seen for each in done)
             result.seconds[arm] = sum(each.seconds for each in done)
-            machines |= {each.hardware for each in done}
+            commits |= {each.commit or "not recorded" for each in done}
         scores = result.scores.get(str(seed), {})
         for pair in study.actions:
             if pair.verbs in scores and pair.nouns in scores:
@@ -181,12 +184,13 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
         for name, corpus in study.corpora:
             counted = measure_spread(corpus, place.playground, place.out / "data", seed)
             result.scores.setdefault(str(seed), {})[name] = counted
+            commits.add(commit())
             machines.add(hardware())
     if any(classes for arms in result.per_class.values() for classes in arms.values()):
         manifest = read_manifest(manifest_of(place.playground, LOCALISE_SET))
         numbers = training_counts(manifest).tolist()
         result.classes.update(zip(manifest.label_space.names, numbers, strict=True))
-    return replace(result, hardware="; ".join(sorted(machines)))
+    return replace(result, commit="; ".join(sorted(commits)), hardware="; ".join(sorted(machines)))
 
 
 def _merged(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -245,12 +249,3 @@ def _by_seed(
     one: Mapping[str, Mapping[str, dict[str, float]]], other: Mapping[str, Mapping[str, dict[str, float]]]
 ) -> dict[str, dict[str, dict[str, float]]]:
     return {seed: {**one.get(seed, {}), **other.get(seed, {})} for seed in sorted({*one, *other}, key=int)}
-
-
-def commit() -> str:
-    """Return the commit that this code is of, or its version where it is not in a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return f"tubelet {version('tubelet')}"

@@ -9,8 +9,8 @@ from tubelet.recipes.playground import LOCALISE_SET, manifest_of, scale_of
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.arms import ArmResult
 from tubelet.studies.cofinetuning import PLAN_FILE, StudyPlan
-from tubelet.studies.runs import hardware
-from tubelet.studies.study import StudyResult, commit, result_file
+from tubelet.studies.runs import commit, hardware
+from tubelet.studies.study import StudyResult, result_file
 
 TABLE = "A-table-2"
 ARMS_OF_TABLE = {"cofinetune": "MiT + K400 + AVA", "transfer": "K400→MiT→AVA"}
