@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tubelet.evals.breakdown import by_bucket, by_group
-from tubelet.evals.run import TaskResult
 from tubelet.models.saved import read_meta
 from tubelet.recipes import PLAYGROUND_RECIPES
 from tubelet.recipes.playground import LOCALISE_SET
@@ -15,6 +14,7 @@ from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.forgetting import evaluate_earlier_heads
 from tubelet.train.config import PREVIOUS
 from tubelet.train.evaluate import evaluate_run, run_config
+from tubelet.train.fit import metrics_of
 from tubelet.train.log import StepReport
 from tubelet.train.stages import fit_stages
 
@@ -159,10 +159,6 @@ def _measure(folders: Sequence[Path], *, split: str, num_workers: int) -> dict[s
         ),
         "buckets": by_bucket(ava, space) if space.buckets else {},
         "groups": by_group(ava, space) if space.groups else {},
-        "classify": _metrics(results),
-        "classify_at_end": _metrics(later),
+        "classify": metrics_of(results),
+        "classify_at_end": metrics_of(later),
     }
-
-
-def _metrics(results: Mapping[str, TaskResult]) -> dict[str, float]:
-    return {name: value for result in results.values() for name, value in result.metrics.items()}
