@@ -20,7 +20,7 @@ from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, m
 from tubelet.records import first_difference, from_json, read_json, to_json, write_json
 from tubelet.studies.arms import ARMS, ArmResult, FailedArm, run_arm
 from tubelet.studies.chance import Chance, measure_chance
-from tubelet.studies.jobs import FAILED_FILE, run_jobs
+from tubelet.studies.jobs import note_failure, result_in, run_jobs
 from tubelet.train.fit import fit
 from tubelet.train.folder import data_hash
 from tubelet.train.log import StepReport
@@ -62,11 +62,7 @@ class Job:
 
     def result(self, out: Path) -> ArmResult | FailedArm | None:
         """Return its result if it is finished, one way or the other."""
-        path = self.folder(out) / f"{self.split}.json"
-        if path.exists():
-            return from_json(ArmResult, read_json(path), where=str(path))
-        failed = path.with_name(FAILED_FILE)
-        return from_json(FailedArm, read_json(failed), where=str(failed)) if failed.exists() else None
+        return result_in(self.folder(out), f"{self.split}.json", ArmResult, failed=FailedArm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,8 +265,7 @@ class Work:
             failed = FailedArm(
                 arm=job.arm, seed=job.seed, learning_rate=job.learning_rate, split=job.split, reason=str(error)
             )
-            write_json(folder / FAILED_FILE, failed)
-            return failed
+            return note_failure(folder, failed)
 
     def run(self, jobs: Sequence[Job], *, num_parallel: int, deadline: float) -> bool:
         """Run the unfinished jobs, none started after the deadline; return whether all are finished."""

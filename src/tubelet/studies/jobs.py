@@ -1,17 +1,46 @@
-"""Runs: what is finished is kept, several go on at once, none starts after a time or before the one it needs."""
+"""Runs: what is finished is kept, several go on at once, none starts after a time or before the one it needs.
+
+A run is finished one way or the other: its folder holds its result, or why there is none.
+"""
 
 import math
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from tubelet.records import from_json, read_json, write_json
 from tubelet.worker_pool import WorkerPool
 
 J = TypeVar("J")
 J_contra = TypeVar("J_contra", contravariant=True)
+R = TypeVar("R")
+F = TypeVar("F")
 
 FAILED_FILE = "failed.json"
 """In the folder of a run whose loss stopped being a finite number: it would do so again."""
+
+
+def result_in(folder: Path, file: str, kind: type[R], *, failed: type[F]) -> R | F | None:
+    """Return what a run's folder says of it; None = it is not finished.
+
+    Args:
+        folder: Of the run.
+        file: Name of its result's file.
+        kind: Of its result.
+        failed: Kind of what is noted of a run that diverged.
+    """
+    if (path := folder / file).exists():
+        return from_json(kind, read_json(path), where=str(path))
+    if (path := folder / FAILED_FILE).exists():
+        return from_json(failed, read_json(path), where=str(path))
+    return None
+
+
+def note_failure(folder: Path, failed: F) -> F:
+    """Write down that a run diverged, so that it is not run again; return what was written."""
+    write_json(folder / FAILED_FILE, failed)
+    return failed
 
 
 class Work(Protocol[J_contra]):

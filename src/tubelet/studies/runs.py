@@ -25,8 +25,8 @@ from tubelet.evals.breakdown import by_group
 from tubelet.models.download import sha256_of
 from tubelet.models.saved import MODEL_FILE
 from tubelet.recipes.ava import A1
-from tubelet.records import from_json, read_json, write_json
-from tubelet.studies.jobs import FAILED_FILE, run_jobs
+from tubelet.records import read_json, write_json
+from tubelet.studies.jobs import note_failure, result_in, run_jobs
 from tubelet.tasks import TaskConfig
 from tubelet.train.config import PREVIOUS, RunConfig, deciding_options
 from tubelet.train.evaluate import evaluate_run
@@ -72,11 +72,7 @@ class PlannedRun:
 
     def result(self) -> RunScores | None:
         """Return what is known of it, if it is finished one way or the other."""
-        for name in (SCORES_FILE, FAILED_FILE):
-            path = self.folder / name
-            if path.exists():
-                return from_json(RunScores, read_json(path), where=str(path))
-        return None
+        return result_in(self.folder, SCORES_FILE, RunScores, failed=RunScores)
 
 
 def plan_stages(stages: Sequence[RunConfig], out: Path) -> tuple[PlannedRun, ...]:
@@ -124,9 +120,7 @@ class TrainAndScore:
         try:
             fit(planned.run, planned.folder, progress=self.progress)
         except NonFiniteLossError as error:
-            failed = RunScores(reason=str(error), commit=commit(), hardware=hardware())
-            write_json(planned.folder / FAILED_FILE, failed)
-            return failed
+            return note_failure(planned.folder, RunScores(reason=str(error), commit=commit(), hardware=hardware()))
         found = measure(planned.folder, planned.run)
         found = replace(found, seconds=time.monotonic() - began, commit=commit(), hardware=hardware())
         write_json(planned.folder / SCORES_FILE, found)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tubelet.data.held_out import HELD_OUT_SPLIT, hold_out
 from tubelet.data.manifest import read_manifest
-from tubelet.records import first_difference, from_json, read_json, to_json, write_json
-from tubelet.studies.jobs import FAILED_FILE, run_jobs
+from tubelet.records import first_difference, read_json, to_json, write_json
+from tubelet.studies.jobs import note_failure, result_in, run_jobs
 from tubelet.train.config import RunConfig, deciding_options
 from tubelet.train.fit import fit
 from tubelet.train.folder import data_hash, sole_writer
@@ -81,11 +81,7 @@ class RateWork:
 
     def result(self, rate: float) -> RateResult | None:
         """Return what is known of a rate, if it is finished one way or the other."""
-        for name in (RESULT_FILE, FAILED_FILE):
-            path = self.folder(rate) / name
-            if path.exists():
-                return from_json(RateResult, read_json(path), where=str(path))
-        return None
+        return result_in(self.folder(rate), RESULT_FILE, RateResult, failed=RateResult)
 
     def __call__(self, rate: float) -> RateResult:
         """Train at a rate and score the held-out videos; a run that diverges would do so again, so that is noted."""
@@ -94,9 +90,7 @@ class RateWork:
         try:
             metrics = fit(run, self.folder(rate), device=self.device, progress=self.progress).metrics
         except NonFiniteLossError as error:
-            result = RateResult(learning_rate=rate, score=None, reason=str(error))
-            write_json(self.folder(rate) / FAILED_FILE, result)
-            return result
+            return note_failure(self.folder(rate), RateResult(learning_rate=rate, score=None, reason=str(error)))
         seconds = time.monotonic() - began
         result = RateResult(learning_rate=rate, score=metrics[self.metric], metrics=metrics, seconds=seconds)
         write_json(self.folder(rate) / RESULT_FILE, result)
