@@ -35,6 +35,7 @@ from tubelet.studies.arms import ARMS
 from tubelet.studies.arms_report import arms_of, chance_arm, class_facts, loss_chart, video_stills
 from tubelet.studies.cofinetuning import ArmsOutcome, run_arms, run_start
 from tubelet.studies.report import Arm, Report, write_report
+from tubelet.train.stages import stage_folders
 from tubelet.video.container import probe
 
 # Playground videos are short and posts few: paper B's least number of videos a label needs (50) scales down with them.
@@ -167,7 +168,7 @@ def compose_report(
     """Gather everything the page shows."""
     manifest = read_manifest(manifest_of(playground, LOCALISE_SET))
     runs = outcome.start.parent
-    stages = {arm: [runs / arm / f"{i}-{r}" for i, r in enumerate(recipes, 1)] for arm, recipes in ARMS.items()}
+    stages = {arm: stage_folders(recipes, runs / arm) for arm, recipes in ARMS.items()}
     names = {arm: facts.name for arm, facts in zip(("cofinetune", "transfer", "localise_only"), arms_of(outcome))}
     folders = {names[arm]: stages[arm] for arm in names}
     charts = (

@@ -26,6 +26,7 @@ from tubelet.train.folder import data_hash
 from tubelet.train.log import StepReport
 from tubelet.train.nonfinite import NonFiniteLossError
 from tubelet.train.search import best_of
+from tubelet.train.stages import stage_folders
 from tubelet.types import InputError
 
 PLAN_FILE = "study.json"
@@ -119,7 +120,7 @@ def run_arms(
             progress=progress,
             num_workers=num_workers,
         )
-        folders[arm] = out / arm / f"{len(recipes)}-{recipes[-1]}"
+        folders[arm] = stage_folders(recipes, out / arm)[-1]
     chance = chance_of(playground, folders["localise_only"], out)
     return ArmsOutcome(start=start, arms=results, folders=folders, chance=chance)
 
@@ -230,8 +231,7 @@ def best_rate(arm: str, search: Iterable[Job], out: Path) -> float:
 
 def final_folder(job: Job, out: Path) -> Path:
     """Return the run folder of the last stage of a job."""
-    recipes = ARMS[job.arm]
-    return job.folder(out) / f"{len(recipes)}-{recipes[-1]}"
+    return stage_folders(ARMS[job.arm], job.folder(out))[-1]
 
 
 @dataclass(frozen=True, kw_only=True)

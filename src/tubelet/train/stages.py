@@ -3,7 +3,7 @@
 Paper A compares with it (Kinetics, then Moments in Time, then AVA), paper B is it (pre-training, then fine-tuning).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from tubelet.train.folder import RunResult
 from tubelet.train.log import StepReport
 
 
-def stage_folders(runs: Sequence[RunConfig], out: Path) -> list[Path]:
-    """Return where each run goes: ``out/1-<name>`` and following."""
-    return [out / f"{number}-{run.name}" for number, run in enumerate(runs, start=1)]
+def stage_folders(names: Iterable[str], out: Path) -> list[Path]:
+    """Return where the runs of these names go: ``out/1-<name>`` and following."""
+    return [out / f"{number}-{name}" for number, name in enumerate(names, start=1)]
 
 
 def fit_stages(
@@ -38,7 +38,7 @@ def fit_stages(
         progress: As for ``fit``.
     """
     results: list[RunResult] = []
-    for run, folder in zip(runs, stage_folders(runs, out), strict=True):
+    for run, folder in zip(runs, stage_folders((run.name for run in runs), out), strict=True):
         if on_stage is not None:
             on_stage(run.name)
         if run.init_from == PREVIOUS:
