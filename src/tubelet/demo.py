@@ -32,9 +32,9 @@ from tubelet.models.saved import MODEL_FILE, load_model
 from tubelet.playground.build import build_playground
 from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, POSTS_SET, manifest_of
 from tubelet.studies.arms import ARMS
-from tubelet.studies.arms_report import arms_of, chance_arm, class_facts, loss_chart, video_stills
+from tubelet.studies.arms_report import chance_arm, class_facts, loss_chart, reported_arms, video_stills
 from tubelet.studies.cofinetuning import ArmsOutcome, run_arms, run_start
-from tubelet.studies.report import Arm, Report, write_report
+from tubelet.studies.report import Report, ReportedArm, write_report
 from tubelet.train.stages import stage_folders
 from tubelet.video.container import probe
 
@@ -169,7 +169,7 @@ def compose_report(
     manifest = read_manifest(manifest_of(playground, LOCALISE_SET))
     runs = outcome.start.parent
     stages = {arm: stage_folders(recipes, runs / arm) for arm, recipes in ARMS.items()}
-    names = {arm: facts.name for arm, facts in zip(("cofinetune", "transfer", "localise_only"), arms_of(outcome))}
+    names = {arm: facts.name for arm, facts in zip(("cofinetune", "transfer", "localise_only"), reported_arms(outcome))}
     folders = {names[arm]: stages[arm] for arm in names}
     charts = (
         loss_chart("Localisation set: training loss", folders, LOCALISE_SET),
@@ -183,7 +183,7 @@ def compose_report(
             f"One small ViViT was pre-trained on tagged posts, then trained in three ways on the {size} playground, "
             "from the same start and with the same number of clips seen."
         ),
-        arms=arms_of(outcome),
+        arms=reported_arms(outcome),
         chance=chance_arm(outcome.chance),
         num_seeds=1,
         classes=class_facts(manifest, outcome.arms["cofinetune"]),
@@ -249,7 +249,7 @@ def say_what_came_out(
         console.print(f"  {command}\n      {why}", soft_wrap=True, highlight=False)
 
 
-def arm_row(arm: Arm) -> list[str]:
+def arm_row(arm: ReportedArm) -> list[str]:
     """Return an arm's row of the final table."""
     buckets = [percent(arm.by_bucket.get(bucket)) for bucket in ("head", "mid", "tail")]
     return [arm.name, percent(arm.mean_ap), *buckets, *(percent(arm.top1.get(name)) for name in CLASSIFY_SETS)]

@@ -14,7 +14,7 @@ from tubelet.recipes import playground
 from tubelet.records import read_json, write_json
 from tubelet.studies import cofinetuning
 from tubelet.studies.arms import ARMS, ArmResult
-from tubelet.studies.cofinetuning import ArmsOutcome, Job, Work, run_arms, run_study
+from tubelet.studies.cofinetuning import ArmJob, ArmsOutcome, ArmWork, run_arms, run_cofinetuning_study
 from tubelet.studies.forgetting import with_earlier_heads
 from tubelet.studies.index import STUDIES
 from tubelet.studies.study import read_result
@@ -102,11 +102,11 @@ def test_a_study_stops_at_its_budget_and_goes_on(
     start = outcome[2].start
     monkeypatch.setattr(cofinetuning, "run_start", lambda *a, **k: start)
     settings = {"size": "tiny", "learning_rates": (0.01, 0.05), "seeds": (0,), "progress": False}
-    assert not run_study(squares, tmp_path, budget_minutes=0, **settings)
+    assert not run_cofinetuning_study(squares, tmp_path, budget_minutes=0, **settings)
     assert not (tmp_path / "runs").exists()
     with pytest.raises(InputError, match="no finished study runs yet"):
         summarise(tmp_path)
-    assert run_study(squares, tmp_path, **settings)
+    assert run_cofinetuning_study(squares, tmp_path, **settings)
     # The rate is chosen on val with another seed; test is measured with the chosen rate alone.
     search = sorted(p.parent.name for p in tmp_path.glob("runs/*/val.json"))
     assert search == sorted(f"{arm}-lr{rate}-seed100" for arm in ARMS for rate in ("0.01", "0.05"))
@@ -132,7 +132,7 @@ def test_a_study_stops_at_its_budget_and_goes_on(
     assert f"| {table.clips_seen['MiT + K400 + AVA']:,} | 1 |" in page
     assert "| MiT→K400 | - | - | - | not run | 0 |" in page
     with pytest.raises(InputError, match="holds another study, which differs in size: 'tiny' there, 'small' here"):
-        run_study(squares, tmp_path, **settings | {"size": "small"})
+        run_cofinetuning_study(squares, tmp_path, **settings | {"size": "small"})
 
 
 def test_a_diverging_run_is_counted_and_the_study_goes_on(
@@ -154,11 +154,11 @@ def test_a_diverging_run_is_counted_and_the_study_goes_on(
 
     monkeypatch.setattr(cofinetuning, "run_arm", arm)
     settings = {"size": "tiny", "learning_rates": (0.1, 0.2, 0.4), "seeds": (0, 1), "progress": False}
-    assert run_study(squares, tmp_path, **settings)
+    assert run_cofinetuning_study(squares, tmp_path, **settings)
     assert len(tried) == 3 * 3 + 2 * 3
     assert {rate for _, rate, seed in tried if seed != 100} == {0.2}  # 0.4 would be best, had it not failed
     assert used == [tmp_path / "runs" / "transfer-lr0.2-seed0" / "3-transfer_localise"]
-    assert run_study(squares, tmp_path, **settings)
+    assert run_cofinetuning_study(squares, tmp_path, **settings)
     assert len(tried) == 15  # what failed would fail again
     write_json(tmp_path / "chance.json", outcome[2].chance)
     summary = summarise(tmp_path)
@@ -166,7 +166,7 @@ def test_a_diverging_run_is_counted_and_the_study_goes_on(
     assert {rates["0.4"] for rates in summary.search.values()} == {None}
     assert read_json(tmp_path / "summary.json")["at_edge"] == []
     # Rates may be added, for every arm; none is taken away.
-    assert run_study(squares, tmp_path, **settings | {"learning_rates": (0.1, 0.2, 0.3, 0.4)})
+    assert run_cofinetuning_study(squares, tmp_path, **settings | {"learning_rates": (0.1, 0.2, 0.3, 0.4)})
     assert len(tried) == 15 + 3 + 3 * 2
     assert {rate for _, rate, seed in tried[18:]} == {0.3}
     wider = summarise(tmp_path)
@@ -174,9 +174,9 @@ def test_a_diverging_run_is_counted_and_the_study_goes_on(
     assert {spreads["mAP"].num_seeds for arm, spreads in wider.arms.items() if arm != "cofinetune"} == {2}
     assert wider.failed == {"cofinetune": 1}  # at the new rate; what was measured at 0.2 no longer counts
     with pytest.raises(InputError, match="holds another study, which differs in learning_rates"):
-        run_study(squares, tmp_path, **settings)
+        run_cofinetuning_study(squares, tmp_path, **settings)
     with pytest.raises(InputError, match="failed at every learning rate"):
-        run_study(squares, tmp_path / "b", **settings | {"learning_rates": (0.4,)})
+        run_cofinetuning_study(squares, tmp_path / "b", **settings | {"learning_rates": (0.4,)})
 
 
 def test_a_playground_that_was_built_anew_is_refused(
@@ -184,23 +184,23 @@ def test_a_playground_that_was_built_anew_is_refused(
 ) -> None:
     settings = {"size": "tiny", "learning_rates": (0.1,), "progress": False, "budget_minutes": 0}
     monkeypatch.setattr(cofinetuning, "run_start", lambda *a, **k: outcome[2].start)
-    assert not run_study(squares, tmp_path, **settings)
+    assert not run_cofinetuning_study(squares, tmp_path, **settings)
     changed = tmp_path / "changed"
     shutil.copytree(squares / "manifests", changed / "manifests")
     clips = changed / "manifests" / "moments" / "clips.parquet"
     pq.write_table(pq.read_table(clips).slice(1), clips)
     monkeypatch.setattr(cofinetuning, "manifest_of", lambda _, name: changed / "manifests" / name)
     with pytest.raises(InputError, match="was built anew since this study began; give another --out"):
-        run_study(squares, tmp_path, **settings)
+        run_cofinetuning_study(squares, tmp_path, **settings)
 
 
 def test_the_search_seed_is_not_reported(squares: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="search_seed 1 is among the reported seeds"):
-        run_study(squares, tmp_path, seeds=(0, 1), search_seed=1)
+        run_cofinetuning_study(squares, tmp_path, seeds=(0, 1), search_seed=1)
 
 
 def test_a_job_names_its_folder(tmp_path: Path) -> None:
-    job = Job(arm="transfer", seed=2, learning_rate=0.05, split="test")
+    job = ArmJob(arm="transfer", seed=2, learning_rate=0.05, split="test")
     assert job.folder(tmp_path) == tmp_path / "runs" / "transfer-lr0.05-seed2"
     assert job.result(tmp_path) is None
 
@@ -209,8 +209,8 @@ def test_runs_at_the_same_time_have_the_numbers_of_runs_in_turn(
     squares: Path, outcome: tuple[Path, list[str], ArmsOutcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(playground, "SCALES", SCALES)  # Workers know nothing of the shorter ones.
-    work = Work(playground=squares, out=tmp_path, size="tiny", start=outcome[2].start, num_workers=0, progress=False)
-    jobs = [Job(arm="localise_only", seed=seed, learning_rate=0.01, split="val") for seed in (3, 4)]
+    work = ArmWork(playground=squares, out=tmp_path, size="tiny", start=outcome[2].start, num_workers=0, progress=False)
+    jobs = [ArmJob(arm="localise_only", seed=seed, learning_rate=0.01, split="val") for seed in (3, 4)]
     assert work.run(jobs, num_parallel=2, deadline=math.inf)
     together = [job.result(tmp_path) for job in jobs]
     assert replace(work, out=tmp_path / "b").run(jobs, num_parallel=1, deadline=math.inf)

@@ -7,7 +7,7 @@ import pytest
 
 from tubelet.evals.page import NO_VALUE, Still
 from tubelet.studies.charts import Chart, Curve, chart_svg
-from tubelet.studies.report import Arm, ClassFacts, Report, report_html, summary, write_report
+from tubelet.studies.report import ClassFacts, Report, ReportedArm, report_html, summary, write_report
 from tubelet.types import InputError
 
 NASTY = '<script>alert(1)</script> & "quotes"'
@@ -15,7 +15,7 @@ NASTY = '<script>alert(1)</script> & "quotes"'
 
 def report(*, num_seeds: int = 1, ours: float = 0.4, spread: float | None = None) -> Report:
     arms = (
-        Arm(
+        ReportedArm(
             name="co-finetuned",
             description=NASTY,
             mean_ap=ours,
@@ -25,7 +25,7 @@ def report(*, num_seeds: int = 1, ours: float = 0.4, spread: float | None = None
             top1={"moments": 0.7},
             spread=spread,
         ),
-        Arm(
+        ReportedArm(
             name="transfer",
             description="",
             mean_ap=0.35,
@@ -33,13 +33,13 @@ def report(*, num_seeds: int = 1, ours: float = 0.4, spread: float | None = None
             top1={"moments": 0.2},
             top1_before={"moments": 0.65},
         ),
-        Arm(name="localise-only", description="", mean_ap=0.3),
+        ReportedArm(name="localise-only", description="", mean_ap=0.3),
     )
     return Report(
         title=NASTY,
         what_ran="Something ran.",
         arms=arms,
-        chance=Arm(
+        chance=ReportedArm(
             name="chance", description="random scores", mean_ap=0.05, per_class={"walk": 0.1}, top1={"moments": 0.1}
         ),
         num_seeds=num_seeds,

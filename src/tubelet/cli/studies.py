@@ -188,10 +188,10 @@ def study_cofinetuning(
         budget_minutes: Start no run after this time; default: until all are finished.
         num_parallel: Runs at the same time, one core each.
     """
-    from tubelet.studies.cofinetuning import run_study
+    from tubelet.studies.cofinetuning import run_cofinetuning_study
     from tubelet.studies.summary import summarise
 
-    finished = run_study(
+    finished = run_cofinetuning_study(
         playground,
         out,
         size=size,

@@ -16,7 +16,7 @@ from tubelet.studies.arms import ArmResult
 from tubelet.studies.chance import Chance
 from tubelet.studies.charts import Chart, Curve
 from tubelet.studies.cofinetuning import ArmsOutcome
-from tubelet.studies.report import Arm, ClassFacts
+from tubelet.studies.report import ClassFacts, ReportedArm
 from tubelet.train.evaluate import run_config
 from tubelet.train.folder import METRICS_FILE
 from tubelet.train.log import read_rows
@@ -30,16 +30,16 @@ ARM_TEXT: Mapping[str, tuple[str, str]] = {
 POINTS_IN_A_CURVE = 60
 
 
-def arms_of(outcome: ArmsOutcome) -> tuple[Arm, ...]:
+def reported_arms(outcome: ArmsOutcome) -> tuple[ReportedArm, ...]:
     """Return the arms in the order they are compared, the method under test first."""
-    return tuple(_arm(outcome.arms[name]) for name in ARM_TEXT)
+    return tuple(_reported(outcome.arms[name]) for name in ARM_TEXT)
 
 
-def _arm(result: ArmResult) -> Arm:
+def _reported(result: ArmResult) -> ReportedArm:
     name, description = ARM_TEXT[result.arm]
     own = _top1(result.classify)
     at_end = _top1(result.classify_at_end)
-    return Arm(
+    return ReportedArm(
         name=name,
         description=f"{description}; {result.samples_seen:,} clips seen",
         mean_ap=result.mean_ap,
@@ -56,9 +56,9 @@ def _top1(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {key.split("/")[0]: value for key, value in metrics.items() if key.endswith("/top1")}
 
 
-def chance_arm(chance: Chance) -> Arm:
+def chance_arm(chance: Chance) -> ReportedArm:
     """Return what guessing reaches, as a row of the same tables."""
-    return Arm(
+    return ReportedArm(
         name="chance",
         description="uniform random scores on the same boxes; a uniform guess of the class",
         mean_ap=chance.mean_ap,

@@ -8,6 +8,8 @@ localises better than one trained on them in turn, tail classes gaining most; a 
 localisation set, for as many samples. Each arm's learning rate is chosen on the validation split with the same number
 of runs; then every arm runs with each seed and is measured on the test split. A run whose loss is no longer a finite
 number is counted as failed, and the others go on.
+It is a study apart from those of ``index.py``, whose arms all have one rate: it searches each arm's rate on the
+validation split, and repeats paper A's claims in longer runs (docs/reproduce.md).
 Hardware: 2 CPU cores. Duration and what was measured so far: docs/reproduce.md.
 """
 
@@ -35,7 +37,7 @@ START_FOLDER = "start"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StudyPlan:
+class CofinetuningPlan:
     """What makes two calls the same study."""
 
     playground: str
@@ -49,7 +51,7 @@ class StudyPlan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class ArmJob:
     """One run of one arm."""
 
     arm: str
@@ -149,7 +151,7 @@ def chance_of(playground: Path, localise_run: Path, out: Path) -> Chance:
     return from_json(Chance, read_json(path), where=str(path))
 
 
-def run_study(
+def run_cofinetuning_study(
     playground: Path,
     out: Path,
     *,
@@ -180,7 +182,7 @@ def run_study(
         raise InputError(f"search_seed {search_seed} is among the reported seeds {tuple(seeds)}; choose another")
     deadline = float("inf") if budget_minutes is None else time.monotonic() + 60 * budget_minutes
     check_plan(
-        StudyPlan(
+        CofinetuningPlan(
             playground=str(playground.resolve()),
             data={name: data_hash(manifest_of(playground, name)) for name in (*CLASSIFY_SETS, LOCALISE_SET, POSTS_SET)},
             size=size,
@@ -190,12 +192,12 @@ def run_study(
         out,
     )
     start = run_start(playground, size, out, progress=progress, num_workers=num_workers)
-    work = Work(playground=playground, out=out, size=size, start=start, num_workers=num_workers, progress=progress)
-    search = [Job(arm=a, seed=search_seed, learning_rate=r, split="val") for r in learning_rates for a in ARMS]
+    work = ArmWork(playground=playground, out=out, size=size, start=start, num_workers=num_workers, progress=progress)
+    search = [ArmJob(arm=a, seed=search_seed, learning_rate=r, split="val") for r in learning_rates for a in ARMS]
     if not work.run(search, num_parallel=num_parallel, deadline=deadline):
         return False
     best = {arm: best_rate(arm, search, out) for arm in ARMS}
-    final = [Job(arm=a, seed=s, learning_rate=best[a], split="test") for s in seeds for a in ARMS]
+    final = [ArmJob(arm=a, seed=s, learning_rate=best[a], split="test") for s in seeds for a in ARMS]
     if not work.run(final, num_parallel=num_parallel, deadline=deadline):
         return False
     scored = [job for job in final if isinstance(job.result(out), ArmResult)]
@@ -205,11 +207,11 @@ def run_study(
     return True
 
 
-def check_plan(plan: StudyPlan, out: Path) -> None:
+def check_plan(plan: CofinetuningPlan, out: Path) -> None:
     """Write the plan, or raise when the folder holds another study; learning rates may be added to one."""
     path = out / PLAN_FILE
     if path.exists():
-        there, here = from_json(StudyPlan, read_json(path), where=str(path)), plan
+        there, here = from_json(CofinetuningPlan, read_json(path), where=str(path)), plan
         if there.data != plan.data:
             raise InputError(f"{out}: {plan.playground} was built anew since this study began; give another --out")
         if set(there.learning_rates) < set(plan.learning_rates):  # A wider search, for every arm alike.
@@ -220,7 +222,7 @@ def check_plan(plan: StudyPlan, out: Path) -> None:
     write_json(path, plan)
 
 
-def best_rate(arm: str, search: Iterable[Job], out: Path) -> float:
+def best_rate(arm: str, search: Iterable[ArmJob], out: Path) -> float:
     """Return the learning rate with the best validation mAP of an arm; rates that failed are out."""
     mine = {job.learning_rate: job.result(out) for job in search if job.arm == arm}
     found = best_of({rate: r.mean_ap if isinstance(r, ArmResult) else None for rate, r in mine.items()})
@@ -229,13 +231,13 @@ def best_rate(arm: str, search: Iterable[Job], out: Path) -> float:
     return found
 
 
-def final_folder(job: Job, out: Path) -> Path:
+def final_folder(job: ArmJob, out: Path) -> Path:
     """Return the run folder of the last stage of a job."""
     return stage_folders(ARMS[job.arm], job.folder(out))[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class ArmWork:
     """Runs jobs; a value that can be sent to another process."""
 
     playground: Path
@@ -245,7 +247,7 @@ class Work:
     num_workers: int
     progress: bool
 
-    def __call__(self, job: Job) -> ArmResult | FailedArm:
+    def __call__(self, job: ArmJob) -> ArmResult | FailedArm:
         """Run one job to its result; one that diverges would do so again, so that is noted as its result."""
         folder = job.folder(self.out)
         try:
@@ -267,7 +269,7 @@ class Work:
             )
             return note_failure(folder, failed)
 
-    def run(self, jobs: Sequence[Job], *, num_parallel: int, deadline: float) -> bool:
+    def run(self, jobs: Sequence[ArmJob], *, num_parallel: int, deadline: float) -> bool:
         """Run the unfinished jobs, none started after the deadline; return whether all are finished."""
         return run_jobs(
             jobs,
@@ -280,7 +282,7 @@ class Work:
         )
 
 
-def note(job: Job, result: ArmResult | FailedArm) -> None:
+def note(job: ArmJob, result: ArmResult | FailedArm) -> None:
     """Say that a job is finished."""
     name = f"{job.arm}, rate {job.learning_rate:g}, seed {job.seed}"
     if isinstance(result, FailedArm):

@@ -27,7 +27,7 @@ from tubelet.studies.charts import Chart, chart_svg, legend_html
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Arm:
+class ReportedArm:
     """One way to train, and what it reached. All metrics are in [0, 1]; a missing key or None = not measured."""
 
     name: str
@@ -69,9 +69,9 @@ class Report:
     title: str
     what_ran: str
     """One sentence."""
-    arms: tuple[Arm, ...]
+    arms: tuple[ReportedArm, ...]
     """The method under test first, then its controls."""
-    chance: Arm
+    chance: ReportedArm
     """The same metrics for guessing, with ``description`` saying how it guesses."""
     num_seeds: int
     boxes: str = "annotated"
@@ -126,7 +126,7 @@ def summary(report: Report) -> tuple[str, str, str]:
     return report.what_ran, result, f"{verdict}; {trust}"
 
 
-def _largest_class(ours: Arm, controls: Sequence[Arm]) -> str:
+def _largest_class(ours: ReportedArm, controls: Sequence[ReportedArm]) -> str:
     """Return how far ahead an arm is without the class that it gains most in, for that may be all of it."""
     best = max((arm for arm in controls if arm.mean_ap is not None), key=lambda arm: arm.mean_ap or 0.0)
     gains = {

@@ -8,7 +8,7 @@ from tubelet.data.manifest import read_manifest
 from tubelet.recipes.playground import LOCALISE_SET, manifest_of, scale_of
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.arms import ArmResult
-from tubelet.studies.cofinetuning import PLAN_FILE, StudyPlan
+from tubelet.studies.cofinetuning import PLAN_FILE, CofinetuningPlan
 from tubelet.studies.runs import commit, hardware
 from tubelet.studies.study import StudyResult, result_file
 
@@ -25,7 +25,7 @@ def write_table_2(results: Mapping[str, Sequence[ArmResult]], out: Path) -> Path
         results: Arm of the study to its seeds.
         out: The study's folder; the result lies in ``results`` below.
     """
-    plan = from_json(StudyPlan, read_json(out / PLAN_FILE), where=str(out / PLAN_FILE))
+    plan = from_json(CofinetuningPlan, read_json(out / PLAN_FILE), where=str(out / PLAN_FILE))
     manifest = read_manifest(manifest_of(Path(plan.playground), LOCALISE_SET))
     scale, rates = scale_of(plan.size), len(plan.learning_rates)
     arms = {name: results.get(arm, ()) for arm, name in ARMS_OF_TABLE.items()}
