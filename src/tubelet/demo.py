@@ -60,7 +60,7 @@ class Stages:
         self.seconds[title] = time.monotonic() - began
 
 
-def run_demo(*, size: str, out: Path, seed: int = 0, num_workers: int = 2, console: Console | None = None) -> Path:
+def run_demo(*, size: str, out: Path, seed: int = 0, num_workers: int = 2) -> Path:
     """Run or finish the demo.
 
     Args:
@@ -68,12 +68,11 @@ def run_demo(*, size: str, out: Path, seed: int = 0, num_workers: int = 2, conso
         out: Folder for everything; what is finished there is reused, what was interrupted goes on.
         seed: Of the data and of the training.
         num_workers: Processes that render and prepare batches.
-        console: Where to talk; None = standard output.
 
     Returns:
         The report.
     """
-    console = console or Console()
+    console = Console()
     real = real_video()  # First, so that a missing file is not found out after minutes.
     stages = Stages(console, total=5)
     playground, runs, results = out / "playground", out / "runs", out / "results"
@@ -97,7 +96,7 @@ def run_demo(*, size: str, out: Path, seed: int = 0, num_workers: int = 2, conso
     with stages.stage("The report"):
         report = compose_report(size, seed, playground, outcome, found, stages.seconds, out)
         path = write_report(out / "report.html", report)
-    say_what_came_out(console, outcome, report, found, path, out)
+    say_what_came_out(console, outcome, report, found, path)
     return path
 
 
@@ -232,7 +231,7 @@ def shown_command() -> str:
 
 
 def say_what_came_out(
-    console: Console, outcome: ArmsOutcome, report: Report, found: list[ResultFiles], path: Path, out: Path
+    console: Console, outcome: ArmsOutcome, report: Report, found: list[ResultFiles], path: Path
 ) -> None:
     """Print the table, where everything is, and what to type next."""
     table = Table("", "mAP %", "head", "mid", "tail", *(f"{name} top-1" for name in CLASSIFY_SETS))

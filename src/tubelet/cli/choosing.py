@@ -155,7 +155,6 @@ def sweep(arguments: list[str]) -> None:
         task=own["task"],
         held_out_seed=own["held_out_seed"],
         num_parallel=own["num_parallel"],
-        device=found.runs[0].device,
         note=_note,
     )
     final = final_command(arguments, result.best, own["out"])

@@ -59,9 +59,9 @@ class Job:
         """The file below the playground's folder."""
         return f"videos/{self.set_name}/{self.name}.mp4"
 
-    def rng(self, purpose: str = "") -> np.random.Generator:
+    def rng(self) -> np.random.Generator:
         """Return the job's own source of randomness."""
-        key = zlib.crc32(f"{self.set_name}/{self.split}/{purpose}".encode())
+        key = zlib.crc32(f"{self.set_name}/{self.split}/".encode())
         return np.random.default_rng([self.seed, key, self.index])
 
 

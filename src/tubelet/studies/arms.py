@@ -15,7 +15,6 @@ from tubelet.studies.forgetting import evaluate_earlier_heads
 from tubelet.train.config import PREVIOUS
 from tubelet.train.evaluate import evaluate_run, run_config
 from tubelet.train.fit import metrics_of
-from tubelet.train.log import StepReport
 from tubelet.train.stages import fit_stages
 
 # Recipes run one after the other, each from the weights of the one before.
@@ -88,7 +87,6 @@ def run_arm(
     learning_rate: float | None = None,
     split: str = "test",
     on_stage: Callable[[str], None] | None = None,
-    on_step: Callable[[StepReport], None] | None = None,
     progress: bool = True,
     num_workers: int = 1,
 ) -> ArmResult:
@@ -104,7 +102,6 @@ def run_arm(
         learning_rate: Of every stage; None = the recipe's own.
         split: What to measure on: ``test`` to report, ``val`` to choose.
         on_stage: Called with the name of each recipe before it starts.
-        on_step: Called after every training step.
         progress: Whether runs show a live line.
         num_workers: Processes that prepare batches.
     """
@@ -113,7 +110,7 @@ def run_arm(
     runs = [replace(PLAYGROUND_RECIPES[name](playground, **options), num_workers=num_workers) for name in ARMS[arm]]
     first = replace(runs[0], init_from=str(start.resolve()))
     stages = [first, *(replace(run, init_from=PREVIOUS) for run in runs[1:])]
-    results = fit_stages(stages, out, on_stage=on_stage, on_step=on_step, progress=progress)
+    results = fit_stages(stages, out, on_stage=on_stage, progress=progress)
     folders = [result.out for result in results]
     samples_seen = sum(map(_samples, folders))
     # Looked at after ``fit``, which returns at once where a run is finished and refuses one on other data.

@@ -25,7 +25,6 @@ from tubelet.studies.chance import Chance, measure_chance
 from tubelet.studies.jobs import note_failure, result_in, run_jobs
 from tubelet.train.fit import fit
 from tubelet.train.folder import data_hash
-from tubelet.train.log import StepReport
 from tubelet.train.nonfinite import NonFiniteLossError
 from tubelet.train.search import best_of
 from tubelet.train.stages import stage_folders
@@ -87,7 +86,6 @@ def run_arms(
     *,
     start: Path | None = None,
     on_stage: Callable[[str], None] | None = None,
-    on_step: Callable[[StepReport], None] | None = None,
     progress: bool = True,
     num_workers: int = 1,
 ) -> ArmsOutcome:
@@ -100,14 +98,13 @@ def run_arms(
         seed: Of every run.
         start: Run folder all arms start from; None = pre-train on the posts first.
         on_stage: Called with the name of each recipe before it starts.
-        on_step: Called after every training step.
         progress: Whether runs show a live line.
         num_workers: Processes that prepare batches.
     """
     if start is None:
         if on_stage is not None:
             on_stage("pretrain_posts")
-        start = run_start(playground, size, out, on_step=on_step, progress=progress, num_workers=num_workers)
+        start = run_start(playground, size, out, progress=progress, num_workers=num_workers)
     results, folders = {}, {}
     for arm, recipes in ARMS.items():
         results[arm] = run_arm(
@@ -118,7 +115,6 @@ def run_arms(
             seed=seed,
             start=start,
             on_stage=on_stage,
-            on_step=on_step,
             progress=progress,
             num_workers=num_workers,
         )
@@ -132,14 +128,13 @@ def run_start(
     size: str,
     out: Path,
     *,
-    on_step: Callable[[StepReport], None] | None = None,
     progress: bool = True,
     num_workers: int = 1,
 ) -> Path:
     """Pre-train on the posts, or reuse the run; every arm and seed starts from these weights."""
     folder = out / START_FOLDER
     run = replace(pretrain_posts(playground, size=size), num_workers=num_workers)
-    fit(run, folder, on_step=on_step, progress=progress)
+    fit(run, folder, progress=progress)
     return folder
 
 

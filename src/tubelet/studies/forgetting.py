@@ -33,12 +33,12 @@ def with_earlier_heads(final: Path, earlier: Sequence[Path]) -> VideoModel:
 
 
 def evaluate_earlier_heads(
-    final: Path, earlier: Sequence[Path], *, split: str, num_workers: int, device: str | None = None
+    final: Path, earlier: Sequence[Path], *, split: str, num_workers: int
 ) -> dict[str, TaskResult]:
     """Score the tasks of earlier stages with their own heads on the final backbone."""
     if not earlier:
         return {}
-    world = World(device=pick_device(device))
+    world = World(device=pick_device(None))
     runs = [run_config(folder) for folder in earlier]
     tasks = {c.name: build_task(c, preprocess=run.preprocess) for run in runs for c in run.tasks}
     return evaluate_tasks(

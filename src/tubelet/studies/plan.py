@@ -126,9 +126,9 @@ def beats_in_the_mean(better: Sequence[str], worse: str, quantity: str) -> Claim
     return Claim(text=text, terms=(*terms, Term(arm=worse, quantity=quantity, weight=-1.0)))
 
 
-def level(one: str, other: str, quantity: str, *, within: float, text: str = "") -> Claim:
+def level(one: str, other: str, quantity: str, *, within: float) -> Claim:
     """Claim that two arms' scores differ by less than ``within`` points."""
-    claim = beats(one, other, quantity, text or f"{one} and {other} are level in {quantity}, within {within:g} points")
+    claim = beats(one, other, quantity, f"{one} and {other} are level in {quantity}, within {within:g} points")
     return Claim(text=claim.text, terms=claim.terms, level_within=within)
 
 
@@ -144,13 +144,12 @@ def higher(arm: str, quantity: str, than: str, text: str) -> Claim:
     return Claim(text=text, terms=terms)
 
 
-def grows(arms: Sequence[tuple[str, float]], quantity: str, text: str = "") -> Claim:
+def grows(arms: Sequence[tuple[str, float]], quantity: str) -> Claim:
     """Claim that a score grows with the logarithm of a size: points per tenfold, by least squares, are above 0.
 
     Args:
         arms: (name, size) of each.
         quantity: The score.
-        text: Of the claim.
     """
     logs = [math.log10(size) for _, size in arms]
     middle = fmean(logs)
@@ -159,18 +158,16 @@ def grows(arms: Sequence[tuple[str, float]], quantity: str, text: str = "") -> C
         Term(arm=name, quantity=quantity, weight=(value - middle) / total)
         for (name, _), value in zip(arms, logs, strict=True)
     )
-    return Claim(text=text or f"{quantity} grows with each tenfold, {arms[0][0]} to {arms[-1][0]}", terms=terms)
+    return Claim(text=f"{quantity} grows with each tenfold, {arms[0][0]} to {arms[-1][0]}", terms=terms)
 
 
-def closes(full: str, part: str, full_before: str, part_before: str, quantity: str, text: str = "") -> Claim:
+def closes(full: str, part: str, full_before: str, part_before: str, quantity: str) -> Claim:
     """Claim that the lead of one way over another shrinks from an earlier pair of arms to a later one."""
     terms = beats(full_before, part_before, quantity).terms + beats(part, full, quantity).terms
-    return Claim(text=text or f"{part} closes on {full}: {part_before} was further behind {full_before}", terms=terms)
+    return Claim(text=f"{part} closes on {full}: {part_before} was further behind {full_before}", terms=terms)
 
 
-def saturates(first: str, middle: str, last: str, quantity: str, text: str = "") -> Claim:
+def saturates(first: str, middle: str, last: str, quantity: str) -> Claim:
     """Claim that the second step gains less than the first did."""
     terms = beats(middle, first, quantity).terms + beats(middle, last, quantity).terms
-    return Claim(
-        text=text or f"{quantity} saturates: {middle} to {last} gains less than {first} to {middle}", terms=terms
-    )
+    return Claim(text=f"{quantity} saturates: {middle} to {last} gains less than {first} to {middle}", terms=terms)

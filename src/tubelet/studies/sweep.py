@@ -72,7 +72,6 @@ class RateWork:
     """On the held-out manifests."""
     out: Path
     metric: str
-    device: str | None
     progress: bool
 
     def folder(self, rate: float) -> Path:
@@ -88,7 +87,7 @@ class RateWork:
         run = replace(self.run, optim=replace(self.run.optim, learning_rate=rate))
         began = time.monotonic()
         try:
-            metrics = fit(run, self.folder(rate), device=self.device, progress=self.progress).metrics
+            metrics = fit(run, self.folder(rate), progress=self.progress).metrics
         except NonFiniteLossError as error:
             return note_failure(self.folder(rate), RateResult(learning_rate=rate, score=None, reason=str(error)))
         seconds = time.monotonic() - began
@@ -105,9 +104,7 @@ def run_sweep(
     task: str | None = None,
     held_out_seed: int = 0,
     num_parallel: int = 1,
-    device: str | None = None,
     note: Callable[[float, RateResult], None] = lambda rate, result: None,
-    progress: bool = True,
 ) -> Sweep:
     """Train a run at every rate on nine tenths of its training videos and score the rest; again to go on.
 
@@ -119,9 +116,7 @@ def run_sweep(
         task: Whose score decides; None = the only one.
         held_out_seed: Decides which videos are held out.
         num_parallel: Runs at the same time.
-        device: As for ``fit``.
         note: Called after every run.
-        progress: Whether runs show a live line.
 
     Raises:
         InputError: A rate is not above 0, the task is not one, a split cannot be parted, or ``out`` holds another
@@ -135,7 +130,7 @@ def run_sweep(
     metric = _metric(run, task)
     with sole_writer(out):
         held = _held_out(run, out, held_out_seed)
-        work = RateWork(run=held, out=out, metric=metric, device=device, progress=progress)
+        work = RateWork(run=held, out=out, metric=metric, progress=True)
         run_jobs(
             rates,
             work,

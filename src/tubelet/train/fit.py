@@ -5,8 +5,6 @@ from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-
 from tubelet.evals.run import TaskResult
 from tubelet.evals.thresholds import thresholds_of
 from tubelet.train.config import RunConfig
@@ -28,7 +26,6 @@ def fit(
     device: str | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     progress: bool = True,
-    console: Console | None = None,
 ) -> RunResult:
     """Train ``run`` in the folder ``out``; go on with it if it is there; return its result if it is finished.
 
@@ -40,7 +37,6 @@ def fit(
         device: ``cpu``, ``cuda``, ...; None = what the run says, or a GPU if there is one, of several its own.
         on_step: Called after every step.
         progress: Whether a live line and tables are shown; files are written either way.
-        console: Where they are shown; None = standard output.
 
     Raises:
         InputError: The folder holds another run or other data, another process writes there, or the data or the start
@@ -59,7 +55,7 @@ def fit(
             data = world.together(lambda: open_data(run))
             session = open_session(run, out, data, world=world)
             session.describe()
-            metrics = _train(session, data, on_step=on_step, progress=progress, console=console)
+            metrics = _train(session, data, on_step=on_step, progress=progress)
     return RunResult(out=out, metrics=metrics)
 
 
@@ -69,11 +65,10 @@ def _train(
     *,
     on_step: Callable[[StepReport], None] | None,
     progress: bool,
-    console: Console | None,
 ) -> dict[str, float]:
     """Train an opened run to its end and score it."""
     run = session.run
-    logged = open_log(session, progress=progress, console=console)
+    logged = open_log(session, progress=progress)
     with session.checkpoints, logged as log, deferred_signals() as stop:
         log.table(f"{run.name}: {session.num_steps} steps, {run.mixture} mixture", map(asdict, data.mixture.table()))
         log.say(session.start)
@@ -89,7 +84,7 @@ def _train(
     return metrics_of(results)
 
 
-def open_log(session: Session, *, progress: bool, console: Console | None) -> RunLog:
+def open_log(session: Session, *, progress: bool) -> RunLog:
     """Return the log of a run as it stands."""
     return RunLog(
         session.out,
@@ -100,7 +95,6 @@ def open_log(session: Session, *, progress: bool, console: Console | None) -> Ru
         device=session.device,
         is_main=session.world.is_main,
         progress=progress,
-        console=console,
         track=session.run.track,
         config=session.run.to_json(),
     )

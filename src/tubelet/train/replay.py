@@ -50,7 +50,7 @@ class Replay:
     """Whose gradient is not finite."""
 
 
-def replay_step(run: RunConfig, out: Path, step: int, *, device: str | None = None) -> Replay:
+def replay_step(run: RunConfig, out: Path, step: int) -> Replay:
     """Rebuild the batch of a step and compute its losses and gradient from the newest checkpoint's weights.
 
     A run that ended because of a number that is not finite has a checkpoint right before that step; from an earlier one
@@ -60,13 +60,12 @@ def replay_step(run: RunConfig, out: Path, step: int, *, device: str | None = No
         run: The run, as it was started.
         out: Its folder.
         step: Counted from 1, as in messages and ``metrics.jsonl``.
-        device: As in ``fit``.
 
     Raises:
         InputError: The folder holds another run, or no checkpoint from before the step; or a sample cannot be read.
     """
     check_same_run(run, out)
-    with joined(device or run.device) as world:
+    with joined(run.device) as world:
         if world.size > 1:
             raise InputError("a step is replayed by one process")
         run, data = replace(run, accumulation_steps=_num_pieces(run, out, step)), open_data(run)

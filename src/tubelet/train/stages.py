@@ -10,7 +10,6 @@ from pathlib import Path
 from tubelet.train.config import PREVIOUS, RunConfig
 from tubelet.train.fit import fit
 from tubelet.train.folder import RunResult
-from tubelet.train.log import StepReport
 
 
 def stage_folders(names: Iterable[str], out: Path) -> list[Path]:
@@ -22,9 +21,7 @@ def fit_stages(
     runs: Sequence[RunConfig],
     out: Path,
     *,
-    device: str | None = None,
     on_stage: Callable[[str], None] | None = None,
-    on_step: Callable[[StepReport], None] | None = None,
     progress: bool = True,
 ) -> list[RunResult]:
     """Train every run in its folder; what is finished is kept, what was interrupted goes on.
@@ -32,9 +29,7 @@ def fit_stages(
     Args:
         runs: In order; ``init_from`` may be ``PREVIOUS`` in all but the first.
         out: Folder of all.
-        device: As for ``fit``.
         on_stage: Called with the name of each run before it starts.
-        on_step: As for ``fit``.
         progress: As for ``fit``.
     """
     results: list[RunResult] = []
@@ -43,5 +38,5 @@ def fit_stages(
             on_stage(run.name)
         if run.init_from == PREVIOUS:
             run = replace(run, init_from=str(results[-1].out.resolve()))
-        results.append(fit(run, folder, device=device, on_step=on_step, progress=progress))
+        results.append(fit(run, folder, progress=progress))
     return results
