@@ -184,7 +184,6 @@ def compose_report(
         ),
         arms=reported_arms(outcome),
         chance=chance_arm(outcome.chance),
-        num_seeds=1,
         classes=class_facts(manifest, outcome.arms["cofinetune"]),
         charts=tuple(chart for chart in charts if chart.curves),
         stills=tuple(

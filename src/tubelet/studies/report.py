@@ -1,7 +1,7 @@
 """One self-contained page about a comparison: no request leaves it, it works in light, dark, print and on a phone.
 
-The page says what was measured and how far that can be trusted: the number of seeds and the chance level stand beside
-every result. It takes plain values; who measured them is the caller's business.
+The page says what was measured and how far that can be trusted: that it is one seed, and the chance level beside every
+result. It takes plain values; who measured them is the caller's business.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,6 @@ from tubelet.evals.page import (
     Still,
     bars_html,
     facts_html,
-    figure_html,
     key_html,
     page_html,
     percent,
@@ -45,8 +44,6 @@ class ReportedArm:
     """Classification task to top-1 accuracy at the end."""
     top1_before: Mapping[str, float | None] = field(default_factory=dict)
     """The same right after this arm had learnt that task, where it went on to another: what was known then."""
-    spread: float | None = None
-    """Standard deviation of ``mean_ap`` over seeds; None = one seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,13 +70,8 @@ class Report:
     """The method under test first, then its controls."""
     chance: ReportedArm
     """The same metrics for guessing, with ``description`` saying how it guesses."""
-    num_seeds: int
-    boxes: str = "annotated"
-    """Which person boxes were scored: ``annotated`` (actions alone are judged) or ``detected``."""
     classes: tuple[ClassFacts, ...] = ()
     charts: tuple[Chart, ...] = ()
-    figures: tuple[tuple[str, str], ...] = ()
-    """(caption, ``<svg>`` text) of further figures, made by our own code."""
     stills: tuple[tuple[str, tuple[Still, ...]], ...] = ()
     """(heading, pictures), one for each video."""
     links: tuple[tuple[str, str, str], ...] = ()
@@ -119,11 +111,7 @@ def summary(report: Report) -> tuple[str, str, str]:
         verdict = "It is level with the best control to a tenth of a point"
     else:
         verdict = f"It is not ahead: the best control is {-lead} points better"
-    if report.num_seeds == 1:
-        trust = "this is one seed, so a difference of a few points may be luck."
-    else:
-        trust = f"values are means over {report.num_seeds} seeds, with their standard deviation."
-    return report.what_ran, result, f"{verdict}; {trust}"
+    return report.what_ran, result, f"{verdict}; this is one seed, so a difference of a few points may be luck."
 
 
 def _largest_class(ours: ReportedArm, controls: Sequence[ReportedArm]) -> str:
@@ -146,13 +134,11 @@ def _results(report: Report) -> str:
     buckets = [b for b in BUCKETS if any(b in arm.by_bucket for arm in report.arms)]
     rows = []
     for arm in (*report.arms, report.chance):
-        spread = "" if arm.spread is None else f" ± {percent(arm.spread)}"
-        cells = [f"{percent(arm.mean_ap)}{spread}", *(percent(arm.by_bucket.get(b)) for b in buckets)]
+        cells = [percent(arm.mean_ap), *(percent(arm.by_bucket.get(b)) for b in buckets)]
         cells += [percent(arm.by_group.get(g)) for g in groups]
         rows.append((arm.name, arm.description, cells))
-    seeds = "one seed" if report.num_seeds == 1 else f"mean of {report.num_seeds} seeds"
     caption = (
-        f"AVA frame mAP at IoU 0.5 in percent, official protocol, on {report.boxes} person boxes; {seeds}. "
+        "AVA frame mAP at IoU 0.5 in percent, official protocol, on annotated person boxes; one seed. "
         "Buckets by training frequency."
     )
     return f"<h2>Results</h2>\n{table_html(caption, ['arm', 'mAP', *buckets, *groups], rows)}"
@@ -209,14 +195,14 @@ def _class_row(facts: ClassFacts, report: Report, top: float) -> str:
 
 
 def _charts(report: Report) -> str:
-    if not report.charts and not report.figures:
+    if not report.charts:
         return ""
     parts = ["<h2>Curves</h2>"]
     for chart in report.charts:
         key = legend_html([c.name for c in chart.curves])
         title = escape(chart.title)
         parts.append(f'<figure class="chart"><figcaption>{title}</figcaption>{key}{chart_svg(chart)}</figure>')
-    return "\n".join([*parts, *(figure_html(caption, svg) for caption, svg in report.figures)])
+    return "\n".join(parts)
 
 
 def _stills(report: Report) -> str:
@@ -242,5 +228,5 @@ def _next(report: Report) -> str:
 
 
 def _facts(report: Report) -> str:
-    facts = (("seeds", str(report.num_seeds)), ("how chance guesses", report.chance.description), *report.facts)
+    facts = (("seeds", "1"), ("how chance guesses", report.chance.description), *report.facts)
     return f"<h2>About this run</h2>\n{facts_html(facts)}"
