@@ -131,7 +131,6 @@ def measure(folder: Path, run: RunConfig) -> RunScores:
     """Score a finished run on the test split of each of its sets."""
     scores: dict[str, float] = {}
     per_class: dict[str, float] = {}
-    clips = 0
     for task in run.tasks:
         split = test_split(task)
         result = evaluate_run(folder, split=split, tasks=(task.name,), num_workers=0)[task.name]

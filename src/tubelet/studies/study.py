@@ -175,7 +175,6 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
             result.per_class.setdefault(str(seed), {})[arm] = _merged([each.per_class for each in done])
             result.clips_seen[arm] = sum(each.clips_seen for each in done)
             result.seconds[arm] = sum(each.seconds for each in done)
-            commits |= {each.commit or "not recorded" for each in done}
         scores = result.scores.get(str(seed), {})
         for pair in study.actions:
             if pair.verbs in scores and pair.nouns in scores:
