@@ -13,7 +13,6 @@ import pytest
 from cli_calls import call
 
 from tubelet.cli import COMMANDS
-from tubelet.cli.dispatch import GOES_ON
 from tubelet.data.ava_csv import read_ava_csv
 from tubelet.data.manifest import read_manifest
 from tubelet.data.sources.importers import IMPORTERS
@@ -296,40 +295,6 @@ def test_own_data_from_csv_to_a_fine_tuned_model(monkeypatch, capsys, squares, r
     assert "mine/train/mAP" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["trian"], "did you mean 'train'"),
-        (["train"], "needs a recipe"),
-        (["train", "cofinetun", "--out", "x"], "did you mean 'cofinetune'"),
-        (["train", "no_such_module:run", "--out", "x"], "no_such_module"),
-        (["train", "cofinetune", "--playground", "nowhere", "--out", "x"], "nowhere"),
-        (["evaluate", "nowhere"], "nowhere"),
-        (["localise", "a.mp4", "--model", "nowhere"], "nowhere"),
-        (["info", "nowhere"], "nowhere"),
-        (["data", "import", "kinetic", "--out", "x"], "did you mean 'kinetics'"),
-        (["data", "import", "avaa"], "tubelet data import --help lists them"),
-    ],
-)
-def test_a_mistake_is_one_line(monkeypatch, capsys, tmp_path, arguments, expected):
-    monkeypatch.chdir(tmp_path)
-    assert call(monkeypatch, *arguments) == 2
-    error = capsys.readouterr().err
-    assert expected in error
-    assert error.count("\n") == 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_disk_that_is_full_in_the_middle_of_a_file_is_one_line(monkeypatch, capsys):
-    def full():
-        with Path("/dev/full").open("w") as file:
-            file.write("row")
-
-    monkeypatch.setitem(COMMANDS, "demo", full)
-    assert call(monkeypatch, "demo") == 2
-    assert capsys.readouterr().err == "tubelet: No space left on device\n"
-
-
 def test_commands_that_compute_nothing_start_without_torch():
     answered = subprocess.run(
         [sys.executable, "-c", "import sys, tubelet.cli; print('torch' in sys.modules)"],
@@ -378,26 +343,3 @@ def test_localise_refuses_what_it_would_pass_over(monkeypatch, capsys, squares, 
 def test_a_model_without_its_run_is_not_scored() -> None:
     with pytest.raises(InputError, match="playground: a model without the run that made it; expected what"):
         run_config(SHIPPED_MODEL)
-
-
-def test_what_is_said_to_go_on_is_a_command() -> None:
-    for words in GOES_ON:
-        found = COMMANDS
-        for word in words.split():
-            found = found[word]
-        assert callable(found)
-
-
-@pytest.mark.parametrize(
-    ("words", "goes_on"), [(("corpus", "dedup"), True), (("corpus", "spread"), False), (("probe",), True)]
-)
-def test_a_stopped_command_says_whether_it_goes_on(
-    words: tuple[str, ...], goes_on: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stopped() -> None:
-        raise KeyboardInterrupt
-
-    group = COMMANDS[words[0]] if len(words) > 1 else COMMANDS
-    monkeypatch.setitem(group, words[-1], stopped)
-    assert call(monkeypatch, *words) == 130
-    assert ("the same command goes on" in capsys.readouterr().err) == goes_on

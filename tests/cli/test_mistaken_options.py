@@ -72,6 +72,30 @@ def test_each_mistake_is_named(monkeypatch, capsys, tmp_path, words, expected):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["train"], "needs a recipe"),
+        (["train", "cofinetun", "--out", "x"], "did you mean 'cofinetune'"),
+        (["train", "no_such_module:run", "--out", "x"], "no_such_module"),
+        (["train", "cofinetune", "--playground", "nowhere", "--out", "x"], "nowhere"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["localise", "a.mp4", "--model", "nowhere"], "nowhere"),
+        (["info", "nowhere"], "nowhere"),
+        (["data", "import", "kinetic", "--out", "x"], "did you mean 'kinetics'"),
+        (["data", "import", "avaa"], "tubelet data import --help lists them"),
+    ],
+)
+def test_a_mistake_is_one_line(monkeypatch, capsys, tmp_path, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *arguments) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def commands(group: Mapping[str, Any], *before: str) -> Iterator[tuple[str, ...]]:
     for name, command in group.items():
         if isinstance(command, Mapping):
