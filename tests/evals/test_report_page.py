@@ -13,7 +13,7 @@ from tubelet.cli.report import short_names
 from tubelet.data.ava_table import AvaTable
 from tubelet.evals.ava import frame_map
 from tubelet.evals.examined import compared, examine
-from tubelet.evals.page import MAX_BYTES
+from tubelet.evals.page import MAX_BYTES, figure_html
 from tubelet.evals.predictions import read_predictions, write_predictions
 from tubelet.evals.report import summary
 from tubelet.evals.run import TaskResult
@@ -164,3 +164,10 @@ def test_what_a_user_gets_wrong_is_one_line(stored: Path, tmp_path: Path) -> Non
 def test_names_are_as_short_as_they_can_be() -> None:
     assert short_names([Path("/x/a/1"), Path("/x/b/2")]) == ["1", "2"]
     assert short_names([Path("/x/a/1"), Path("/x/b/1")]) == ["a/1", "b/1"]
+
+
+def test_a_figure_leaves_behind_what_is_no_part_of_a_page() -> None:
+    drawn = '<?xml version="1.0"?><!DOCTYPE svg PUBLIC "x" "http://www.w3.org/x.dtd"><svg><g/></svg>'
+    found = figure_html(NASTY, drawn)
+    assert found.endswith("</figcaption><svg><g/></svg></figure>")
+    assert "<script>" not in found
