@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tubelet.evals.epic import action_map, action_ranks, class_means, classes_of, pair_prior, share_within
+from tubelet.evals.classify import classes_of
+from tubelet.evals.epic import action_map, action_ranks, class_means, pair_prior, share_within
 from tubelet.types import InputError
 
 VERBS = np.array([[0.6, 0.4], [0.5, 0.5], [0.1, 0.9]])

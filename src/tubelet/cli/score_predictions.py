@@ -134,8 +134,8 @@ def epic_eval(
         tail_nouns: EPIC_100_tail_nouns.csv.
         json: Write every number here, at full precision.
     """
-    from tubelet.evals.classify import mean_average_precision
-    from tubelet.evals.epic import action_map, action_ranks, classes_of, pair_prior, share_within
+    from tubelet.evals.classify import class_ranks, classes_of, mean_average_precision
+    from tubelet.evals.epic import action_map, action_ranks, pair_prior, share_within
     from tubelet.evals.predictions import read_predictions
     from tubelet.records import write_json
 
@@ -152,8 +152,8 @@ def epic_eval(
     elif train_verbs is not None or train_nouns is not None:
         raise InputError("--train-verbs and --train-nouns are given together: the prior is of pairs")
     ranks = {
-        "verb": _ranks(verb.scores, true["verb"]),
-        "noun": _ranks(noun.scores, true["noun"]),
+        "verb": class_ranks(verb.scores, true["verb"]),
+        "noun": class_ranks(noun.scores, true["noun"]),
         "action": action_ranks(verb.scores, noun.scores, true["verb"], true["noun"], prior=prior),
     }
     data: dict[str, Any] = {f"{name}/top{k}": share_within(rank, k) for name, rank in ranks.items() for k in (1, 5)}
@@ -204,16 +204,6 @@ def _of_class_lists(
     if len(tails) == 2:
         tails["action"] = tails["verb"] | tails["noun"]
     return data | {f"{name}/tail_top1": share_within(ranks[name], 1, chosen) for name, chosen in tails.items()}
-
-
-def _ranks(scores: "np.ndarray", classes: "np.ndarray") -> "np.ndarray":
-    """Return the rank of each sample's true class, equal scores by column."""
-    import numpy as np
-
-    own = np.take_along_axis(scores, classes[:, None], axis=1)
-    before = np.arange(scores.shape[1]) < classes[:, None]
-    ranks: np.ndarray = ((scores > own) | ((scores == own) & before)).sum(axis=1)
-    return ranks
 
 
 def _training_pairs(verbs: Path, nouns: Path) -> "tuple[np.ndarray, np.ndarray]":

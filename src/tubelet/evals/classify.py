@@ -46,13 +46,33 @@ def _checked(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nd
     return scores, positive
 
 
-def _single_targets(positive: np.ndarray) -> np.ndarray:
-    """Return the class (R,) of each sample of a single-label set."""
+def classes_of(targets: np.ndarray) -> np.ndarray:
+    """Return the class, int64 (R,), of each one-hot row.
+
+    Raises:
+        InputError: A sample has no label or several.
+    """
+    positive = np.asarray(targets) > 0
     bad = np.flatnonzero(positive.sum(axis=1) != 1)
     if len(bad):
         raise InputError(f"sample {bad[0]} has {positive[bad[0]].sum()} labels, expected exactly one")
     classes: np.ndarray = positive.argmax(axis=1)
     return classes
+
+
+def class_ranks(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the rank, int64 (R,) from 0, of each sample's true class.
+
+    Columns of equal score rank before it where they come first, so constant scores gain nothing.
+
+    Args:
+        scores: (R, K).
+        classes: int (R,) true columns.
+    """
+    own = np.take_along_axis(scores, classes[:, None], axis=1)
+    before = np.arange(scores.shape[1]) < classes[:, None]
+    ranks: np.ndarray = ((scores > own) | ((scores == own) & before)).sum(axis=1)
+    return ranks
 
 
 def top_k(scores: np.ndarray, targets: np.ndarray, k: int) -> float:
@@ -101,7 +121,7 @@ def accuracy_per_class(scores: np.ndarray, targets: np.ndarray) -> tuple[float |
         targets: one-hot (R, K).
     """
     scores, positive = _checked(scores, targets)
-    true = _single_targets(positive)
+    true = classes_of(positive)
     right = scores.argmax(axis=1) == true
     sizes = np.bincount(true, minlength=scores.shape[1])
     correct = np.bincount(true[right], minlength=scores.shape[1])
@@ -120,7 +140,7 @@ def confusion_pairs(
         num_pairs: At most this many pairs.
     """
     scores, positive = _checked(scores, targets)
-    true, predicted = _single_targets(positive), scores.argmax(axis=1)
+    true, predicted = classes_of(positive), scores.argmax(axis=1)
     table = np.zeros((scores.shape[1],) * 2, dtype=np.int64)
     np.add.at(table, (true, predicted), 1)
     sizes = table.sum(axis=1)

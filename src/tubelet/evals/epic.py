@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tubelet.evals.average_precision import step_ap
+from tubelet.evals.classify import class_ranks
 from tubelet.types import InputError
 
 ROWS_AT_ONCE = 256
@@ -34,16 +35,6 @@ class ClassMeans:
     recall: float
     num_classes: int
     """Of the set that have a sample."""
-
-
-def classes_of(targets: np.ndarray) -> np.ndarray:
-    """Return the class, int64 (R,), of each one-hot row."""
-    positive = np.asarray(targets) > 0
-    bad = np.flatnonzero(positive.sum(axis=1) != 1)
-    if len(bad):
-        raise InputError(f"sample {bad[0]} has {positive[bad[0]].sum()} labels, expected exactly one")
-    classes: np.ndarray = positive.argmax(axis=1)
-    return classes
 
 
 def pair_prior(verbs: np.ndarray, nouns: np.ndarray, num_verbs: int, num_nouns: int) -> np.ndarray:
@@ -71,7 +62,7 @@ def action_ranks(
 ) -> np.ndarray:
     """Return the rank, int64 (R,) from 0, of each sample's true pair among all V x N.
 
-    Pairs of equal score rank before it where they come first (verb, then noun), so constant scores gain nothing.
+    Pairs are ordered by verb, then noun; equal scores as in ``class_ranks``.
 
     Args:
         verb_scores: (R, V) probabilities.
@@ -87,10 +78,7 @@ def action_ranks(
         rows = slice(start, start + ROWS_AT_ONCE)
         scores = verb_scores[rows, :, None].astype(np.float64) * noun_scores[rows, None, :]
         scores = (scores if prior is None else scores * prior).reshape(len(scores), -1)
-        true = verbs[rows] * noun_scores.shape[1] + nouns[rows]
-        own = np.take_along_axis(scores, true[:, None], axis=1)
-        before = np.arange(scores.shape[1]) < true[:, None]
-        ranks[rows] = ((scores > own) | ((scores == own) & before)).sum(axis=1)
+        ranks[rows] = class_ranks(scores, verbs[rows] * noun_scores.shape[1] + nouns[rows])
     return ranks
 
 

@@ -1,6 +1,7 @@
 """Two runs, one of verbs and one of nouns of the same clips, scored as actions (paper B, 4.4: EPIC-Kitchens)."""
 
-from tubelet.evals.epic import action_ranks, classes_of, share_within
+from tubelet.evals.classify import classes_of
+from tubelet.evals.epic import action_ranks, share_within
 from tubelet.evals.predictions import Predictions, read_predictions, write_predictions
 from tubelet.studies.runs import PlannedRun, test_split
 from tubelet.train.evaluate import evaluate_run, origin_of
