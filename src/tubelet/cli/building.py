@@ -10,6 +10,7 @@ from tyro.conf import Positional
 
 from tubelet.cli.options import call_with_options
 from tubelet.cli.training import options_of, summary
+from tubelet.corpus.limits import SHARD_VIDEOS, VIDEO_SECONDS
 from tubelet.types import InputError
 
 if TYPE_CHECKING:
@@ -108,8 +109,8 @@ def corpus_dedup(
     explain: str = "",
     engine: Literal["local", "ray"] = "local",
     num_workers: int = 2,
-    video_seconds: float = 600.0,
-    shard_videos: int = 256,
+    video_seconds: float = VIDEO_SECONDS,
+    shard_videos: int = SHARD_VIDEOS,
 ) -> None:
     """Leave out the videos of a manifest that show what a target data set's videos show (paper B, A.2).
 

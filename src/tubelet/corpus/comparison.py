@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tubelet.corpus.dedup import PAIRS, DedupSettings
 from tubelet.corpus.fingerprint import TARGET_CROPS, FingerprintSettings
+from tubelet.corpus.limits import SHARD_VIDEOS, VIDEO_SECONDS
 from tubelet.corpus.shards import CodesJob, Job, codes_jobs, pairs_jobs, run_jobs
 from tubelet.data.manifest import Manifest
 from tubelet.types import InputError
@@ -48,9 +49,9 @@ class CompareSettings:
     dedup: DedupSettings
     within: bool = False
     """Of near-duplicates among the videos themselves keep the first by name."""
-    video_seconds: float = 600.0
+    video_seconds: float = VIDEO_SECONDS
     """A video whose decoding takes longer is given up."""
-    shard_videos: int = 256
+    shard_videos: int = SHARD_VIDEOS
     """Videos of one shard."""
 
     def __post_init__(self) -> None:

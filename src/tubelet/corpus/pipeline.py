@@ -17,6 +17,7 @@ from tubelet.corpus.build import check_build, is_present, write_corpus
 from tubelet.corpus.comparison import QUARANTINE, CompareSettings, Engine, Progress, compare
 from tubelet.corpus.dedup import OPERATING_POINTS, PAIRS
 from tubelet.corpus.join import JoinSettings, join_posts, labelled_path
+from tubelet.corpus.limits import SHARD_VIDEOS, VIDEO_SECONDS
 from tubelet.corpus.match import Matches, choose_labels, keep_frequent, keep_present
 from tubelet.corpus.posts import posts_version
 from tubelet.corpus.seeds import read_seeds
@@ -62,18 +63,27 @@ class CorpusConfig:
     """Look for mirror images too."""
     within: bool = False
     """Of near-duplicates among the posts' own videos keep the first by name."""
-    video_seconds: float = 600.0
+    video_seconds: float = VIDEO_SECONDS
     """A video whose decoding takes longer is given up."""
-    shard_videos: int = 256
+    shard_videos: int = SHARD_VIDEOS
     """Videos of one shard."""
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if self.shard_videos < 1 or not self.video_seconds > 0:
-            raise InputError(
-                f"shard_videos is {self.shard_videos} and video_seconds {self.video_seconds:g}, "
-                "expected at least 1 and more than 0"
-            )
+        self.compared()
+
+    def compared(self) -> CompareSettings:
+        """Return how the videos are compared.
+
+        Raises:
+            InputError: ``video_seconds`` or ``shard_videos`` cannot be.
+        """
+        return CompareSettings(
+            dedup=replace(OPERATING_POINTS[self.dedup], mirrored=self.mirrored),
+            within=self.within,
+            video_seconds=self.video_seconds,
+            shard_videos=self.shard_videos,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,12 +182,7 @@ def _deduplicated(
         ((video, 0.0) for video in _videos(labelled)),
         media_root=config.media_root,
         targets=targets,
-        settings=CompareSettings(
-            dedup=replace(OPERATING_POINTS[config.dedup], mirrored=config.mirrored),
-            within=config.within,
-            video_seconds=config.video_seconds,
-            shard_videos=config.shard_videos,
-        ),
+        settings=config.compared(),
         work=work,
         engine=engine,
     )

@@ -11,6 +11,7 @@ from typing import Literal
 
 from tubelet.corpus.columns import PostColumns
 from tubelet.corpus.join import MAX_SECONDS, JoinSettings
+from tubelet.corpus.limits import SHARD_VIDEOS, VIDEO_SECONDS
 from tubelet.corpus.pipeline import CorpusConfig
 from tubelet.playground.build import build_playground
 from tubelet.recipes.playground import CLASSIFY_SETS, LOCALISE_SET, manifest_of
@@ -68,8 +69,8 @@ def own_posts(
     columns: PostColumns = NO_COLUMNS,
     on_malformed: Literal["count", "stop"] = "count",
     memory_gib: float = 2.0,
-    video_seconds: float = 600.0,
-    shard_videos: int = 256,
+    video_seconds: float = VIDEO_SECONDS,
+    shard_videos: int = SHARD_VIDEOS,
     name: str = "posts",
     licence: str = "unknown",
 ) -> CorpusConfig:
