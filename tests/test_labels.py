@@ -1,6 +1,6 @@
 import pytest
 
-from tubelet.labels import LabelSpace, mirror_columns, read_label_space
+from tubelet.labels import LabelSpace, mirror_columns
 from tubelet.types import InputError
 
 SPACE = LabelSpace(name="two", names=("walk", "run"), ids=(3, 7), groups=("pose", "pose"), buckets=("head", "tail"))
@@ -29,14 +29,6 @@ def test_mistakes_are_named_in_one_line(make, message):
     with pytest.raises(InputError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_no_label_space(tmp_path):
-    path = tmp_path / "labels.json"
-    for text in ("[1, 2", "[1, 2]", "3", '{"name": "x"}', '{"name": "x", "names": 3}'):
-        path.write_text(text)
-        with pytest.raises(InputError, match=r"labels\.json"):
-            read_label_space(path)
 
 
 @pytest.mark.parametrize(

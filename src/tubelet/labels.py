@@ -1,11 +1,9 @@
 """Label spaces: ordered class names with their published ids, groups and frequency buckets."""
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tubelet.types import InputError, did_you_mean
@@ -98,14 +96,6 @@ def buckets_by_count(counts: Sequence[int], *, head_above: int = 10_000, tail_be
     if tail_below > head_above + 1:
         raise InputError(f"tail_below {tail_below} lies above head_above {head_above}: a class would be both")
     return tuple("head" if n > head_above else "tail" if n < tail_below else "mid" for n in counts)
-
-
-def read_label_space(path: Path) -> LabelSpace:
-    """Read a label space from its JSON file."""
-    try:
-        return LabelSpace.from_json(json.loads(path.read_text()))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a label space file ({error})") from error
 
 
 # Words, also in snake_case and CamelCase, but not inside others (upright, copyright, nightclub).

@@ -1,9 +1,14 @@
-"""Frozen dataclasses to plain JSON and back, strictly: an unknown or missing option is one clear line."""
+"""Frozen dataclasses to plain JSON and back, strictly: an unknown or missing option is one clear line.
 
+Files are read and written whole here too.
+"""
+
+import gzip
 import json
 import os
 import types
 import typing
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
@@ -14,6 +19,8 @@ from typing import Any, Literal, TextIO, TypeVar, Union, get_args, get_origin
 from tubelet.types import InputError, did_you_mean
 
 T = TypeVar("T")
+READ_ERRORS = (OSError, EOFError, zlib.error)
+"""What the system and gzip raise for a file that is damaged or not there."""
 
 
 def to_json(value: Any) -> Any:
@@ -181,9 +188,40 @@ def write_json(path: Path, data: Any) -> None:
         file.write("\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; one that cannot be read is one clear line."""
+def read_json(path: str | Path) -> Any:
+    """Return what a JSON file holds; text as of ``read_text``.
+
+    Raises:
+        InputError: It cannot be read or is not JSON; the message has the line and column.
+    """
+    text = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+
+
+def read_text(path: str | Path) -> str:
+    """Return a text file, UTF-8 with or without a byte-order mark, plain or gzip.
+
+    Raises:
+        InputError: It cannot be read or is not text.
+    """
+    try:
+        return read_bytes(Path(path)).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start} is not UTF-8; expected a text file") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes, unpacked where it is gzip; a file that cannot be read is an ``InputError``."""
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """Return the error for a file that the system or gzip refuses."""
+    return InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or str(error).splitlines()[0]})")

@@ -6,6 +6,7 @@ import pytest
 from layout_builder import Builder, write_video
 from published_layouts import LAYOUTS
 
+from tubelet.data.sources.annotation_files import read_label_space
 from tubelet.data.sources.importers import IMPORTERS
 from tubelet.types import InputError
 
@@ -246,3 +247,11 @@ def test_categories_with_one_number_for_two_classes(build: Builder) -> None:
     categories = build.text("c.txt", "clapping,0\npraying,0\n")
     with pytest.raises(InputError, match=r"ids must be unique, these are not: \[0\]"):
         IMPORTERS["moments"](out=build.folder / "manifest", **layout.options | {"categories": categories})
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "[1, 2]", "3", '{"name": "x"}', '{"name": "x", "names": 3}'])
+def test_a_file_that_is_no_label_space(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"labels\.json"):
+        read_label_space(path)

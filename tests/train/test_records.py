@@ -1,6 +1,8 @@
 """Configs to JSON and back, strictly."""
 
 import ast
+import codecs
+import gzip
 import inspect
 import json
 import re
@@ -89,6 +91,25 @@ def test_write_json_leaves_nothing_half_written(tmp_path: Path) -> None:
         write_json(tmp_path / "a.json", {"x": object()})
     assert read_json(tmp_path / "a.json") == {"x": [1, 2]}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_json_is_read_from_any_editor_and_mistakes_have_a_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for data in (b'{"x": 1}', codecs.BOM_UTF8 + b'{"x": 1}', gzip.compress(b'{"x": 1}')):
+        path.write_bytes(data)
+        assert read_json(path) == {"x": 1}
+    mistakes = {
+        b'{\n"x" 1}': r"a\.json: not JSON \(.* line 2 column 5",
+        b"[" * 100_000: r"a\.json: not JSON",
+        b'"\xff"': r"a\.json: byte 1 is not UTF-8",
+        gzip.compress(b"{}" * 99)[:-9]: r"a\.json: cannot be read",
+    }
+    for data, message in mistakes.items():
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=message):
+            read_json(path)
+    with pytest.raises(InputError, match=r"none\.json: cannot be read \(No such file"):
+        read_json(tmp_path / "none.json")
 
 
 def test_to_json_of_paths_and_tuples() -> None:

@@ -5,14 +5,13 @@ columns, or whose cells after them are all empty, is a keyframe on which nobody 
 frame.
 """
 
-import gzip
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from tubelet.data.ava_rows import COLUMNS, LONGEST_SECONDS, NO_LABEL, CsvRows, line_of, read_rows, unreadable
+from tubelet.data.ava_rows import COLUMNS, LONGEST_SECONDS, NO_LABEL, CsvRows, line_of, read_rows
 from tubelet.data.ava_table import AvaTable
 from tubelet.labels import LabelSpace
 from tubelet.records import whole_file
@@ -145,12 +144,3 @@ def _reject(path: Path, rows: CsvRows, wrong: np.ndarray, what: str, values: np.
 def _also(wrong: np.ndarray) -> str:
     more = int(wrong.sum()) - 1
     return f" (and {more} more rows)" if more else ""
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes, unpacked where it is gzip; a file that cannot be read is an ``InputError``."""
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    except (OSError, EOFError) as error:
-        raise unreadable(path, error) from None

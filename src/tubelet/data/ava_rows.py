@@ -7,7 +7,6 @@ import codecs
 import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +17,12 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from tubelet.data.ava_table import Keyframe, keyframe_of
+from tubelet.records import READ_ERRORS, unreadable
 from tubelet.types import InputError
 
 COLUMNS = ("video", "seconds", "x1", "y1", "x2", "y2", "action id")
 LONGEST_SECONDS = 1e6  # 12 days; a number beyond is no time
 BLOCK_BYTES = 1 << 22
-READ_ERRORS = (OSError, EOFError, zlib.error)
-"""What the system and gzip raise for a file that is damaged or not there."""
 NO_LABEL = int(np.iinfo(np.int32).min)
 """Stands for an empty action id."""
 
@@ -185,11 +183,6 @@ def parse_keyframe(path: Path, number: int, line: str) -> Keyframe:
     if len(cells) != 2 or not cells[0] or not is_number(cells[1]) or not abs(float(cells[1])) < LONGEST_SECONDS:
         raise InputError(f"{path}:{number}: {line.strip()!r} is not video_id,seconds")
     return keyframe_of(cells[0], float(cells[1]))
-
-
-def unreadable(path: Path, error: Exception) -> InputError:
-    """Return the error for a file that the system or gzip refuses."""
-    return InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or str(error).splitlines()[0]})")
 
 
 def find_layout(path: Path, *, scored: bool) -> Layout:

@@ -4,7 +4,6 @@ Every published format is converted to it once (``manifest_writer``); nothing af
 count rows from 0.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tubelet.labels import LabelSpace
+from tubelet.records import read_json
 from tubelet.types import InputError, first_line
 
 VERSION = 3  # 2: clips have ``fps`` and no ``weight``; keyframes.parquet. 3: detected.parquet
@@ -128,12 +128,9 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     folder = Path(folder)
     path = folder / "manifest.json"
-    try:
-        header = json.loads(path.read_text())
-    except OSError:
-        raise InputError(f"{path}: not found; expected a manifest folder (manifest.json, clips.parquet)") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+    if not path.is_file():
+        raise InputError(f"{path}: not found; expected a manifest folder (manifest.json, clips.parquet)")
+    header = read_json(path)
     try:
         if header["version"] not in READABLE:
             raise InputError(f"{path}: version {header['version']}, this program reads {READABLE}")

@@ -24,6 +24,7 @@ from tubelet.data.manifest import (
 )
 from tubelet.data.validate import validate_manifest, validate_tables
 from tubelet.labels import LabelSpace
+from tubelet.records import read_json
 from tubelet.types import InputError, did_you_mean
 
 
@@ -127,7 +128,7 @@ def rewrite_manifest(
     """
     splits = {f"clips_{split}" for split in old.clips.column("split").unique().to_pylist()}  # counted anew
     counts = {key: number for key, number in old.counts.items() if key not in splits}
-    stored = str(json.loads((old.root / "manifest.json").read_text())["media_root"])
+    stored = str(read_json(old.root / "manifest.json")["media_root"])
     return write_manifest(
         out,
         name=old.name,
@@ -168,7 +169,7 @@ def replace_detected(
     if mixed or not (out is None or Path(out).absolute() == old.root):
         return rewrite_manifest(old, out or old.root, boxes=every, extra_counts=extra_counts)
     validate_manifest(old, there._replace(boxes=every))
-    header = json.loads((old.root / "manifest.json").read_text())
+    header = read_json(old.root / "manifest.json")
     header |= {"version": VERSION, "counts": old.counts | dict(extra_counts) | _count(there.clips, every)}
     _publish(old.root, header, {"detected": every.slice(annotated.num_rows)}, replaced=())
     return read_manifest(old.root)

@@ -14,7 +14,7 @@ import numpy as np
 from tubelet.data.ava_csv import csv_lines
 from tubelet.data.ava_table import AvaTable
 from tubelet.labels import LabelSpace
-from tubelet.records import to_json, whole_file
+from tubelet.records import read_json, to_json, whole_file
 from tubelet.types import ActionDetections, InputError, VideoMeta
 
 SCHEMA = "tubelet.detections/1"
@@ -126,10 +126,7 @@ def read_detections(path: Path | str) -> DetectionsFile:
     Raises:
         InputError: The file is not a detections JSON of this version.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    data = read_json(path)
     found = data.get("schema") if isinstance(data, dict) else None
     if found != SCHEMA:
         raise InputError(f"{path}: expected the schema {SCHEMA!r}, found {found!r}")

@@ -3,7 +3,6 @@
 A build that was stopped goes on where it was; a second build of the same playground renders nothing.
 """
 
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from tubelet.playground.jobs import Job, make_video, read_truth
 from tubelet.playground.plan import plan_duplicates, plan_jobs
 from tubelet.playground.publish import Truth, count_labels, publish
 from tubelet.playground.sets import SIZES
-from tubelet.records import write_json
+from tubelet.records import read_json, write_json
 from tubelet.types import InputError
 from tubelet.worker_pool import WorkerPool
 
@@ -137,12 +136,7 @@ def open_playground(root: str | Path) -> Playground:
 
 def _read_header(root: Path) -> dict[str, Any]:
     path = root / _HEADER
-    if not path.exists():
-        return {}
-    try:
-        header: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+    header: dict[str, Any] = read_json(path) if path.exists() else {}
     return header
 
 

@@ -15,7 +15,7 @@ from tubelet.playground import annotate, render
 from tubelet.playground.scenes import Shot, Staged, stage_clip, stage_localise
 from tubelet.playground.sets import SIDES, Choice
 from tubelet.playground.world import WORLDS, draw_place, world_of
-from tubelet.records import whole_file
+from tubelet.records import read_json, whole_file
 from tubelet.video.write import VideoWriter
 
 _LOCALISE_SIZES = ((320, 240), (320, 240), (320, 240), (320, 180), (288, 216))
@@ -106,7 +106,7 @@ def read_truth(root: Path, job: Job) -> dict[str, Any] | None:
     path = truth_path(root, job)
     if not path.exists() or not (root / job.video).exists():
         return None
-    truth: dict[str, Any] = json.loads(path.read_text())
+    truth: dict[str, Any] = read_json(path)
     return truth
 
 

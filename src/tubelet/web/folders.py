@@ -1,6 +1,5 @@
 """Where a server keeps what was sent to it: a private folder, nothing in it called as a visitor says."""
 
-import json
 import re
 import shutil
 import unicodedata
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tubelet.records import read_json
 from tubelet.types import InputError
 from tubelet.web.jobs import is_job_id
 
@@ -88,8 +88,8 @@ class Folders:
     def published(self, job_id: str) -> dict[str, Any] | None:
         """Return the outcome written beside whole results, or None."""
         try:
-            outcome: dict[str, Any] = json.loads((self.of(job_id).seen / "outcome.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            outcome: dict[str, Any] = read_json(self.of(job_id).seen / "outcome.json")
+        except InputError:
             return None
         return outcome
 

@@ -2,14 +2,13 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
-from tubelet.data.ava_csv import read_bytes
-from tubelet.labels import LabelSpace, read_label_space
+from tubelet.labels import LabelSpace
+from tubelet.records import read_json, read_text
 from tubelet.types import InputError, did_you_mean
 
 T = TypeVar("T")
@@ -63,25 +62,17 @@ def read_classes(labels: str, *, name: str | None = None) -> LabelSpace:
     return LabelSpace(name=name or path.stem, names=tuple(names))
 
 
-def read_text(path: str | Path) -> str:
-    """Return a text file, UTF-8 with or without a byte-order mark.
+def read_label_space(path: Path) -> LabelSpace:
+    """Read a label space from its JSON file.
 
     Raises:
-        InputError: It cannot be read or is not text.
+        InputError: It is not the file of one.
     """
-    path = Path(path)
+    data = read_json(path)
     try:
-        return read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8; expected a text file") from None
-
-
-def read_json(path: Path) -> object:
-    """Return what a JSON file holds."""
-    try:
-        return json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+        return LabelSpace.from_json(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a label space file ({error})") from error
 
 
 def table_rows(path: Path, columns: tuple[str, ...], *, delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:

@@ -9,9 +9,9 @@ import numpy as np
 
 from tubelet.data.ava_rows import parse_keyframe
 from tubelet.data.ava_table import Keyframe
-from tubelet.data.sources.annotation_files import packaged_label_space, plain_lines, read_text
+from tubelet.data.sources.annotation_files import packaged_label_space, plain_lines
 from tubelet.labels import LabelSpace, buckets_by_count
-from tubelet.records import whole_file
+from tubelet.records import read_text, whole_file
 from tubelet.types import InputError, did_you_mean
 
 AVA_SPACES = ("ava_60", "ava_80")

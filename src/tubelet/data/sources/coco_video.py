@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tubelet.data.manifest import Manifest
-from tubelet.data.sources.annotation_files import given, read_json
+from tubelet.data.sources.annotation_files import given
 from tubelet.data.sources.frame_boxes import LARGEST, FrameBox, write_frame_boxes
+from tubelet.records import read_json
 from tubelet.types import InputError
 
 FRAME_KEYS = ("pts_seconds", "frame_index", "frame_id")

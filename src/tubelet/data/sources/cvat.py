@@ -14,8 +14,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tubelet.data.manifest import Manifest
-from tubelet.data.sources.annotation_files import read_classes, read_text
+from tubelet.data.sources.annotation_files import read_classes
 from tubelet.data.sources.frame_boxes import LARGEST, FrameBox, write_frame_boxes
+from tubelet.records import read_text
 from tubelet.types import InputError, did_you_mean
 
 logger = logging.getLogger(__name__)

@@ -25,12 +25,12 @@ from tubelet.data.sources.annotation_files import (
     packaged_label_space,
     plain_rows,
     read_classes,
-    read_json,
     some_of,
     whole_number,
 )
 from tubelet.data.sources.media_folder import ClipRow, MediaFolder, write_clips
 from tubelet.labels import LabelSpace, swap_sides
+from tubelet.records import read_json
 from tubelet.types import InputError
 
 NOT_DIRECTIONS = ("Plugging something into something but pulling it right out as you remove your hand",)
