@@ -19,7 +19,6 @@ from tubelet.playground import actions, sets
 from tubelet.playground.build import Playground, build_playground, open_playground
 from tubelet.playground.jobs import Job, make_video
 from tubelet.playground.sets import SetSize
-from tubelet.playground.sheet import contact_sheet
 from tubelet.types import InputError
 from tubelet.video.container import probe
 
@@ -257,12 +256,3 @@ def test_unknown_sizes_and_empty_folders_are_user_mistakes(tmp_path: Path) -> No
         build_playground("huge", tmp_path)
     with pytest.raises(InputError, match="no playground here"):
         open_playground(tmp_path)
-
-
-def test_a_contact_sheet_shows_every_set(micro: Playground, tmp_path: Path) -> None:
-    from PIL import Image
-
-    path = contact_sheet(micro, tmp_path / "sheet.png", rows=1, columns=2)
-    with Image.open(path) as image:
-        assert image.width >= 480
-        assert image.height > 7 * 100
