@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numbered_video import painted
 
-from tubelet.corpus.fingerprint import code_runs, distances, frame_codes, mirrored_codes
+from tubelet.corpus.fingerprint import code_runs, frame_codes, mirrored_codes
 
 
 def luma_of(number: int, *, width: int = 112, height: int = 112) -> np.ndarray:
@@ -29,6 +29,11 @@ def plain_code(luma: np.ndarray) -> int:
             around = [cell[v][u] for v in (y - 1, y, y + 1) for u in (x - 1, x, x + 1) if (v, u) != (y, x)]
             code |= int(cell[y][x] > sum(around) / 8) << (8 * (y - 1) + x - 1)
     return code
+
+
+def distances(codes_a: np.ndarray, codes_b: np.ndarray) -> np.ndarray:
+    """In how many bits codes differ, 0..64."""
+    return np.bitwise_count(codes_a ^ codes_b)
 
 
 def test_one_bright_cell_is_one_bit() -> None:

@@ -75,7 +75,7 @@ def test_raising_the_right_arm_forward_puts_the_palm_in_front() -> None:
     track = zero_track()
     # Forward is a turn about -y.
     track.joints[0, skeleton.RIGHT_SHOULDER] = rotations.from_axis_angle((0.0, -1.0, 0.0), np.pi / 2)
-    palms = motions.hand_positions(track, 0)[0]
+    palms = skeleton.landmark_positions(track, 0)[0, [skeleton.RIGHT_PALM, skeleton.LEFT_PALM]]
     assert palms[0, 0] > 0.45
     assert abs(palms[1, 0]) < 0.15
     assert palms[0, 2] - palms[1, 2] > 0.4

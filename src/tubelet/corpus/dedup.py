@@ -1,15 +1,15 @@
 """Which source videos show what a target video shows (paper B, A.2), from the codes of their frames.
 
-How to call it, for one shard of the work at a time::
+``comparison.compare`` does the whole of it. One shard of the work is::
 
     codes = fingerprint_shard(videos, media_root=root, settings=FingerprintSettings())      # a row for each video
     targets = index_targets([target_codes], settings)                                       # once
     pairs = find_duplicates(codes, targets, settings)                                       # a row for each pair
-    gone = duplicate_videos(pairs)                                                           # names of source videos
 
 ``target_codes`` come from the same function with ``FingerprintSettings(crops=TARGET_CROPS)``; ``settings`` is one of
-``OPERATING_POINTS``. Shards of sources are independent of each other, and so are shards of targets: ``find_duplicates``
-with each, and the tables put together, is the whole (``shards.pairs_jobs``).
+``OPERATING_POINTS``. A source goes if a pair of it has ``duplicate``. Shards of sources are independent of each other,
+and so are shards of targets: ``find_duplicates`` with each, and the tables put together, is the whole
+(``shards.pairs_jobs``).
 
 Codes near each other come from an index of the targets, exactly; the share of a source's frames that have one is A.2's
 overlap. For every pair with enough of them the longest run of frames in step is looked for as well, which tells a
@@ -22,7 +22,6 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tubelet.corpus.alignment import Run, longest_run
@@ -166,11 +165,6 @@ def find_duplicates(sources: pa.Table, targets: TargetIndex, settings: DedupSett
         for target, shared in _shared(views, targets, settings).items():
             rows.append({"source": video} | _pair(views, target, shared, targets, settings))
     return pa.Table.from_pylist(rows, schema=PAIRS)
-
-
-def duplicate_videos(pairs: pa.Table) -> list[str]:
-    """Return the sources that are a duplicate of some target, sorted."""
-    return sorted(pc.unique(pairs.filter(pairs.column("duplicate")).column("source")).to_pylist())
 
 
 def codes_of(table: pa.Table) -> list[U64]:

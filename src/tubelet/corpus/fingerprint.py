@@ -213,12 +213,6 @@ def mirrored_codes(codes: U64) -> U64:
     return np.ascontiguousarray(turned.ravel()).view("<u8").astype(np.uint64)
 
 
-def distances(codes_a: U64, codes_b: U64) -> U8:
-    """Return the number of bits in which codes differ, 0..64, broadcast as numpy does."""
-    differing: U8 = np.bitwise_count(codes_a ^ codes_b)
-    return differing
-
-
 def code_runs(codes: U64) -> CodeRuns:
     """Return the runs of equal codes."""
     if not len(codes):

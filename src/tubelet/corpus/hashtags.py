@@ -30,7 +30,6 @@ HASHTAGS_SCHEMA = pa.schema([("tag", pa.string()), ("label", pa.int32())])
 class Expansion:
     """The hashtags of one seed label."""
 
-    seed_label: str
     hashtags: tuple[str, ...]
     """Sorted, unique, as ``normalise_tag`` spells them."""
     num_orders_left_out: int
@@ -104,7 +103,7 @@ def expand_label(seed_label: str, *, max_words: int = 5) -> Expansion:
         spelled = [sorted({other for form in slot for other in spellings(form)}) for slot in forms]
         hashtags |= set(_joined(spelled, permute=len(variant) <= max_words))
     usable = {tag for hashtag in hashtags if (tag := normalise_tag(hashtag)) is not None}
-    return Expansion(seed_label=seed_label, hashtags=tuple(sorted(usable)), num_orders_left_out=left_out)
+    return Expansion(hashtags=tuple(sorted(usable)), num_orders_left_out=left_out)
 
 
 def expand_labels(label_space: LabelSpace, *, max_words: int = 5) -> Hashtags:

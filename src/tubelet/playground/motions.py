@@ -26,28 +26,12 @@ from tubelet.playground.tracks import (
 )
 
 __all__ = [
-    "GESTURES", "TAKES", "clip", "concatenate", "hand_positions", "head_positions", "layer", "mirror", "motion_names",
+    "GESTURES", "clip", "concatenate", "head_positions", "layer", "mirror", "motion_names",
     "once_seconds", "place", "style_noise",
 ]  # fmt: skip
 
 GESTURES: tuple[str, ...] = tuple(gestures.GESTURES)
 """Key-framed gestures, each a valid ``name`` of ``clip``."""
-
-TAKES: dict[str, tuple[str, ...]] = {
-    "walk": ("walk",),
-    "run": ("run",),
-    "crawl": ("crawl",),
-    "dance": ("dance_a", "dance_b"),
-    "jump": ("jump",),
-    "kick": ("kick", "spinkick"),
-    "punch": ("punch",),
-    "get_up": ("getup_faceup", "getup_facedown"),
-    "roll": ("roll",),
-    "backflip": ("backflip",),
-    "cartwheel": ("cartwheel",),
-    "spin": ("spin",),
-}
-"""Motion name -> names of its motion-capture takes, each a valid ``name`` of ``clip``."""
 
 _RATE = 60.0
 """Frames per second at which motion-capture clips are kept."""
@@ -184,7 +168,7 @@ def clip(
     Cyclic motions loop and travel; the others play once, rest standing, and play again.
 
     Args:
-        name: A captured take (values of ``TAKES``) or a gesture (``GESTURES``).
+        name: A captured take or a gesture, of ``motion_names``.
         fps: Frames per second of the result.
         num_frames: Its length.
         start_seconds: Where in the motion to start, in the motion's own time.
@@ -213,11 +197,6 @@ def clip(
     if noise_rng is not None:
         track = style_noise(track, noise_rng, fps=fps, strength=noise_strength)
     return mirror(track) if mirrored else track
-
-
-def hand_positions(track: PoseTrack, body: int) -> np.ndarray:
-    """Right and left palm, float32 (n, 2, 3), in the track's frame (world, once placed)."""
-    return skeleton.landmark_positions(track, body)[:, [skeleton.RIGHT_PALM, skeleton.LEFT_PALM]]
 
 
 def head_positions(track: PoseTrack, body: int) -> np.ndarray:

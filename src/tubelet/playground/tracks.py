@@ -19,11 +19,6 @@ def make_track(root: np.ndarray, joints: np.ndarray, anchor: tuple[float, float]
     return PoseTrack(root=np.asarray(root, dtype=np.float32), joints=unit.astype(np.float32), anchor=anchor)
 
 
-def segment(track: PoseTrack, start: int, stop: int) -> PoseTrack:
-    """Frames start .. stop - 1 of a track."""
-    return replace(track, root=track.root[start:stop], joints=track.joints[start:stop])
-
-
 def resample(track: PoseTrack, frames: np.ndarray) -> PoseTrack:
     """A track at fractional frame numbers (n,), held at its ends."""
     frames = np.clip(frames, 0, len(track) - 1)

@@ -71,8 +71,6 @@ class Solution:
     linear: Linear
     loss: float
     """Mean over the rows, without the regularisation."""
-    objective: float
-    """With it: what was minimised."""
     num_passes: int
     """Times that all rows were read."""
     converged: bool
@@ -176,7 +174,6 @@ def fit_logistic(
     return Solution(
         linear=Linear(weight=weight, bias=bias),
         loss=loss,
-        objective=value,
         num_passes=passes,
         converged=converged,
         state=at,
