@@ -106,9 +106,9 @@ def expand_label(seed_label: str, *, max_words: int = 5) -> Expansion:
     return Expansion(hashtags=tuple(sorted(usable)), num_orders_left_out=left_out)
 
 
-def expand_labels(label_space: LabelSpace, *, max_words: int = 5) -> Hashtags:
+def expand_labels(label_space: LabelSpace) -> Hashtags:
     """Return the hashtags of every label of a space, as ``expand_label`` gives them."""
-    expansions = [expand_label(name, max_words=max_words) for name in label_space.names]
+    expansions = [expand_label(name) for name in label_space.names]
     return hashtags_of(
         label_space,
         [expansion.hashtags for expansion in expansions],

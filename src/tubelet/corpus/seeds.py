@@ -29,7 +29,7 @@ from tubelet.types import InputError, did_you_mean
 CSV_COLUMNS = ("label", "hashtag")
 
 
-def read_seeds(seeds: str, *, nouns: str = "", name: str = "", max_words: int = 5) -> Hashtags | VerbNouns:
+def read_seeds(seeds: str, *, nouns: str = "") -> Hashtags | VerbNouns:
     """Return the hashtags of the label space that a user names.
 
     Args:
@@ -37,14 +37,12 @@ def read_seeds(seeds: str, *, nouns: str = "", name: str = "", max_words: int = 
             with the columns label and hashtag (as ``tubelet corpus labels --out`` writes it, for pruning), a label
             space's JSON, or a manifest's folder.
         nouns: A list of nouns, named in the same way: the labels are the pairs of ``seeds``, as verbs, with them.
-        name: Of the label space; empty = the list's or the file's.
-        max_words: Longer phrases are not permuted.
 
     Raises:
         InputError: No such list or file, or a label without a word.
     """
     if nouns:
-        return verb_noun_pairs(_label_names(seeds), _label_names(nouns), name=name or "verb-nouns")
+        return verb_noun_pairs(_label_names(seeds), _label_names(nouns), name="verb-nouns")
     if seeds in LISTS:
         return LISTS[seeds]()
     path = Path(seeds)
@@ -52,9 +50,9 @@ def read_seeds(seeds: str, *, nouns: str = "", name: str = "", max_words: int = 
         known = (*LISTS, *PACKAGED)
         raise InputError(f"{seeds}: no such file, nor a list{did_you_mean(seeds, known)}; lists: {', '.join(known)}")
     if path.suffix == ".csv":
-        return read_hashtags(path, name=name or path.stem)
-    space = read_manifest(path).label_space if path.is_dir() else read_classes(seeds, name=name or None)
-    return expand_labels(space, max_words=max_words)
+        return read_hashtags(path, name=path.stem)
+    space = read_manifest(path).label_space if path.is_dir() else read_classes(seeds)
+    return expand_labels(space)
 
 
 def _label_names(seeds: str) -> tuple[str, ...]:

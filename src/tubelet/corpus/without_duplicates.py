@@ -35,6 +35,8 @@ from tubelet.types import InputError, did_you_mean
 REPORT_VERSION = 1
 CAPTION = 16
 """Pixels of the line above each strip."""
+MOST_SHOWN = 3
+"""Pairs that ``explain`` returns at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,10 +111,8 @@ def explain(
     out: Path,
     settings: CompareSettings,
     engine: Engine,
-    *,
-    most: int = 3,
 ) -> tuple[list[dict[str, Any]], bytes | None]:
-    """Return the pairs of one video, the likeliest duplicates first, and a PNG of their frames side by side.
+    """Return ``MOST_SHOWN`` pairs of one video, the likeliest duplicates first, and a PNG of their frames side by side.
 
     Of each pair the picture has frames of the run in step, the video's above the target's.
 
@@ -123,7 +123,6 @@ def explain(
         out: As of ``drop_duplicates``; shards that are there are used.
         settings: What is a duplicate.
         engine: Who does the work.
-        most: Pairs at most.
 
     Raises:
         InputError: There is no such video, or it cannot be decoded.
@@ -146,7 +145,7 @@ def explain(
     shards = pairs_of(ours, named(theirs), settings, work, engine)
     pairs = [pair for path in shards for pair in pq.read_table(path).to_pylist()]
     pairs.sort(key=lambda pair: (not pair["duplicate"], -pair["run_seconds"] * (1 - pair["run_bits"] / 32)))
-    shown = pairs[:most]
+    shown = pairs[:MOST_SHOWN]
     roots = {manifest.name: manifest.media_root for manifest in targets}
     rows = [_rows(pair, source.media_root, roots) for pair in shown]
     pictures = strips(rows, engine.num_workers)

@@ -32,15 +32,14 @@ def held_out_videos(videos: Iterable[str], *, seed: int, share: float = SHARE) -
     return frozenset(ordered[: min(max(1, round(share * len(ordered))), len(ordered) - 1)])
 
 
-def hold_out(source: Manifest, out: Path, *, train_split: str, seed: int, share: float = SHARE) -> Manifest:
-    """Write a manifest that has nothing but a training split, part of it under the name ``HELD_OUT_SPLIT``.
+def hold_out(source: Manifest, out: Path, *, train_split: str, seed: int) -> Manifest:
+    """Write a manifest that has nothing but a training split, ``SHARE`` of it under the name ``HELD_OUT_SPLIT``.
 
     Args:
         source: The data set.
         out: Folder of the new manifest.
         train_split: What is parted; the other splits are left out.
         seed: As in ``held_out_videos``.
-        share: As in ``held_out_videos``.
 
     Raises:
         InputError: The split has fewer than two videos.
@@ -48,7 +47,7 @@ def hold_out(source: Manifest, out: Path, *, train_split: str, seed: int, share:
     clips = source.clips.filter(pc.equal(source.clips.column("split"), train_split))
     videos = clips.column("video").to_pylist()
     try:
-        chosen = held_out_videos(videos, seed=seed, share=share)
+        chosen = held_out_videos(videos, seed=seed)
     except InputError as error:
         raise InputError(f"{source.root}: split {train_split!r}: {error}") from None
     splits = pa.array([HELD_OUT_SPLIT if video in chosen else train_split for video in videos])

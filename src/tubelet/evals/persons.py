@@ -1,6 +1,5 @@
 """How good a person detector's boxes are, whatever the people do: the bound on what scoring them can reach."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,20 +57,13 @@ class PersonAp:
         }
 
 
-def person_ap(
-    ground_truth: AvaTable,
-    boxes: AvaTable,
-    *,
-    iou: float = 0.5,
-    thresholds: Sequence[float] = THRESHOLDS,
-) -> PersonAp:
-    """Return the average precision of person boxes (official protocol, one class), and recall from confidences on.
+def person_ap(ground_truth: AvaTable, boxes: AvaTable, *, iou: float = 0.5) -> PersonAp:
+    """Return the average precision of person boxes (official protocol, one class), and recall from ``THRESHOLDS`` on.
 
     Args:
         ground_truth: Annotated boxes; one with several actions is one person.
         boxes: Detected boxes with the detector's confidence; actions are not looked at.
         iou: Smallest overlap of a true positive.
-        thresholds: Confidences to report.
 
     Raises:
         InputError: No annotated box, or a box with several scores: then they are of actions, not of the detector.
@@ -99,7 +91,7 @@ def person_ap(
         iou=iou,
         num_people=num_people,
         num_boxes=len(scores),
-        at=tuple(_at(threshold, scores, hits, num_people) for threshold in thresholds),
+        at=tuple(_at(threshold, scores, hits, num_people) for threshold in THRESHOLDS),
     )
 
 

@@ -161,7 +161,6 @@ def clip(
     mirrored: bool = False,
     noise_rng: np.random.Generator | None = None,
     amplitude: float = 1.0,
-    noise_strength: float = 1.0,
 ) -> PoseTrack:
     """A motion as a track.
 
@@ -176,7 +175,6 @@ def clip(
         mirrored: Swap left and right.
         noise_rng: Adds a personal style drawn from it (and varies a gesture's key poses).
         amplitude: Scales how far the upper body moves.
-        noise_strength: Scales the personal style.
 
     Returns:
         A track in the local frame that starts at the origin, facing +x.
@@ -195,7 +193,7 @@ def clip(
     else:
         raise ValueError(f"no motion is called {name!r}; there are {', '.join(motion_names())}")
     if noise_rng is not None:
-        track = style_noise(track, noise_rng, fps=fps, strength=noise_strength)
+        track = style_noise(track, noise_rng, fps=fps)
     return mirror(track) if mirrored else track
 
 
