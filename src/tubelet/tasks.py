@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tubelet.data.box_labels import LABEL_IOU
 from tubelet.data.manifest import Manifest, read_manifest
 from tubelet.data.shuffle import key_of
 from tubelet.labels import LabelSpace
@@ -45,9 +46,9 @@ class TaskConfig:
     """Person boxes to train on (paper A, A.1: detected boxes for AVA, annotated ones for AVA-Kinetics)."""
     box_score_threshold: float = 0.0
     """Detected boxes below this confidence are not trained on (paper A, A.1: 0.8 for AVA)."""
-    label_iou: float = 0.9
+    label_iou: float = LABEL_IOU
     """A detected box without labels of its own takes those of the annotated box it overlaps most, from this IoU on;
-    below it its target is all zero (0.9: PySlowFast, mmaction2; paper A does not say)."""
+    below it its target is all zero."""
     roi_size: int = ROI_SIZE
     """Cells that a person box is pooled into on each side, before they are averaged (``models.heads``)."""
     eval_boxes: BoxChoice = "annotated"

@@ -9,7 +9,8 @@ from tubelet.train.schedule import SCHEDULES, RatePlan, plan_rates
 
 
 def test_cosine_with_linear_warmup_by_hand() -> None:
-    rates = [RatePlan(peak=0.3, num_steps=10, warmup_steps=2).at(k) for k in range(10)]
+    short = plan(learning_rate=0.3, num_steps=10, steps_per_epoch=1, warmup_epochs=2)
+    rates = [short.at(k) for k in range(10)]
     assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])  # linear, the first step already moves
     assert rates[6] == pytest.approx(0.15)  # half of the cosine: (6 - 2) / 8
     assert rates[9] == pytest.approx(0.15 * (1 + math.cos(math.pi * 7 / 8)))
@@ -24,6 +25,11 @@ def plan(**changes: object) -> RatePlan:
         "num_steps": 150,
         "steps_per_epoch": 10,
         "warmup_epochs": 2.5,
+        "warmup_start": 0.0,
+        "schedule": "cosine",
+        "num_halvings": 13,
+        "period_epochs": (),
+        "period_factor": 0.1,
     }
     return plan_rates(**(values | changes))  # type: ignore[arg-type]
 

@@ -5,13 +5,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 PAIRS_AT_ONCE = 2_000_000
+LABEL_IOU = 0.9
+"""Overlap at which PySlowFast and mmaction2 label detected boxes; paper A, which trains on such boxes, has none."""
 
 
 def label_detected(table: pa.Table, keyframe: np.ndarray, *, min_iou: float) -> pa.Table:
     """Give each detected box without a label the labels of the annotated box it overlaps most.
 
-    A detected box that comes with labels (PySlowFast publishes such files) keeps them. Paper A trains on detected
-    boxes; 0.9 is the overlap at which PySlowFast and mmaction2 label them.
+    A detected box that comes with labels (PySlowFast publishes such files) keeps them.
 
     Args:
         table: Rows as in ``manifest.BOXES_SCHEMA``; annotated rows must still be there.

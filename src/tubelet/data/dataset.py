@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from tubelet.data.box_labels import LABEL_IOU
 from tubelet.data.class_turns import ClassTurns, class_turns
 from tubelet.data.examples import Examples, clip_examples, keyframe_examples
 from tubelet.data.manifest import Manifest
@@ -70,7 +71,7 @@ class ClipDataset:
         augment: Augment | None,
         boxes: BoxChoice = "annotated",
         box_score_threshold: float = 0.0,
-        label_iou: float = 0.9,
+        label_iou: float = LABEL_IOU,
         one_label_seed: int | None = None,
         cache: FrameCache | None = None,
     ) -> None:
@@ -264,22 +265,21 @@ class ClipDataset:
             generator=generator,
         )
 
-    def _finish(
-        self, index: int, clip: Clip, *, num_dropped: int = 0, crop: int = 0, crops: Crops = "centre"
-    ) -> ClipSample:
-        """Return the frame as scoring shows it, with every box."""
+    def _finish(self, index: int, clip: Clip, *, crop: int = 0, crops: Crops = "centre") -> ClipSample:
+        """Return a sample of the clip with nothing random, as it is scored: unmoved at scale 1, with every box.
+
+        Where the canvas is cut out of the frame, boxes outside it stay, at its edge, and count as dropped.
+        """
         fit, whole = self._preprocess.fit, crops == "whole"
         height, width = clip.frames.shape[-2:]
         offset = crop_offsets(height, width, crops)[crop]
         frames, _ = to_canvas(clip.frames, None, fit=fit, offset=offset, whole=whole)
-        boxes = None
-        rows = 1
+        boxes, rows, num_dropped = None, 1, 0
         if self.kind == "localise":
             place = placement(height, width, fit=fit, offset=offset, whole=whole)
             boxes = canvas_boxes(self._examples.boxes_norm_of(index), place)
             if not fit.is_letterbox:
-                boxes, off = shown_boxes(boxes, place.canvas_hw)
-                num_dropped += off
+                boxes, num_dropped = shown_boxes(boxes, place.canvas_hw)
             rows = boxes.shape[0]
         keep = torch.ones(rows, dtype=torch.bool)
         shown = Augmented(frames=frames, boxes=boxes, keep=keep, num_dropped=0, mirrored=False)

@@ -21,7 +21,7 @@ from typing import Literal
 
 from tubelet.recipes.ava import A1, OUR_CHOICES, NotInPaper, cofinetune_ava
 from tubelet.recipes.miniature import MINIATURES_A, MiniatureA, Scale, playground_sets
-from tubelet.recipes.playground import PAPER_AUGMENT, PlaygroundScale, run_at_scale
+from tubelet.recipes.playground import PlaygroundScale, run_at_scale
 from tubelet.recipes.rows_a import AVA_KINETICS, K400, K700, TARGETS, RowA, find_row_a
 from tubelet.tasks import task_config
 from tubelet.train.config import PREVIOUS, RunConfig
@@ -126,10 +126,7 @@ def _miniature(
 ) -> RunConfig:
     run = run_at_scale(
         row.name,
-        tuple(
-            task_config(manifests / name, augment=PAPER_AUGMENT, label_smoothing=A1.label_smoothing)
-            for name in playground_sets(sets)
-        ),
+        tuple(task_config(manifests / name, label_smoothing=A1.label_smoothing) for name in playground_sets(sets)),
         scale,
         num_epochs=num_epochs,
         init_from=None,

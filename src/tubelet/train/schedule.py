@@ -21,15 +21,15 @@ class RatePlan:
     """Rate at the end of the warm-up."""
     num_steps: int
     """Length of the run."""
-    warmup_steps: int = 0
+    warmup_steps: int
     """Step ``warmup_steps`` is the first at the full rate; step 0 already moves."""
-    warmup_start: float = 0.0
+    warmup_start: float
     """Share of the peak that the warm-up begins at."""
-    schedule: ScheduleName = "cosine"
-    num_halvings: int = 13
-    period_ends: tuple[int, ...] = ()
+    schedule: ScheduleName
+    num_halvings: int
+    period_ends: tuple[int, ...]
     """First step after each period."""
-    period_factor: float = 0.1
+    period_factor: float
 
     def at(self, step: int) -> float:
         """Return the rate of a step, 0 .. num_steps - 1."""
@@ -91,13 +91,13 @@ def plan_rates(
     num_steps: int,
     steps_per_epoch: float,
     warmup_epochs: float,
-    warmup_start: float = 0.0,
-    schedule: ScheduleName = "cosine",
-    num_halvings: int = 13,
-    period_epochs: tuple[float, ...] = (),
-    period_factor: float = 0.1,
+    warmup_start: float,
+    schedule: ScheduleName,
+    num_halvings: int,
+    period_epochs: tuple[float, ...],
+    period_factor: float,
 ) -> RatePlan:
-    """Return the rates of a run, epochs turned into steps.
+    """Return the rates of a run, epochs turned into steps; ``optim.OptimConfig`` has the defaults.
 
     Args:
         learning_rate: Peak, for a step of ``reference_batch_size`` clips.
