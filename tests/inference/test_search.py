@@ -1,13 +1,16 @@
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tubelet.cli.using import search as search_command
 from tubelet.inference.detections_file import json_writer, read_detections
 from tubelet.inference.formats import write_parquet
-from tubelet.inference.search import search
+from tubelet.inference.search import Hit, search
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
 
@@ -104,3 +107,65 @@ def test_the_command_lists_the_best(folder: Path, capsys: pytest.CaptureFixture[
     assert "2 of 5 moments, 2 files" in out
     assert out.count("street") == 2
     assert "yard" not in out
+
+
+class Counted:
+    """A table that counts how often each column is taken from it."""
+
+    def __init__(self, table: Any, taken: Counter[str]) -> None:
+        self._table, self._taken = table, taken
+
+    def column(self, name: str) -> Any:
+        self._taken[name] += 1
+        return self._table.column(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+
+def test_a_long_parquet_in_any_order_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 moments of two people: the boxes' scores are not taken from the table for each moment."""
+    draws = np.random.default_rng(0).random((300, 2, 3)).round(3)
+    write(tmp_path / "long.json", AVA, [{5: row[0].tolist(), 8: row[1].tolist()} for row in draws])
+    write_parquet(read_detections(tmp_path / "long.json"), tmp_path / "long.parquet")
+    expected = search(tmp_path, "kick", min_score=0.6).hits
+    (tmp_path / "long.json").unlink()
+    table = pq.read_table(tmp_path / "long.parquet")
+    mixed = table.take(np.random.default_rng(1).permutation(len(table)))
+    taken: Counter[str] = Counter()
+    monkeypatch.setattr(pq, "read_table", lambda path: Counted(mixed, taken))
+    found = search(tmp_path, "kick", min_score=0.6).hits
+    assert len(found) == len(expected) > 200
+    for hit, other in zip(found[:-4], expected[:-4], strict=True):  # a parquet has no length of the video
+        assert hit == other
+    assert taken["box_score"] == 1
+
+
+def test_hits_are_not_compared_with_each_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each with each, some thousands of moments take minutes."""
+
+    def compared(hit: Hit, other: object) -> bool:
+        raise AssertionError("hits were compared")
+
+    monkeypatch.setattr(Hit, "__eq__", compared)
+    for top, shown in ((None, 5), (3, 3), (9, 5)):
+        search_command(folder, "kick", top=top)
+        assert f"{shown} of 5 moments" in capsys.readouterr().out
+
+
+def test_hits_that_are_alike_are_shown_as_often_as_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two strangers with one score are two moments; the best one is one of them."""
+    write(tmp_path / "a.json", OWN, [{1: [0.0, 0.9], 2: [0.0, 0.9]}])
+    text = (tmp_path / "a.json").read_text()
+    (tmp_path / "a.json").write_text(
+        text.replace('"person_id":1', '"person_id":-1').replace('"person_id":2', '"person_id":-1')
+    )
+    search_command(tmp_path, "kicker", top=1)
+    out = capsys.readouterr().out
+    assert "1 of 2 moments" in out
+    assert out.count("a.mp4") == 1

@@ -156,9 +156,9 @@ def search(
         raise InputError(f"--top is {top}, expected at least 1")
 
     found = search_results(folder, action, min_score=min_score)
-    best = sorted(found.hits, key=lambda hit: -hit.score)[:top]
+    best = sorted(range(len(found.hits)), key=lambda i: -found.hits[i].score)[:top]
     table = Table("video", "from", "to", "person", "action", "score")
-    for hit in (hit for hit in found.hits if hit in best):
+    for hit in (found.hits[i] for i in sorted(best)):
         who = "?" if hit.person_id < 0 else str(hit.person_id)
         times = (f"{hit.begin_seconds:.2f}", f"{hit.end_seconds:.2f}")
         table.add_row(hit.video, *times, who, hit.action, f"{hit.score:.2f}")

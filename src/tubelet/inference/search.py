@@ -121,6 +121,9 @@ def _read_parquet(path: Path) -> DetectionsFile | None:
     scores = np.array(table.column("scores").to_pylist(), dtype=np.float32).reshape(-1, len(space))
     people = table.column("person_id").fill_null(NOT_FOLLOWED).to_numpy()
     boxes = np.column_stack([table.column(side).to_numpy() for side in ("x1", "y1", "x2", "y2")])
+    box_scores = table.column("box_score").to_numpy()
+    order = np.argsort(seconds, kind="stable")
+    instants, firsts = np.unique(seconds[order], return_index=True)
     video = str(table.column("video")[0].as_py()) if len(table) else path.stem
     moments = [
         ActionDetections(
@@ -128,11 +131,10 @@ def _read_parquet(path: Path) -> DetectionsFile | None:
             pts_seconds=float(instant),
             boxes_norm=boxes[rows],
             scores=scores[rows],
-            box_scores=table.column("box_score").to_numpy()[rows],
+            box_scores=box_scores[rows],
             person_ids=people[rows],
         )
-        for instant in np.unique(seconds)
-        for rows in [seconds == instant]
+        for instant, rows in zip(instants, np.split(order, firsts[1:]))  # of no rows there is still one part
     ]
     meta = VideoMeta(path=video, width=1, height=1, fps=1.0, duration_seconds=0.0)
     least = np.array(thresholds, dtype=np.float32)
