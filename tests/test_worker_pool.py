@@ -1,6 +1,7 @@
 """Processes that really die: killed from outside, killed by what they are asked to do, left by their parent."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -60,7 +61,9 @@ def test_mistakes_come_back_whole_and_bugs_with_their_traceback(pool: WorkerPool
         pool.result()
 
 
-def test_a_worker_killed_from_outside_costs_nothing(pool: WorkerPool) -> None:
+def test_a_worker_killed_from_outside_costs_nothing_and_is_told(
+    pool: WorkerPool, caplog: pytest.LogCaptureFixture
+) -> None:
     for key in range(4):
         pool.submit(key, deadly.wait, 0.3)
     assert eventually(lambda: len(pool.worker_pids()) == 2)
@@ -72,6 +75,8 @@ def test_a_worker_killed_from_outside_costs_nothing(pool: WorkerPool) -> None:
     assert all(d.error is None for d in answers)
     assert victim not in {d.value for d in answers}
     assert pool.num_restarts == 1
+    (said,) = caplog.messages
+    assert re.fullmatch("a worker ended at call [01] and is replaced: signal 9, SIGKILL", said)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,7 @@ def test_a_worker_killed_from_outside_costs_nothing(pool: WorkerPool) -> None:
     [(deadly.die, signal.SIGSEGV, "signal 11, SIGSEGV"), (deadly.leave, 3, "exit status 3")],
 )
 def test_a_call_that_kills_every_worker_is_named_and_the_others_are_not(
-    pool: WorkerPool, call: Callable[..., None], argument: int, cause: str
+    pool: WorkerPool, call: Callable[..., None], argument: int, cause: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for key in range(10):
         pool.submit(key, *((call, argument) if key == 4 else (deadly.add, key)))
@@ -89,6 +94,7 @@ def test_a_call_that_kills_every_worker_is_named_and_the_others_are_not(
     assert str(error) == f"its worker process ended 3 times ({cause})"
     assert {k: d.value for k, d in answers.items()} == {k: 100 + k for k in range(10) if k != 4}
     assert pool.num_restarts == 3
+    assert caplog.messages == [f"a worker ended at call 4 and is replaced: {cause}"] * 3
 
 
 def test_a_call_that_kills_once_is_repeated(pool: WorkerPool, tmp_path: Path) -> None:
@@ -96,13 +102,15 @@ def test_a_call_that_kills_once_is_repeated(pool: WorkerPool, tmp_path: Path) ->
     assert pool.result().value == "lived"
 
 
-def test_a_call_that_hangs_is_ended() -> None:
-    with WorkerPool(1, setup=0, call_seconds=3) as pool:
+def test_a_call_that_hangs_is_ended(caplog: pytest.LogCaptureFixture) -> None:
+    # Imported before: on a busy machine a worker may take longer than that to import it.
+    with WorkerPool(1, setup=0, modules=["deadly"], call_seconds=3) as pool:
         pool.submit(0, deadly.wait, 1000.0)
         pool.submit(1, deadly.add, 1)
         first, second = pool.result(), pool.result()
         assert (first.key, str(first.error)) == (0, "took longer than 3 s")
         assert (second.key, second.value) == (1, 1)
+    assert caplog.messages == ["a worker ended at call 0 and is replaced: took longer than 3 s"]
 
 
 def test_an_open_file_crosses(pool: WorkerPool) -> None:

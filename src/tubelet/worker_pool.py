@@ -7,6 +7,7 @@ and however the program ends, no worker stays behind.
 
 import atexit
 import json
+import logging
 import os
 import queue
 import selectors
@@ -25,6 +26,8 @@ from typing import Any, Self
 
 from tubelet.types import InputError
 from tubelet.worker_process import Answer, Order, receive, send
+
+logger = logging.getLogger(__name__)
 
 MAX_DEATHS = 3
 """Workers that a call may lose before it is blamed: one may have been killed from outside, by a lack of memory say."""
@@ -87,7 +90,7 @@ class WorkerPool:
         if num_workers < 1:
             raise InputError(f"num_workers is {num_workers}, expected at least 1")
         self.num_restarts = 0
-        """Workers that died and were replaced."""
+        """Workers that died and were replaced; of each the log has a warning."""
         self._setup, self._modules, self._call_seconds = setup, list(modules), call_seconds
         self._waiting: deque[_Call] = deque()
         self._workers: list[_Worker] = []
@@ -213,16 +216,18 @@ class WorkerPool:
         self._workers.remove(worker)
         code = template(self._modules).bury(worker.pid)
         cause = "cause not known" if code is None else _ending(code)
+        too_long = f"took longer than {self._call_seconds:g} s"
         self.num_restarts += 1
         calls = list(worker.calls)
+        at_work = f"at call {calls[0].order.key}" if calls else "between calls"
+        logger.warning("a worker ended %s and is replaced: %s", at_work, too_long if worker.hung else cause)
         if calls:
             calls[0].deaths.append(cause)
             deaths = calls[0].deaths
             if worker.hung or len(deaths) == MAX_DEATHS:
                 reason = f"its worker process ended {len(deaths)} times ({', '.join(dict.fromkeys(deaths))})"
-                if worker.hung:
-                    reason = f"took longer than {self._call_seconds:g} s"
-                self._done.put(Done(calls.pop(0).order.key, None, WorkerError(reason)))
+                error = WorkerError(too_long if worker.hung else reason)
+                self._done.put(Done(calls.pop(0).order.key, None, error))
         with self._lock:
             self._waiting.extendleft(reversed(calls))
         self._start_worker()

@@ -1,8 +1,10 @@
 """A detector that finds painted rectangles, videos that hold them, and an untrained model."""
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 
@@ -55,6 +57,19 @@ def write_video(
             for (x1, y1, x2, y2), colour in paint(i):
                 frame[y1:y2, x1:x2] = colour
             writer.write(frame)
+    return path
+
+
+def write_uneven(path: Path, tenths: Sequence[int]) -> Path:
+    """Write a video of variable rate: grey frames at these tenths of a second, of the level 20 + 10 x tenths."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for t in tenths:
+            picture = av.VideoFrame.from_ndarray(np.full((96, 160, 3), 10 * t + 20, dtype=np.uint8), format="rgb24")
+            picture.pts, picture.time_base = t, Fraction(1, 10)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
     return path
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inference_fakes import BLUE, RED, PaintDetector, untrained, write_video
+from inference_fakes import BLUE, RED, PaintDetector, untrained, write_uneven, write_video
 
 from tubelet.cli.localising import Options, _ending, check_places, found_in, localise_places, name_of
 from tubelet.cli.using import localise
 from tubelet.inference.detections_file import read_detections
-from tubelet.inference.outputs import localise_live
+from tubelet.inference.outputs import localise_live, localise_video
 from tubelet.inference.pipeline import Localiser
 from tubelet.types import InputError, VideoError
 from tubelet.video.convert import FrameSize
@@ -126,3 +126,16 @@ def test_a_threshold_reaches_the_files(tmp_path: Path) -> None:
     assert read_detections(tmp_path / "out" / "v.json").thresholds == pytest.approx(np.full(4, 0.25))
     with pytest.raises(InputError, match="threshold is 2"):
         localise_places(localiser(), [str(tmp_path / "v.mp4")], options(tmp_path / "out", threshold=2.0))
+
+
+def test_frames_that_the_mp4_repeats_or_leaves_out_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At 6 / 1.3 s on average, two of 0.0, 0.1 and 0.2 fall on one frame, and the pause up to 1.0 is filled."""
+    uneven = write_uneven(tmp_path / "uneven.mp4", [0, 1, 2, 10, 11, 12, 13])
+    localise_places(localiser(), [str(walking(tmp_path / "even.mp4", 6))], options(tmp_path / "out"))
+    assert "in the mp4" not in capsys.readouterr().out
+    done = localise_video(localiser(), uneven, tmp_path / "direct")
+    assert done.num_repeated > 0
+    assert done.num_dropped > 0
+    localise_places(localiser(), [str(uneven)], options(tmp_path / "out"))
+    told = f"{done.num_repeated} frames repeated, {done.num_dropped} left out in the mp4: its rate is constant"
+    assert told in capsys.readouterr().out

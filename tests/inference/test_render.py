@@ -1,5 +1,4 @@
 from dataclasses import replace
-from fractions import Fraction
 from io import BytesIO
 from math import inf
 from pathlib import Path
@@ -7,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from inference_fakes import GREY, write_video
+from inference_fakes import GREY, write_uneven, write_video
 from PIL import Image
 
 from tubelet.inference.drawing import (
@@ -119,17 +118,8 @@ def test_the_drawn_box_has_the_identity_colour_where_the_person_is(tmp_path: Pat
 
 def test_a_variable_rate_keeps_boxes_in_step_with_the_pictures(tmp_path: Path) -> None:
     """Frames at 0, .1, .2, then 1.0, 1.1, ...: the output fills the pause and shows each frame at its own time."""
-    path = tmp_path / "vfr.mp4"
     times = [0, 1, 2, 10, 11, 12, 13]
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
-        for t in times:
-            frame = np.full((96, 160, 3), 10 * t + 20, dtype=np.uint8)
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts, picture.time_base = t, Fraction(1, 10)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
+    path = write_uneven(tmp_path / "vfr.mp4", times)
     rate = probe(path).fps
     done = render(path, [], tmp_path / "out.mp4", style=STYLE)
     assert done.num_frames == int(1.3 * rate + 0.5) + 1

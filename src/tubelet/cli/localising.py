@@ -93,6 +93,9 @@ def localise_places(localiser: Localiser, places: Sequence[str], options: Option
             print(path)
         if done.num_left_out:
             print(f"{done.num_left_out:,} scores below {options.csv_threshold} are in the JSON only")
+        if done.num_repeated or done.num_dropped:
+            counts = f"{done.num_repeated:,} frames repeated, {done.num_dropped:,} left out"
+            print(f"{counts} in the mp4: its rate is constant, that of {place} is not")
     if failed:
         raise InputError(f"{len(failed)} of {len(places)} videos could not be read; they are named above")
 

@@ -52,6 +52,10 @@ class LocalisedVideo:
     num_moments: int
     num_left_out: int
     """Scores below the csv's threshold, which only the JSON holds."""
+    num_repeated: int = 0
+    """Frames of the mp4 that show the same as the one before: its rate is constant, the video's is not."""
+    num_dropped: int = 0
+    """Frames of the video that the mp4 does not show, for the same reason."""
 
 
 def results_of(video: Path, out: Path, also: Sequence[str] = ()) -> ResultFiles:
@@ -108,8 +112,14 @@ def localise_video(
         style = LabelStyle(label_space=localiser.label_space, top=top, threshold=notes.thresholds)
         assert unnamed.annotated is not None
         moments = map(notes, localiser(video))
-        render(video, moments, unnamed.annotated, style=style, strip=strip, on_time=on_time)
-    return LocalisedVideo(files=final, num_moments=notes.num_moments, num_left_out=notes.num_left_out)
+        drawn = render(video, moments, unnamed.annotated, style=style, strip=strip, on_time=on_time)
+    return LocalisedVideo(
+        files=final,
+        num_moments=notes.num_moments,
+        num_left_out=notes.num_left_out,
+        num_repeated=drawn.num_repeated,
+        num_dropped=drawn.num_dropped,
+    )
 
 
 def localise_live(
