@@ -225,8 +225,18 @@ def test_boxes_from_a_file_are_followed_and_scored(tmp_path: Path) -> None:
         assert sorted(moment.person_ids.tolist()) == [1, 2]
     assert sorted(moments[0].box_scores.tolist()) == pytest.approx([0.8, 0.9])  # the better of its two rows
     assert len(moments[3].boxes_norm) == 0  # nothing is listed within half a look of it
-    with pytest.raises(InputError, match=r"lists no box of w\.mp4; it begins with other, v"):
+    with pytest.raises(InputError, match=r"lists no box of w\.mp4; expected 'w', .*; it begins with other, v$"):
         list(Localiser(untrained(), people=people)(video.rename(tmp_path / "w.mp4")))
+
+
+@pytest.mark.parametrize("name", ["v_1.b", "v_1.b.mp4", "Basketball/v_1.b", "sets/Basketball/v_1.b.mp4"])
+def test_a_list_names_a_video_with_or_without_folders_and_ending(tmp_path: Path, name: str) -> None:
+    """Clips of UCF101-24 have a folder in their names, which ``tubelet data detect`` writes."""
+    listed = tmp_path / "boxes.csv"
+    others = ("Diving/v_1.b", "1.b", "b", "v_1", "v_1.b_000010_000020")
+    listed.write_text("".join(f"{each},0,0,0,1,1,,0.{i + 1}\n" for i, each in enumerate((name, *others))))
+    find = ListedPeople(listed).of_video(Path("sets/Basketball/v_1.b.mp4"), 0.1)
+    assert find(0.0, np.zeros((8, 8, 3), np.uint8)).scores == pytest.approx([0.1])
 
 
 def test_scores_of_a_list_are_shares(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ class ListedPeople:
     """Person boxes of one or several videos, as ``tubelet data detect`` writes them.
 
     Args:
-        path: A csv in AVA's layout: video, seconds, x1, y1, x2, y2 (0..1), action (not read), score. The video is the
-            file's name, with or without its ending; the score may be missing (then it is 1).
+        path: A csv in AVA's layout: video, seconds of that file, x1, y1, x2, y2 (0..1), action (not read), score. The
+            video is the file's name, with or without its ending and folders before it (``Basketball/v_1``, as clips of
+            UCF101-24 are called); the score may be missing (then it is 1).
 
     Raises:
         InputError: The first mistake, with file and line, or a score outside 0..1.
@@ -41,10 +42,14 @@ class ListedPeople:
         Raises:
             InputError: The file lists nobody in this video.
         """
-        mine = np.isin(self._table.video.astype(str), (video.name, video.stem))
+        listed = sorted(set(self._table.video.tolist()))
+        whole = video.absolute()
+        paths = [f"/{path.as_posix()}" for path in (whole, whole.with_suffix(""))]
+        mine = np.isin(self._table.video, [name for name in listed if any(p.endswith(f"/{name}") for p in paths)])
         if not mine.any():
-            listed = ", ".join(sorted(set(self._table.video.tolist()))[:3]) or "nothing"
-            raise InputError(f"{self._path}: lists no box of {video.name}; it begins with {listed}")
+            names = f"{video.stem!r}, with or without its ending and folders before it"
+            shown = ", ".join(listed[:3]) or "nothing"
+            raise InputError(f"{self._path}: lists no box of {video.name}; expected {names}; it begins with {shown}")
         assert self._table.scores is not None
         rows = np.column_stack((self._table.pts_seconds[mine], self._table.boxes_norm[mine], self._table.scores[mine]))
         # One row a box and action in AVA's files; its best score counts.
