@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -157,7 +158,9 @@ def test_evaluate_says_the_views_that_were_averaged(monkeypatch, capsys, run_fol
 
 def test_evaluate_on_a_detectors_boxes(monkeypatch, capsys, run_folder, squares, tmp_path):
     manifest = squares / "manifests/localise"
+    capsys.readouterr()
     assert call(monkeypatch, "data", "detect", manifest, "--split", "test", "--out", tmp_path / "people.csv") == 0
+    assert re.fullmatch(rf"\d+ boxes: {tmp_path / 'people.csv'}\n", capsys.readouterr().out)  # the bar goes elsewhere
     # The squares are nobody; the annotated boxes, half of them unsure, stand for what a detector would find.
     truth = read_manifest(manifest)
     test = [c["clip_id"] for c in truth.clips.to_pylist() if c["split"] == "test"]

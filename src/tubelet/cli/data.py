@@ -12,7 +12,7 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from tubelet.cli.options import call_with_options
-from tubelet.cli.progress import drawn
+from tubelet.cli.progress import counted, drawn
 from tubelet.cli.training import summary
 from tubelet.types import InputError, did_you_mean
 
@@ -154,8 +154,6 @@ def verify(
         write_clean: Write the manifest without these clips here.
         num_workers: Processes that decode; default: one for each core.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from tubelet.cli.evaluate_run import check_writable
     from tubelet.data import verify as check
     from tubelet.data.manifest import read_manifest
@@ -167,15 +165,8 @@ def verify(
     opened = read_manifest(manifest)
     path = manifest / "verify.json" if report is None else report
     check_writable(path)
-    columns = (TextColumn("videos decoded"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("")
-        found = check.verify_manifest(
-            opened,
-            path,
-            num_workers=num_workers or os.cpu_count() or 1,
-            on_video=lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+    with counted("videos decoded") as show:
+        found = check.verify_manifest(opened, path, num_workers=num_workers or os.cpu_count() or 1, on_video=show)
     gravest = sorted(found.items, key=lambda item: check.PROBLEMS.index(item.problem))
     for item in gravest[:20]:
         print(f"{item.problem:10} {item.clip_id} ({item.video}): {item.reason}")
@@ -255,8 +246,6 @@ def detect(
         people: Person detector, as of ``tubelet localise``.
         threshold: Least confidence of a box that is written; tasks choose their own above it.
     """
-    from rich.progress import Progress
-
     from tubelet.data.ava_csv import write_ava_csv
     from tubelet.data.manifest import read_manifest
     from tubelet.inference.detectors import open_people
@@ -268,13 +257,7 @@ def detect(
     detector = open_people(people, threshold=threshold)
     if isinstance(detector, ListedPeople):
         raise InputError(f"--people {people} finds nobody; tubelet data add-boxes reads boxes that are there already")
-    with Progress() as progress:
-        bar = progress.add_task("people")
-        found = detect_keyframes(
-            read_manifest(manifest),
-            detector,
-            splits=split,
-            on_clip=lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+    with counted("people") as show:
+        found = detect_keyframes(read_manifest(manifest), detector, splits=split, on_clip=show)
     write_ava_csv(out, found, box_decimals=5)
     print(f"{len(found)} boxes: {out}")

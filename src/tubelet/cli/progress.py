@@ -1,7 +1,7 @@
-"""Progress of library functions that print nothing: they log it, the command line draws it."""
+"""Progress of library functions that print nothing: they tell or log it, the command line draws it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
@@ -9,19 +9,37 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-class _Bar(logging.Handler):
-    """Draws records whose arguments are (things done, things in all), from the first on."""
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Draw a bar on standard error while the block runs, which is told (things done, things in all).
 
-    def __init__(self, what: str) -> None:
+    Args:
+        what: Shown beside the bar.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=Console(stderr=True))
+    bar = progress.add_task(what)
+
+    def show(done: int, total: int) -> None:
+        progress.start()  # Only now: a bar that never moved would leave an empty line. Again, it does nothing.
+        progress.update(bar, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+
+
+class _Shown(logging.Handler):
+    """Shows records whose arguments are (things done, things in all)."""
+
+    def __init__(self, show: Callable[[int, int], None]) -> None:
         super().__init__(logging.INFO)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=Console(stderr=True))
-        self._bar = self.progress.add_task(what)
+        self._show = show
 
     def emit(self, record: logging.LogRecord) -> None:
-        done, total = cast(tuple[int, int], record.args)
-        self.progress.start()  # Only now: a bar that never moved would leave an empty line. Again, it does nothing.
-        self.progress.update(self._bar, completed=done, total=total)
+        self._show(*cast(tuple[int, int], record.args))
 
 
 @contextmanager
@@ -32,16 +50,15 @@ def drawn(source: logging.Logger, what: str) -> Iterator[None]:
         source: Logs (things done, things in all).
         what: Shown beside the bar.
     """
-    bar = _Bar(what)
     before = source.level, source.propagate
-    source.addHandler(bar)
-    source.setLevel(logging.INFO)
-    source.propagate = False
-    try:
-        yield
-    finally:
-        source.removeHandler(bar)
-        source.setLevel(before[0])
-        source.propagate = before[1]
-        if bar.progress.live.is_started:
-            bar.progress.stop()
+    with counted(what) as show:
+        handler = _Shown(show)
+        source.addHandler(handler)
+        source.setLevel(logging.INFO)
+        source.propagate = False
+        try:
+            yield
+        finally:
+            source.removeHandler(handler)
+            source.setLevel(before[0])
+            source.propagate = before[1]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tubelet.data.manifest import Manifest, read_manifest
@@ -210,6 +211,6 @@ def _run(root: Path, batches: Sequence[Sequence[Work]], workers: int) -> Iterato
 @contextmanager
 def _bar(total: int, done: int, *, show: bool) -> Iterator[Any]:
     columns = (TextColumn("playground"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"), TimeRemainingColumn())
-    with Progress(*columns, disable=not show) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
         task = bar.add_task("", total=total, completed=done)
         yield lambda count: bar.advance(task, count)
