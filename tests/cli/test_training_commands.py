@@ -79,7 +79,7 @@ def test_stages_start_from_each_other(monkeypatch, capsys, squares: Path, tmp_pa
     assert [read_meta(folder)["config"]["init_from"] for folder in folders[1:]] == [str(f) for f in folders[:2]]
     assert "localise/val/mAP" in capsys.readouterr().out
     assert call(monkeypatch, "train", "transfer", *options, "--replay-step", 1) == 2
-    assert "--replay-step is for one run, and transfer is 3" in capsys.readouterr().err
+    assert "--replay-step is for one run, and transfer has 3 stages" in capsys.readouterr().err
 
 
 def test_the_backbone_of_fc_only_stays_as_it_was(monkeypatch, squares: Path, trained: Path, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_evaluate_refuses_before_it_works(monkeypatch, capsys, trained: Path, tm
     for options, expected in (
         (("--task", "kinetics", "--boxes", "annotated"), "--boxes and --box-threshold are for localisation"),
         (("--task", "kinetics", "moments", "--box-threshold", 0.5), "but kinetics, moments classify whole clips"),
-        (("--json", tmp_path), "is a folder, expected the name of a file"),
+        (("--json", tmp_path), "a folder, expected a file to write"),
         (("--json", tmp_path / "file/x.json"), "cannot be written"),
         (("--detections", tmp_path / "file/x.csv"), "cannot be written"),
     ):

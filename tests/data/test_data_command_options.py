@@ -44,19 +44,19 @@ def test_what_cannot_be_is_told_before_the_work(
         # The videos' folder is missing as well: that is noticed only when the work begins.
         (
             ["import", "class-folders", "--media-root", str(tmp_path / "gone"), "--out", str(file)],
-            "file.txt: cannot be ",
+            "file.txt: a file, expected a folder of results",
         ),
         (
             ["import", "class-folders", "--media-root", str(tmp_path / "gone"), "--out", str(file / "x")],
-            "x: cannot be ",
+            "x: cannot be written",
         ),
-        (["verify", str(manifest), "--report", str(busy)], "media: is a folder, expected the name of a file"),
+        (["verify", str(manifest), "--report", str(busy)], "media: a folder, expected a file to write"),
         (["verify", str(manifest), "--report", str(file / "r.json")], "r.json: cannot be written"),
-        (["verify", str(manifest), "--write-clean", str(file)], "file.txt: cannot be made"),
-        (["info", str(manifest), "--png", str(busy)], "media: is a folder, expected the name of a file"),
+        (["verify", str(manifest), "--write-clean", str(file)], "file.txt: a file, expected a folder of results"),
+        (["info", str(manifest), "--png", str(busy)], "media: a folder, expected a file to write"),
         (["verify", str(manifest), "--num-workers", "0"], "--num-workers is 0, expected at least 1"),
         (["info", str(manifest), "--top", "-3"], "--top is -3, expected 0 or more"),
-        (["shard", str(manifest), str(file)], "file.txt: cannot be made"),
+        (["shard", str(manifest), str(file)], "file.txt: a file, expected a folder of results"),
         (["shard", str(manifest), str(manifest)], "m: holds a manifest already"),
     ):
         with pytest.raises(InputError, match=message):

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from tubelet.cli.evaluate_run import check_writable, numbers_of, print_numbers
+from tubelet.cli.evaluate_run import numbers_of, print_numbers
+from tubelet.cli.places import check_file, check_new_folder
 from tubelet.cli.progress import drawn
 from tubelet.cli.training import SweepOptions, chosen_runs, recipes
 from tubelet.types import Crops, InputError
@@ -69,10 +70,8 @@ def probe(
     from tubelet.train import features, probe_training
     from tubelet.train.probe import run_probe
 
-    if json is not None:
-        check_writable(json)
-    if predictions is not None and predictions.exists():
-        raise InputError(f"{predictions}: exists already; give a new folder")
+    check_file("--json", json)
+    check_new_folder("--predictions", predictions)
     with drawn(features.logger, "features"), drawn(probe_training.logger, "classifiers"):
         found = run_probe(
             model,
@@ -141,15 +140,10 @@ def sweep(arguments: list[str]) -> None:
     from tubelet.studies.sweep import run_sweep
 
     found = chosen_runs("sweep", arguments[0], arguments[1:], SweepOptions)
-    if found.staged:
-        raise InputError(
-            f"tubelet sweep is for one run, and {arguments[0]} is {len(found.runs)}; name a stage's recipe"
-        )
-    own = found.own
-    if own["json"] is not None:
-        check_writable(own["json"])
+    run, own = found.only_run("tubelet sweep"), found.own
+    check_file("--json", own["json"])
     result = run_sweep(
-        found.runs[0],
+        run,
         own["out"],
         learning_rates=own["learning_rates"],
         task=own["task"],

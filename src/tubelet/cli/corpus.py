@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from tubelet.cli.data import check_new
+from tubelet.cli.places import check_file, check_new_manifest
 from tubelet.corpus.columns import PostColumns
 from tubelet.types import InputError
 
@@ -46,6 +46,7 @@ def corpus_labels(
     from tubelet.corpus.rules import rule_lines
     from tubelet.corpus.seeds import hashtag_lines, read_seeds, write_hashtags
 
+    check_file("--out", out, [seed_labels, nouns or None])
     found = count_hashtags(posts, read_seeds(seed_labels, nouns=nouns), _settings(columns, on_malformed, memory_gib))
     print(*rule_lines(found.rules), sep="\n")
     print(*hashtag_lines(found, label=label, top=top), sep="\n")
@@ -88,7 +89,7 @@ def corpus_subset(
     from tubelet.corpus.subset import SubsetRules, subset_manifest
     from tubelet.data.manifest import read_manifest
 
-    check_new(out)
+    check_new_manifest("OUT", out)
     rules = SubsetRules(
         media=media,
         num_labels=num_labels,
@@ -119,7 +120,7 @@ def corpus_lengths(manifest: Positional[Path], out: Positional[Path], *, num_vid
     from tubelet.data.manifest import read_manifest
 
     for name in ("short", "long", "long-center", "long-hours"):
-        check_new(out / name)
+        check_new_manifest("OUT", out / name)
     for made in length_manifests(read_manifest(manifest), out, num_videos=num_videos, seed=seed).values():
         print(f"manifest: {made.root} ({len(made.clips)} clips, {len(made.label_space)} labels)")
         _print_rules(made.root)

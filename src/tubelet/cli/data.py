@@ -12,6 +12,7 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from tubelet.cli.options import call_with_options
+from tubelet.cli.places import check_file, check_new_manifest
 from tubelet.cli.progress import counted, drawn
 from tubelet.cli.training import summary
 from tubelet.types import InputError, did_you_mean
@@ -51,19 +52,10 @@ def _into_new(importer: Callable[..., "Manifest"]) -> Callable[..., "Manifest"]:
 
     @functools.wraps(importer)
     def guarded(*args: Any, out: Path, **options: Any) -> "Manifest":
-        check_new(out)
+        check_new_manifest("--out", out)
         return importer(*args, out=out, **options)
 
     return guarded
-
-
-def check_new(out: Path) -> None:
-    """Raise where a manifest cannot be written, before the work whose result goes there: one is there, or no folder."""
-    if (out / "manifest.json").exists():
-        raise InputError(f"{out}: holds a manifest already; give a new folder, or remove it first")
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{out}: cannot be made, {there} is no folder that can be written; expected a new folder")
 
 
 def _print_manifest(manifest: "Manifest") -> None:
@@ -96,8 +88,8 @@ def add_boxes(
 
     if not boxes:
         raise InputError("tubelet data add-boxes needs at least one file of boxes after the manifest")
-    if out is not None and out != manifest:
-        check_new(out)
+    if out != manifest:
+        check_new_manifest("--out", out)
     made = add_detected_boxes(manifest, boxes, out=out, video_starts_at=video_starts_at, only_keyframes=only_keyframes)
     _print_manifest(made)
 
@@ -154,17 +146,15 @@ def verify(
         write_clean: Write the manifest without these clips here.
         num_workers: Processes that decode; default: one for each core.
     """
-    from tubelet.cli.evaluate_run import check_writable
     from tubelet.data import verify as check
     from tubelet.data.manifest import read_manifest
 
     if num_workers is not None and num_workers < 1:
         raise InputError(f"--num-workers is {num_workers}, expected at least 1")
-    if write_clean is not None:
-        check_new(write_clean)
+    check_new_manifest("--write-clean", write_clean)
     opened = read_manifest(manifest)
     path = manifest / "verify.json" if report is None else report
-    check_writable(path)
+    check_file("--report", path)
     with counted("videos decoded") as show:
         found = check.verify_manifest(opened, path, num_workers=num_workers or os.cpu_count() or 1, on_video=show)
     gravest = sorted(found.items, key=lambda item: check.PROBLEMS.index(item.problem))
@@ -199,7 +189,7 @@ def shard(manifest: Positional[Path], out: Positional[Path], *, shard_mib: int =
     from tubelet.data.manifest import read_manifest
     from tubelet.data.shard import shard_manifest
 
-    check_new(out)
+    check_new_manifest("OUT", out)
     if shard_mib < 1:
         raise InputError(f"--shard-mib is {shard_mib}, expected at least 1")
     made = shard_manifest(read_manifest(manifest), out, shard_bytes=shard_mib * 2**20)
@@ -214,7 +204,6 @@ def info(manifest: Positional[Path], *, png: Path | None = None, top: int = 30) 
         png: Draw the classes here; default: classes.png in the folder.
         top: How many classes to draw in the terminal.
     """
-    from tubelet.cli.evaluate_run import check_writable
     from tubelet.data.info import describe, draw_classes, manifest_facts
     from tubelet.data.manifest import read_manifest
 
@@ -222,7 +211,7 @@ def info(manifest: Positional[Path], *, png: Path | None = None, top: int = 30) 
         raise InputError(f"--top is {top}, expected 0 or more")
     opened = read_manifest(manifest)
     path = manifest / "classes.png" if png is None else png
-    check_writable(path)
+    check_file("--png", path)
     facts = manifest_facts(opened)
     Console(markup=False).print(*describe(facts, top=top), sep="\n")
     draw_classes(facts, path)
@@ -254,6 +243,7 @@ def detect(
 
     if not 0 <= threshold <= 1:
         raise InputError(f"--threshold is {threshold}, expected 0 to 1")
+    check_file("--out", out)
     detector = open_people(people, threshold=threshold)
     if isinstance(detector, ListedPeople):
         raise InputError(f"--people {people} finds nobody; tubelet data add-boxes reads boxes that are there already")

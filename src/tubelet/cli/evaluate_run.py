@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
+from tubelet.cli.places import check_file, check_new_folder
 from tubelet.types import BoxChoice, Crops, Fit, InputError
 
 if TYPE_CHECKING:
@@ -79,11 +80,9 @@ def evaluate(
         about_boxes=boxes is not None or box_threshold is not None,
         writes_boxes=detections is not None,
     )
-    for path in (detections, json):
-        if path is not None:
-            check_writable(path)
-    if predictions is not None and predictions.exists():
-        raise InputError(f"{predictions}: exists already; give a new folder")
+    check_file("--detections", detections)
+    check_file("--json", json)
+    check_new_folder("--predictions", predictions)
     if square is None and (exact_hw, short_side) != (None, None):
         raise InputError("--exact-hw and --short-side need --square, the pixels of the square that is shown")
     results = evaluate_run(
@@ -165,20 +164,3 @@ def described(origin: Mapping[str, Any]) -> str:
     return (
         f"weights {origin['weights_sha256'][:12]} of {origin['run']}, data {data['sha256'][:12]} of {data['manifest']}"
     )
-
-
-def check_writable(path: Path) -> None:
-    """Raise unless a file can be written at ``path``, before the work whose result goes there.
-
-    Raises:
-        InputError: It is a folder, or its folder cannot be made or written.
-    """
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected the name of a file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe = path.with_name(f".{path.name}.tmp")
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error

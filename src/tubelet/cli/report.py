@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
+from tubelet.cli.places import check_file
 from tubelet.types import FrameProtocol, InputError
 
 if TYPE_CHECKING:
@@ -48,14 +49,13 @@ def report(
         seed: Of the draws.
         device: For scoring: cpu, cuda; default: a GPU if there is one.
     """
-    from tubelet.cli.evaluate_run import check_writable
     from tubelet.evals.examined import examine
     from tubelet.evals.page import write_page
     from tubelet.evals.report import report_html, summary
 
     if not runs:
         raise InputError("expected at least one run folder or folder of predictions")
-    check_writable(out)
+    check_file("--out", out)
     stored = [_predictions(path, split=split, tasks=task, device=device) for path in runs]
     names = short_names(runs)
     explained = []

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tubelet.cli.places import check_result
+from tubelet.cli.places import check_file
 from tubelet.types import AvaProtocol, InputError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def ava_eval(
         raise InputError(f"--iou is {iou:g}, expected more than 0 and at most 1")
     if labels is None and not persons:
         raise InputError("--labels is missing: the action list (pbtxt) of the evaluated classes, or ava_60, ava_80")
-    check_result("--json", json, [*ground_truth, *detections, labels, excluded, *groups])
+    check_file("--json", json, [*ground_truth, *detections, labels, excluded, *groups])
     parts = {_part_name(path, ground_truth): _read(path, scored=False) for path in ground_truth}
     found = _concat([_read(path, scored=True) for path in detections])
     scored = (*ground_truth, *detections)
@@ -107,7 +107,7 @@ def tube_eval(
         raise InputError("--frame-hw goes with --protocol act, which counts pixels; give both or neither")
     if frame_hw is not None and min(frame_hw) < 1:
         raise InputError(f"--frame-hw is {frame_hw[0]} {frame_hw[1]}, expected height and width in pixels")
-    check_result("--json", json, [ground_truth, detections, labels])
+    check_file("--json", json, [ground_truth, detections, labels])
     space = read_label_map(labels)
     truth, found = _read(ground_truth, scored=False), _read(detections, scored=True)
     frames = tubes.frame_numbers((truth, found), step_seconds=step_seconds)

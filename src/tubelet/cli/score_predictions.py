@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from tubelet.cli.places import check_result
+from tubelet.cli.places import check_file
 from tubelet.types import FrameProtocol, InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def score(
     from tubelet.evals.views import Views
     from tubelet.records import write_json
 
-    check_result("--json", json, [])
+    check_file("--json", json)
     stored = read_predictions(predictions)
     views = stored.origin["record"]["views"]
     shown = str(Views(**views | {"scales": tuple(views["scales"])}))
@@ -140,7 +140,7 @@ def epic_eval(
     from tubelet.records import write_json
 
     lists = [many_shot_verbs, many_shot_nouns, tail_verbs, tail_nouns]
-    check_result("--json", json, lists)
+    check_file("--json", json, lists)
     verb, noun = read_predictions(verbs), read_predictions(nouns)
     if verb.sample_ids != noun.sample_ids:
         raise InputError(f"{verbs} and {nouns} are not of the same samples in the same order")

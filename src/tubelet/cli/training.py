@@ -64,12 +64,21 @@ class SweepOptions(RunOptions):
 class Chosen:
     """What the words after a recipe's name say."""
 
+    recipe: str
+    """The recipe's name."""
     runs: tuple["RunConfig", ...]
     """With all options taken in."""
     own: dict[str, Any]
     """The options of the command itself."""
     staged: bool
     """Whether the recipe is a sequence of stages."""
+
+    def only_run(self, what: str) -> "RunConfig":
+        """Return the run, for ``what`` is for one; of a sequence of stages the user is told to name one."""
+        if self.staged:
+            stages = f"{self.recipe} has {len(self.runs)} stages"
+            raise InputError(f"{what} is for one run, and {stages}; name a stage's recipe")
+        return self.runs[0]
 
 
 def chosen_runs(command: str, recipe_name: str, arguments: Sequence[str], options: type) -> Chosen:
@@ -93,7 +102,7 @@ def chosen_runs(command: str, recipe_name: str, arguments: Sequence[str], option
     runs = recipe(**values)
     stages = runs if isinstance(runs, tuple) else (runs,)
     changed = tuple(with_settings(dataclasses.replace(run, **changes), own["set"]) for run in stages)
-    return Chosen(runs=changed, own=own, staged=isinstance(runs, tuple))
+    return Chosen(recipe=recipe_name, runs=changed, own=own, staged=isinstance(runs, tuple))
 
 
 def train(arguments: list[str]) -> None:
@@ -118,9 +127,8 @@ def train(arguments: list[str]) -> None:
         for run in runs:
             describe_run(run, own["out"], Console(markup=False))
     elif own["replay_step"] is not None:
-        if len(runs) > 1:
-            raise InputError(f"--replay-step is for one run, and {arguments[0]} is {len(runs)}; name a stage's recipe")
-        describe_replay(replay_step(runs[0], own["out"], own["replay_step"]), Console(markup=False))
+        run = found.only_run("--replay-step")
+        describe_replay(replay_step(run, own["out"], own["replay_step"]), Console(markup=False))
     elif found.staged:
         _say(fit_stages(runs, own["out"]))
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from tyro.conf import Positional
 
-from tubelet.cli.places import check_folder
+from tubelet.cli.places import check_file, check_folder
 from tubelet.types import Crops, InputError
 
 
@@ -127,6 +127,7 @@ def export(
     for path, suffix in wanted:
         if path.suffix != suffix:
             raise InputError(f"--{suffix[1:]} {path}: expected a file that ends in {suffix}")
+        check_file(f"--{suffix[1:]}", path)
     loaded = load_model(SHIPPED_MODEL if model is None else model)
     for path, _ in wanted:
         export_graph(loaded, path, task=task)
