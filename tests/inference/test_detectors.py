@@ -1,5 +1,6 @@
 """Other people's detectors: graphs, models and files whose boxes can be worked out by hand."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from inference_fakes import RED, PaintDetector, untrained, untrained_config, wri
 
 import tubelet
 from tubelet.inference.detectors import PEOPLE, open_people
+from tubelet.inference.graphs import GraphActionModel
 from tubelet.inference.listed_people import ListedPeople
 from tubelet.inference.onnx_people import RT_DETR, SSD, YOLOX, OnnxDetector, decode_cells, to_input
 from tubelet.inference.people import NanoDetDetector
@@ -274,6 +276,14 @@ def test_a_file_that_is_no_graph_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_text("not a graph")
     with pytest.raises(InputError, match=r"x\.onnx: not a graph that onnxruntime can run"):
         open_people(f"yolox:{tmp_path / 'x.onnx'}", threshold=0.5)
+
+
+def test_without_onnxruntime_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (tmp_path / "x.onnx").touch()
+    for opened in (lambda path: open_people(f"yolox:{path}", threshold=0.5), GraphActionModel):
+        with pytest.raises(InputError, match=r'x\.onnx: needs onnxruntime; pip install "tubelet\[onnx\]"$'):
+            opened(tmp_path / "x.onnx")
 
 
 def test_every_name_is_of_a_known_kind() -> None:

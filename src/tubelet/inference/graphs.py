@@ -21,6 +21,7 @@ from torch.export import Dim
 
 from tubelet.inference.action_model import FrameKeys, TorchActionModel
 from tubelet.inference.detections_file import THRESHOLD
+from tubelet.inference.onnx_session import open_session
 from tubelet.labels import LabelSpace
 from tubelet.models.model import VideoModel
 from tubelet.models.saved import LoadedModel, ScoreKind, probabilities
@@ -167,15 +168,7 @@ class GraphActionModel:
 
 
 def _open_onnx(path: Path, device: torch.device) -> tuple[Any, str | None]:
-    try:
-        runtime: Any = import_module("onnxruntime")
-    except ModuleNotFoundError:
-        raise InputError(f'{path}: needs onnxruntime; pip install "tubelet[onnx]"') from None
-    providers = [*(["CUDAExecutionProvider"] if device.type == "cuda" else []), "CPUExecutionProvider"]
-    try:
-        session = runtime.InferenceSession(str(path), providers=providers)
-    except Exception as error:  # its errors share no class
-        raise InputError(f"{path}: not a graph that onnxruntime can run ({first_line(error)})") from error
+    session = open_session(path, device)
 
     def run(*given: Tensor) -> Tensor:
         feeds = {name: value.numpy() for name, value in zip(INPUTS, given, strict=True)}

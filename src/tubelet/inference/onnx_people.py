@@ -7,9 +7,8 @@ in 0..1). Others are an ``OnnxLayout`` of their own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tubelet.boxes import clip_boxes, nms
-from tubelet.types import InputError, PersonBoxes, first_line
+from tubelet.inference.onnx_session import open_session
+from tubelet.types import InputError, PersonBoxes
 
 STRIDES = (8, 16, 32)
 """Of YOLOX's three grids."""
@@ -98,7 +98,7 @@ class OnnxDetector:
     def __init__(
         self, path: Path | str, layout: OnnxLayout, *, threshold: float, device: torch.device | None = None
     ) -> None:
-        self._session = _open(Path(path), device)
+        self._session = open_session(Path(path), device)
         self._path, self._layout, self._threshold = Path(path), layout, threshold
         inputs = {entry.name: entry for entry in self._session.get_inputs()}
         images = [entry for name, entry in inputs.items() if name != layout.size_input]
@@ -193,19 +193,3 @@ def decode_cells(cells: Tensor, input_hw: tuple[int, int], person: int) -> tuple
         raise InputError(f"the detector gives {tuple(cells.shape)}, {expected}")
     centre, half = (cells[:, :2] + place) * stride_of, cells[:, 2:4].exp() * stride_of / 2
     return torch.cat([centre - half, centre + half], dim=1), cells[:, 4] * cells[:, 5 + person]
-
-
-def _open(path: Path, device: torch.device | None) -> Any:
-    """Return an onnxruntime session; its package has no types."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a detector's onnx")
-    try:
-        onnxruntime: Any = import_module("onnxruntime")
-    except ModuleNotFoundError:
-        raise InputError(f"{path}: an ONNX detector needs onnxruntime; pip install onnxruntime") from None
-    on_gpu = device is not None and device.type == "cuda"
-    providers = [*(["CUDAExecutionProvider"] if on_gpu else []), "CPUExecutionProvider"]
-    try:
-        return onnxruntime.InferenceSession(str(path), providers=providers)
-    except Exception as error:  # its errors share no class
-        raise InputError(f"{path}: not a graph that onnxruntime can run ({first_line(error)})") from error
