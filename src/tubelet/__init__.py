@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tubelet.defaults import EVERY_SECONDS, PERSON_THRESHOLD
+
 if TYPE_CHECKING:
     from tubelet.inference.listed_people import ListedPeople
     from tubelet.inference.people import PersonDetector
@@ -16,8 +18,8 @@ def load(
     *,
     task: str | None = None,
     people: "str | PersonDetector | ListedPeople" = "nanodet",
-    person_threshold: float = 0.5,
-    every_seconds: float = 0.5,
+    person_threshold: float = PERSON_THRESHOLD,
+    every_seconds: float = EVERY_SECONDS,
     detect_every: int | None = None,
     device: str | None = None,
 ) -> "Localiser":

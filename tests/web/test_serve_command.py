@@ -2,9 +2,14 @@
 
 import socket
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_calls import call
+
+from tubelet.cli.serve import serve
+from tubelet.web.limits import Limits
 
 
 @pytest.mark.parametrize(
@@ -56,3 +61,11 @@ def test_mistakes_of_label(monkeypatch, capsys, tmp_path):
     options = ["--actions", "walk", "--out", tmp_path / "out", "--port", 0, "--people", "csv:boxes.csv"]
     assert call(monkeypatch, "label", tmp_path / "v.mp4", *options) == 2
     assert "boxes.csv" in capsys.readouterr().err
+
+
+def test_without_options_the_limits_are_the_usual_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("tubelet.web.serve.serve_page", lambda **options: asked.update(options))
+    monkeypatch.setattr("tubelet.web.work.open_localiser", lambda choices: None)
+    serve(out=tmp_path, device="cpu")
+    assert asked["limits"] == Limits()

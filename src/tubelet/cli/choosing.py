@@ -15,6 +15,7 @@ from tubelet.cli.evaluate_run import numbers_of, print_numbers
 from tubelet.cli.places import check_file, check_new_folder
 from tubelet.cli.progress import drawn
 from tubelet.cli.training import SweepOptions, chosen_runs, recipes
+from tubelet.defaults import PROBE_STRENGTHS
 from tubelet.types import Crops, InputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def probe(
     crops: Crops = "centre",
     average: Literal["probabilities", "logits"] = "probabilities",
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16",
-    strengths: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
+    strengths: tuple[float, ...] = PROBE_STRENGTHS,
     seed: int = 0,
     cache: Path | None = None,
     predictions: Path | None = None,

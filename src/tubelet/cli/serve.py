@@ -6,7 +6,9 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from tubelet.cli.places import check_folder
+from tubelet.defaults import EVERY_SECONDS, PERSON_THRESHOLD
 from tubelet.types import InputError
+from tubelet.web.limits import GIB, MIB, USUAL, Limits
 
 NEEDS = 'tubelet {command} needs the extra "web": pip install "tubelet[web]"'
 
@@ -21,18 +23,18 @@ def serve(
     examples: Path | None = None,
     task: str | None = None,
     people: str = "nanodet",
-    person_threshold: float = 0.5,
-    every_seconds: float = 0.5,
+    person_threshold: float = PERSON_THRESHOLD,
+    every_seconds: float = EVERY_SECONDS,
     detect_every: int | None = None,
     threshold: float | None = None,
     device: str | None = None,
-    max_mib: int = 1024,
-    max_minutes: float = 30.0,
-    max_megapixels: float = 8.3,
-    num_parallel: int = 1,
-    keep_hours: float = 24.0,
-    job_minutes: float = 120.0,
-    job_gib: float = 6.0,
+    max_mib: int = USUAL.max_bytes // MIB,
+    max_minutes: float = USUAL.max_seconds / 60,
+    max_megapixels: float = USUAL.max_pixels / 1e6,
+    num_parallel: int = USUAL.num_parallel,
+    keep_hours: float = USUAL.keep_seconds / 3600,
+    job_minutes: float = USUAL.job_seconds / 60,
+    job_gib: float = USUAL.job_bytes / GIB,
 ) -> None:
     """Serve a page: drop a video, watch it being looked at, see who does what, where and when.
 
@@ -59,7 +61,6 @@ def serve(
         job_gib: Memory that work on a video may take.
     """
     try:
-        from tubelet.web.limits import GIB, MIB, Limits
         from tubelet.web.order import Choices
         from tubelet.web.serve import Address, serve_page
         from tubelet.web.work import open_localiser

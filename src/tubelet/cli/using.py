@@ -6,6 +6,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from tubelet.cli.places import check_file, check_folder
+from tubelet.defaults import CSV_THRESHOLD, EVERY_SECONDS, PERSON_THRESHOLD
 from tubelet.types import Crops, InputError
 
 
@@ -16,11 +17,11 @@ def localise(
     out: Path = Path("out/localise"),
     task: str | None = None,
     people: str = "nanodet",
-    person_threshold: float = 0.5,
-    every_seconds: float = 0.5,
+    person_threshold: float = PERSON_THRESHOLD,
+    every_seconds: float = EVERY_SECONDS,
     detect_every: int | None = None,
     threshold: float | None = None,
-    csv_threshold: float = 0.05,
+    csv_threshold: float = CSV_THRESHOLD,
     also: tuple[str, ...] = (),
     strip: bool = False,
     seconds: float | None = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tubelet.defaults import CSV_THRESHOLD
 from tubelet.inference.detections_file import ava_writer, json_writer, read_detections
 from tubelet.inference.formats import FORMATS
 from tubelet.inference.pipeline import Localiser
@@ -15,9 +16,6 @@ from tubelet.inference.render import LabelStyle, render
 from tubelet.types import ActionDetections, InputError, VideoError, VideoMeta, did_you_mean
 from tubelet.video.container import probe
 from tubelet.video.live import LiveSource
-
-CSV_THRESHOLD = 0.05
-"""Smallest score in the AVA csv unless another is asked for; what is below is counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

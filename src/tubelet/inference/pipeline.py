@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tubelet.boxes import normalised_boxes
+from tubelet.defaults import EVERY_SECONDS
 from tubelet.inference.action_model import ActionModel, TorchActionModel
 from tubelet.inference.listed_people import ListedPeople
 from tubelet.inference.people import NanoDetDetector, PersonDetector
@@ -53,7 +54,7 @@ class Localiser:
         *,
         task: str | None = None,
         people: PersonDetector | ListedPeople | None = None,
-        every_seconds: float = 0.5,
+        every_seconds: float = EVERY_SECONDS,
         detect_every: int | None = None,
         link: LinkConfig | None = None,
         smooth: float = 0.5,

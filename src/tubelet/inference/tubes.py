@@ -17,6 +17,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from tubelet.boxes import box_iou
+from tubelet.defaults import PERSON_THRESHOLD
 from tubelet.types import ActionDetections, InputError, PersonBoxes
 
 NOT_FOLLOWED = -1
@@ -28,7 +29,7 @@ VELOCITY_SECONDS = 0.5
 class LinkConfig:
     """When a box belongs to a tube."""
 
-    start_score: float = 0.5
+    start_score: float = PERSON_THRESHOLD
     """A box at least this confident may start a tube."""
     sure_score: float = 0.4
     """A box at least this confident is assigned first, and keeps its tube alive; ByteTrack too asks 0.1 less of it."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from tubelet.data.dataset import ClipDataset
 from tubelet.data.manifest import Manifest, read_manifest
+from tubelet.defaults import PROBE_STRENGTHS
 from tubelet.evals.run import TaskResult, classification_metrics
 from tubelet.evals.views import Average, Views
 from tubelet.models.precision import pick_device
@@ -23,9 +24,6 @@ from tubelet.train.features import FeatureType, FrozenBackbone, extract_features
 from tubelet.train.folder import sole_writer
 from tubelet.train.probe_training import ProbeSearch, labelled_features, train_probe
 from tubelet.types import Crops, InputError
-
-STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-"""Of the regularisation, on features of variance 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +48,7 @@ def run_probe(
     crops: Crops = "centre",
     average: Average = "probabilities",
     dtype: FeatureType = "bfloat16",
-    strengths: Sequence[float] = STRENGTHS,
+    strengths: Sequence[float] = PROBE_STRENGTHS,
     seed: int = 0,
     cache: Path | None = None,
     batch_size: int = 16,

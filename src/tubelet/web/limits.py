@@ -43,3 +43,7 @@ class Limits:
         for name in self.__dataclass_fields__:
             if not getattr(self, name) > 0:
                 raise InputError(f"limit {name} is {getattr(self, name)}, expected more than 0")
+
+
+USUAL = Limits()
+"""Where nothing else is asked for."""
