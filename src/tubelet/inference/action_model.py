@@ -81,11 +81,6 @@ class TorchActionModel:
         shares = isinstance(backbone, ViViT) and backbone.is_by_time_step and weights == (1.0, 1.0)
         self._shared = _SharedTokens(backbone) if isinstance(backbone, ViViT) and shares else None
 
-    @property
-    def num_tubelets_shared(self) -> int:
-        """How many tubelets did not have to be computed so far."""
-        return 0 if self._shared is None else self._shared.num_reused
-
     @torch.inference_mode()
     def __call__(self, clips: Tensor, boxes: Tensor, box_clip: Tensor, keys: Sequence[FrameKeys]) -> Tensor:
         """Return float32 scores (N, K), as ``ActionModel`` says."""
@@ -106,7 +101,6 @@ class _SharedTokens:
     def __init__(self, backbone: ViViT) -> None:
         self._backbone, self._length = backbone, backbone.config.tubelet
         self._kept: dict[tuple[Hashable, ...], Tensor] = {}
-        self.num_reused = 0
 
     def __call__(self, video: Tensor, keys: Sequence[FrameKeys]) -> Tensor:
         """Map (B, 3, T, S, S) to (B, t, h, w, D)."""
@@ -114,7 +108,6 @@ class _SharedTokens:
         cut = [[tuple(clip[i : i + n]) for i in range(0, len(clip), n)] for clip in keys]
         places = {key: (b, i) for b, clip in enumerate(cut) for i, key in enumerate(clip)}
         new = {key: place for key, place in places.items() if key not in self._kept}
-        self.num_reused += sum(map(len, cut)) - len(new)
         # Nothing but these clips' own tubelets is kept: the next clips follow soon or share nothing.
         self._kept = {key: tokens for key, tokens in self._kept.items() if key in places}
         if new:

@@ -11,25 +11,23 @@ import numpy as np
 
 # The thumbnail's short side in pixels: large enough for structure, small enough for 0.1 ms a frame.
 THUMBNAIL_SIDE = 32
+MIN_CHANGE = 0.12
+"""Smallest change in [0, 1] that can be a cut. Hard cuts in street scenes measure 0.15 to 0.5, a hand-held camera or a
+person crossing close up stays below 0.09."""
+MIN_RATIO = 2.5
+"""How many times the usual change a cut must be."""
+HISTORY = 12
+"""Number of frames that define the usual change."""
+MIN_FRAMES = 4
+"""Shortest shot. Without it the first frames of a fast pan, which have nothing to be compared with, would each be a
+shot of their own."""
 
 
 class CutFinder:
-    """Tell for each frame of a video, in order, whether it is the first of a new shot.
+    """Tell for each frame of a video, in order, whether it is the first of a new shot."""
 
-    Args:
-        min_change: Smallest change in [0, 1] that can be a cut. Hard cuts in street scenes measure 0.15 to 0.5, a
-            hand-held camera or a person crossing close up stays below 0.09.
-        min_ratio: How many times the usual change a cut must be.
-        history: Number of frames that define the usual change.
-        min_frames: Shortest shot. Without it the first frames of a fast pan, which have nothing to be compared with,
-            would each be a shot of their own.
-    """
-
-    def __init__(
-        self, *, min_change: float = 0.12, min_ratio: float = 2.5, history: int = 12, min_frames: int = 4
-    ) -> None:
-        self._min_change, self._min_ratio, self._min_frames = min_change, min_ratio, min_frames
-        self._changes: deque[float] = deque(maxlen=history)
+    def __init__(self) -> None:
+        self._changes: deque[float] = deque(maxlen=HISTORY)
         self._before: tuple[np.ndarray, np.ndarray] | None = None
 
     def __call__(self, frame: np.ndarray) -> bool:
@@ -40,8 +38,8 @@ class CutFinder:
             return before is not None
         change = frame_change(before, now)
         # A shot of n frames has n - 1 changes inside.
-        judged = len(self._changes) >= self._min_frames - 1
-        if judged and change >= max(self._min_change, self._min_ratio * float(np.median(self._changes))):
+        judged = len(self._changes) >= MIN_FRAMES - 1
+        if judged and change >= max(MIN_CHANGE, MIN_RATIO * float(np.median(self._changes))):
             self._changes.clear()
             return True
         self._changes.append(change)

@@ -79,7 +79,6 @@ def localise_video(
     threshold: float | None = None,
     csv_threshold: float = CSV_THRESHOLD,
     also: Sequence[str] = (),
-    top: int = 3,
     strip: bool = False,
     on_time: Callable[[float], None] | None = None,
 ) -> LocalisedVideo:
@@ -96,7 +95,6 @@ def localise_video(
         csv_threshold: Scores below this are left out of the AVA csv and counted. Average precision counts down to low
             scores: keep it low.
         also: Other formats to write (``formats.FORMATS``); they hold the actions that are drawn, parquet all.
-        top: At most so many actions are drawn beside a person.
         strip: Also draw who did what in the last seconds, below the picture.
         on_time: Called with the time of each frame drawn, for progress.
 
@@ -107,7 +105,7 @@ def localise_video(
     if Path(video).resolve() in {path.resolve() for path in final.paths}:
         raise InputError(f"{video}: the results would replace their own input; give another --out")
     with _results(localiser, meta, final, threshold, csv_threshold, also) as (unnamed, notes):
-        style = LabelStyle(label_space=localiser.label_space, top=top, threshold=notes.thresholds)
+        style = LabelStyle(label_space=localiser.label_space, threshold=notes.thresholds)
         assert unnamed.annotated is not None
         moments = map(notes, localiser(video))
         drawn = render(video, moments, unnamed.annotated, style=style, strip=strip, on_time=on_time)

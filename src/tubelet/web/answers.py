@@ -10,7 +10,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
 from tubelet.web.jobs import Job, State
-from tubelet.web.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +55,6 @@ class JobAnswer:
     """Videos before a queued one."""
     created: float
     """Seconds since 1970."""
-    kept_until: float
-    """When it and its results are removed."""
     note: str
     error: str
     is_mine: bool
@@ -114,14 +111,13 @@ def answer_mistakes(app: FastAPI) -> None:
         return JSONResponse({"detail": "the server made a mistake; its log says which"}, status_code=500)
 
 
-def job_answer(job: Job, *, visitor: str, before: int | None, limits: Limits, now: float) -> JobAnswer:
+def job_answer(job: Job, *, visitor: str, before: int | None, now: float) -> JobAnswer:
     """Return what is told of a job.
 
     Args:
         job: The job.
         visitor: Who asks.
         before: Videos before it in the queue.
-        limits: Of the server.
         now: Seconds since 1970.
     """
     left = None
@@ -151,7 +147,6 @@ def job_answer(job: Job, *, visitor: str, before: int | None, limits: Limits, no
         seconds_left=left,
         before=before,
         created=job.created,
-        kept_until=job.created + limits.keep_seconds,
         note=job.note,
         error=job.error,
         is_mine=job.visitor == visitor,

@@ -277,7 +277,7 @@ def _done(shop: Shop, job_id: str) -> Job:
 
 def _answer(shop: Shop, job: Job, visitor: str) -> JobAnswer:
     before = shop.store.place(job.id) if job.state == "queued" else None
-    return job_answer(job, visitor=visitor, before=before, limits=shop.limits, now=time.time())
+    return job_answer(job, visitor=visitor, before=before, now=time.time())
 
 
 async def _events(shop: Shop, job_id: str, visitor: str) -> AsyncIterator[str]:
