@@ -1,4 +1,8 @@
-"""Runs on several ranks: gloo on the CPU, forked from the test's process, which costs no import."""
+"""Runs on several ranks: gloo on the CPU, in processes forked from one that has imported but computed nothing.
+
+Forked from the test's own process they could not train: where torch knows of GPUs, autograd refuses a process whose
+parent has used it.
+"""
 
 import faulthandler
 import hashlib
@@ -29,20 +33,21 @@ from tubelet.train.opening import open_session
 from tubelet.train.session import Session
 
 LIMIT_SECONDS = 120.0
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tubelet.train.fit"])
 
 
 def on_ranks(number: int, work: Callable[..., Any], *arguments: Any, out: Path) -> list[Any]:
     """Call ``work(*arguments)`` on ``number`` ranks; return what each returned, or ``{"error": [type, message]}``.
 
-    A rank that was killed has None; one that takes too long fails the test.
+    ``work`` is a function of a module. A rank that was killed has None; one that takes too long fails the test.
     """
     out.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
     ranks = [
-        context.Process(target=_rank, args=(rank, number, port, out / f"rank-{rank}.json", work, arguments))
+        PROCESSES.Process(target=_rank, args=(rank, number, port, out / f"rank-{rank}.json", work, arguments))
         for rank in range(number)
     ]
     for process in ranks:
