@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
 def test_a_read_only_installation_compiles_into_a_folder_of_the_run(tmp_path: Path) -> None:
     source = Path(tubelet.__file__).parent
-    for name in ("__init__.py", "playground/__init__.py", "kernels.py", "playground/raster.py"):
+    for name in ("__init__.py", "defaults.py", "kernels.py", "playground/__init__.py", "playground/raster.py"):
         (tmp_path / "site/tubelet" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / name, tmp_path / "site/tubelet" / name)
     # A file where numba wants a folder: also root, who may write into any folder, cannot.

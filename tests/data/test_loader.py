@@ -253,7 +253,8 @@ def test_skipped_samples_leave_the_others_as_they_are(tmp_path: Path, caplog: py
             assert torch.equal(batch.targets, full.targets[rows])
             assert torch.equal(torch.as_tensor(batch.boxes), full.boxes[rows])
             assert batch.box_clip.unique().tolist() == list(range(len(kept)))
-        assert sum(len(batch.skipped_ids) for batch in found.values()) == len(caplog.records) > 3
+        said = [record for record in caplog.records if record.name == "tubelet.data.loader"]  # not that a worker died
+        assert sum(len(batch.skipped_ids) for batch in found.values()) == len(said) > 3
         assert "b.mp4" in caplog.text or "worker process ended" in caplog.text
 
 
