@@ -101,6 +101,14 @@ def test_a_result_names_the_code_of_its_runs_not_of_its_reader(
         write_json(path, scores)
 
 
+def test_the_runs_of_all_seeds_are_one_queue(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queues: list[list[int]] = []
+    monkeypatch.setattr(runs, "run_jobs", lambda jobs, *_, **__: queues.append([job.run.seed for job in jobs]))
+    place = StudyPlace(playground=squares, out=tmp_path, num_epochs=1.0)
+    run_study(STUDY, place, seeds=(0, 1, 2), num_parallel=2, progress=False)
+    assert queues == [[0] * 4 + [1] * 3 + [2] * 3]  # the start, of seed 0, is of all
+
+
 def test_a_budget_ends_it_and_what_is_missing_is_said(squares: Path, tmp_path: Path) -> None:
     place = StudyPlace(playground=squares, out=tmp_path, num_epochs=1.0)
     found = run_study(STUDY, place, budget_minutes=0, progress=False)

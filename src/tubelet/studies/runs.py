@@ -181,31 +181,32 @@ def hardware() -> str:
 
 
 def do_runs(
-    arms: Sequence[Sequence[PlannedRun]],
+    seeds: Sequence[Sequence[Sequence[PlannedRun]]],
     *,
     deadline: float = math.inf,
     num_parallel: int = 1,
     progress: bool = True,
     note: Callable[[PlannedRun, RunScores], None] = lambda planned, found: None,
-) -> bool:
-    """Do the unfinished runs of arms, each once, none started after the deadline; return whether all are finished.
+) -> None:
+    """Do the unfinished runs, each once, none started after the deadline: those of a seed before the next seed's.
 
-    What starts from a failed run is left out: it can have no result.
+    The next seed's begin while the last of a seed go on: no core waits for a long run. What starts from a failed run is
+    left out: it can have no result.
 
     Args:
-        arms: Each a run after another.
+        seeds: The arms of each seed; an arm is a run after another.
         deadline: Of ``time.monotonic``.
         num_parallel: Runs at the same time.
         progress: Whether runs show a live line.
         note: Called after each.
     """
-    runs = {run.key: run for depth in zip_longest(*arms) for run in depth if run is not None}
+    runs = {run.key: run for arms in seeds for depth in zip_longest(*arms) for run in depth if run is not None}
 
     def failed(run: PlannedRun) -> bool:
         found = run.result()
         return bool(found is not None and found.reason) or (run.after is not None and failed(runs[run.after]))
 
-    return run_jobs(
+    run_jobs(
         list(runs.values()),
         TrainAndScore(progress=progress),
         finished=lambda run: run.result() is not None or failed(run),

@@ -124,7 +124,7 @@ def run_study(
     progress: bool = True,
     note: Callable[[PlannedRun, RunScores], None] = lambda planned, found: None,
 ) -> StudyResult:
-    """Do the next unfinished runs, all arms of a seed before the next seed; return what is there then.
+    """Do the next unfinished runs, those of a seed before the next seed's; return what is there then.
 
     Args:
         study: What is compared.
@@ -136,10 +136,8 @@ def run_study(
         note: Called after each run.
     """
     deadline = float("inf") if budget_minutes is None else time.monotonic() + 60 * budget_minutes
-    for seed in seeds:
-        arms = tuple(place.plan(study, seed).values())
-        if not do_runs(arms, deadline=deadline, num_parallel=num_parallel, progress=progress, note=note):
-            break
+    arms = [list(place.plan(study, seed).values()) for seed in seeds]
+    do_runs(arms, deadline=deadline, num_parallel=num_parallel, progress=progress, note=note)
     result = collect(study, place, seeds)
     write_json(result_file(study.name, place.out, place.scale), result)
     return result
