@@ -1,6 +1,7 @@
 """What workers are asked to do in tests of processes that die; in a module of its own, so that they can import it."""
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -97,3 +98,14 @@ class DeadlyCache(FrameCache):
             raise VideoError(media, "broken for a test")
         time.sleep(self.seconds)
         return read_frames(media, pts_seconds, size=self.size)
+
+
+def faults_of_buffers(_: int) -> list[int]:
+    """Fill and drop five buffers of 4 MiB, three times; return the page faults of each time."""
+    found = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        buffers = [b"x" * 2**22 for _ in range(5)]
+        del buffers
+        found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return found

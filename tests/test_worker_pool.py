@@ -1,6 +1,7 @@
 """Processes that really die: killed from outside, killed by what they are asked to do, left by their parent."""
 
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -46,6 +47,14 @@ def test_every_call_is_answered_by_its_key(pool: WorkerPool) -> None:
     answers = [pool.result() for _ in range(50)]
     assert {(d.key, d.value) for d in answers} == {(("n", n), 100 + n) for n in range(50)}
     assert pool.num_restarts == 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators keep memory in their own way")
+def test_a_worker_keeps_the_memory_of_frames_for_the_next_call(pool: WorkerPool) -> None:
+    pool.submit(0, deadly.faults_of_buffers)
+    first, *later = pool.result().value
+    assert first > 1000  # each page once
+    assert max(later) < 100  # given back to the system, all 5,120 would fault again
 
 
 def test_mistakes_come_back_whole_and_bugs_with_their_traceback(pool: WorkerPool) -> None:
