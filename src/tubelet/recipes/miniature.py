@@ -50,12 +50,12 @@ class MiniatureA:
 
 MINIATURES_A: Mapping[str, MiniatureA] = {
     "mini": MiniatureA(
-        run=PlaygroundScale(size=96, patch=12, batch_size=16, pretrain_epochs=20.0, num_epochs=10.0),
-        starts={"imagenet21k": (20.0,), "wts": (50.0,), "random": ()},
+        run=PlaygroundScale(size=96, patch=12, batch_size=16, pretrain_epochs=4.0, num_epochs=5.0),
+        starts={"imagenet21k": (4.0,), "wts": (16.0,), "random": ()},
         vivit={"base": "nano", "large": "micro"},
         sizes={224: 42, 352: 66, 416: 78, 512: 96},
         patch=6,
-        resolution_epochs=4.0,
+        resolution_epochs=3.0,
     ),
     "small": MiniatureA(
         run=PlaygroundScale(

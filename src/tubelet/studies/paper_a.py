@@ -245,6 +245,6 @@ TABLE_8 = Study(
     quantities=(LOCALISE,),
     notes=STAND_INS
     + " Sides are 3/16 of the paper's (42 to 96 pixels), tubelets 6 pixels wide; all arms start from one "
-    "pre-training at 42 pixels, as the paper's from images of 224, and make 4 passes a stage where others make 10.",
+    "pre-training at 42 pixels, as the paper's from images of 224, and make 3 passes a stage where others make 5.",
 )
 STUDIES_A = (TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6, TABLE_7, TABLE_8, FIGURE_1, FIGURE_3)
