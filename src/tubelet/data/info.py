@@ -39,7 +39,7 @@ class ManifestFacts:
     """Clip lengths in seconds at ``QUANTILES``."""
     classes: tuple[str, ...]
     per_split: Mapping[str, np.ndarray]
-    """Split to int64 (K,), how often each class comes: on clips, or on boxes of a localisation set."""
+    """Split to int64 (K,), how often each class comes: on clips, or on annotated boxes of a localisation set."""
     labels_at_once: Mapping[int, int]
     """Number of labels of a clip (or box) to how many have it."""
     together: tuple[tuple[str, str, int], ...]
@@ -95,10 +95,7 @@ def manifest_facts(manifest: Manifest) -> ManifestFacts:
 def training_counts(manifest: Manifest) -> np.ndarray:
     """Return how often each class comes in the training split, on clips or on annotated boxes, int64 (K,)."""
     rows, splits = _labelled_rows(manifest)
-    chosen = splits == "train"
-    if manifest.boxes is not None:
-        chosen &= manifest.boxes.column("origin").to_numpy() == "annotated"
-    labels = rows.filter(pa.array(chosen)).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    labels = rows.filter(pa.array(splits == "train")).combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return np.bincount(labels.astype(np.int64), minlength=len(manifest.label_space))
 
 
@@ -138,10 +135,14 @@ def draw_classes(facts: ManifestFacts, path: Path) -> None:
     axes.set_yscale("symlog")
     axes.set_xlim(-0.7, size - 0.3)
     axes.set_ylabel("boxes" if facts.kind == "localise" else "clips")
-    axes.set_title(f"{facts.name}: {size} classes, {int(facts.per_class.sum()):,} labels")
+    # Names are not formulas: a dollar sign is one.
+    title = f"{facts.name}: {size} classes, {int(facts.per_class.sum()):,} labels"
+    axes.set_title(title, parse_math=False)
     if size <= 120:
-        axes.set_xticks(np.arange(size), [facts.classes[k] for k in order], rotation=90, fontsize=7)
-    axes.legend(frameon=False)
+        names = [facts.classes[k] for k in order]
+        axes.set_xticks(np.arange(size), names, rotation=90, fontsize=7, parse_math=False)
+    for text in axes.legend(frameon=False).get_texts():
+        text.set_parse_math(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp.png")
     figure.savefig(temporary, dpi=120)
@@ -149,14 +150,13 @@ def draw_classes(facts: ManifestFacts, path: Path) -> None:
 
 
 def _labelled_rows(manifest: Manifest) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """Return the labels of each clip, or of each box, and the split of each."""
+    """Return the labels of each clip, or of each annotated box, and the split of each."""
     splits = manifest.clips.column("split").to_numpy()
     if manifest.boxes is None:
         return manifest.clips.column("labels"), splits
-    clip = pc.index_in(
-        manifest.boxes.column("clip_id"), value_set=manifest.clips.column("clip_id").combine_chunks()
-    ).to_numpy()
-    return manifest.boxes.column("labels"), splits[clip]
+    boxes = manifest.boxes.filter(pc.equal(manifest.boxes.column("origin"), "annotated"))
+    clip = pc.index_in(boxes.column("clip_id"), value_set=manifest.clips.column("clip_id").combine_chunks()).to_numpy()
+    return boxes.column("labels"), splits[clip]
 
 
 def _pairs(rows: np.ndarray, values: np.ndarray, names: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import av
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tubelet.types import VideoError, VideoMeta, first_line
@@ -137,7 +138,8 @@ def open_video(media: Media | str | Path, *, max_pixels: int = MAX_PIXELS, lossy
 def probe(media: Media | str | Path, *, max_pixels: int = MAX_PIXELS) -> VideoMeta:
     """Return what the container says about the first video stream, or what there is of frames.
 
-    Rotation is read from the first frame, so one frame is decoded.
+    Rotation is read from the first frame, so one frame is decoded. Where nothing says how long the video is, its packets
+    are read to the end.
 
     Raises:
         VideoError: The file cannot be read as video.
@@ -156,10 +158,9 @@ def probe(media: Media | str | Path, *, max_pixels: int = MAX_PIXELS) -> VideoMe
             raise VideoError(media, "the video stream has no frame")
         if frame.rotation % 180:
             width, height = height, width
-        claimed = video.claimed_seconds
-        if claimed is None:
-            claimed = (video.container.duration or 0) / av.time_base
-        return VideoMeta(path=str(media), width=width, height=height, fps=video.fps, duration_seconds=claimed)
+        claimed = video.claimed_seconds or (video.container.duration or 0) / av.time_base
+        seconds = claimed if claimed > 0 else _counted_seconds(video, frame)
+        return VideoMeta(path=str(media), width=width, height=height, fps=video.fps, duration_seconds=seconds)
 
 
 def _open_container(file: BinaryIO) -> InputContainer:
@@ -234,7 +235,7 @@ def _number(rate: Fraction | None) -> str:
 
 def _claimed_seconds(container: InputContainer, stream: VideoStream, offset: float) -> float | None:
     """Return the end the container claims for this stream; a claim for the whole file may be the sound's."""
-    if stream.duration is not None and stream.time_base is not None:
+    if stream.duration and stream.time_base is not None:  # 0 is no claim
         start = stream.start_time or 0
         return float((start + stream.duration) * stream.time_base) - offset
     tag = stream.metadata.get("DURATION", "")  # Matroska keeps one for each stream
@@ -244,6 +245,17 @@ def _claimed_seconds(container: InputContainer, stream: VideoStream, offset: flo
     if container.duration is not None and len(container.streams) == 1:
         return container.duration / av.time_base
     return None
+
+
+def _counted_seconds(video: OpenVideo, first: VideoFrame) -> float:
+    """Return the end of the last packet behind the first frame: live recordings do not say how long they are."""
+    base = float(video.stream.time_base or 1)
+    last = (first.pts or 0) * base
+    for packet in video.container.demux(video.stream):
+        if packet.pts is not None:
+            last = max(last, packet.pts * base)
+            video.check_duration(last - video.offset)
+    return last - video.offset + 1 / video.fps
 
 
 def _reason(error: Exception) -> str:

@@ -1,10 +1,15 @@
-"""A folder or tar of frames, or one picture, read as a video: frame ``i`` is shown at ``i / fps`` seconds."""
+"""A folder or tar of frames, or one picture, read as a video: frame ``i`` is shown at ``i / fps`` seconds.
+
+``i`` counts from the first frame's number, so that a frame that is missing does not move those behind it.
+"""
 
 import io
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +24,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _NUMBER = re.compile(r"\d+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pictures:
     """The frames of a folder or tar in the order of the numbers in their names; a single picture is one frame."""
 
@@ -30,15 +35,15 @@ class Pictures:
     places: tuple[tuple[int, int], ...] | None = None
     """Offset and size of each frame in the tar; None for files."""
 
-    @property
+    @cached_property
     def times(self) -> list[float]:
         """Presentation time of each frame."""
-        return [i / self.fps for i in range(len(self.names))]
+        return [number / self.fps for number in _numbers(self.names)]
 
     @property
     def duration_seconds(self) -> float:
-        """Frames counted, over the rate."""
-        return len(self.names) / self.fps
+        """End of the last frame."""
+        return self.times[-1] + 1 / self.fps
 
     def load(self, index: int, *, max_pixels: int) -> np.ndarray:
         """Return frame ``index``, uint8 (H, W, 3) RGB, turned as its EXIF entry says.
@@ -46,13 +51,13 @@ class Pictures:
         Raises:
             VideoError: The picture cannot be read or is too large.
         """
-        time = index / self.fps
+        time = self.times[index]
         try:
             with Image.open(io.BytesIO(self._bytes(index)), formats=FORMATS) as picture:
                 if picture.width * picture.height > max_pixels:
                     size = f"{picture.width}x{picture.height}"
                     raise VideoError(self.media, f"{size} exceed the limit of {max_pixels} pixels", time)
-                return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+                return np.array(_eight_bits(ImageOps.exif_transpose(picture)).convert("RGB"))
         except VideoError:
             raise
         except UnidentifiedImageError:
@@ -117,6 +122,23 @@ def _frames(names: Iterable[str]) -> tuple[str, ...]:
     kept = [n for n in names if n.lower().endswith(PICTURE_SUFFIXES) and not Path(n).name.startswith(".")]
     # By number, for some tools do not pad them: 2.jpg comes before 10.jpg.
     return tuple(sorted(kept, key=lambda name: ([int(n) for n in _NUMBER.findall(Path(name).name)], name)))
+
+
+def _numbers(names: Sequence[str]) -> list[int]:
+    """Return which frame of the video each is, by the last number in its name if most of these follow each other."""
+    found = [_NUMBER.findall(Path(name).stem) for name in names]
+    numbers = [int(each[-1]) for each in found if each]
+    steps = [later - number for number, later in pairwise(numbers)]
+    if len(numbers) < len(names) or min(steps, default=0) < 1 or steps.count(1) <= len(steps) // 2:
+        return list(range(len(names)))
+    return [number - numbers[0] for number in numbers]
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Return a picture of 16 bits a pixel, which Pillow would cut off at 255, with the upper 8 of them."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
 
 
 def _is_dir(media: Media) -> bool:
