@@ -84,7 +84,7 @@ MISTAKES = [
     ({"video": "s3://bucket/../a.mp4"}, "row 1: video is"),
     ({"video": "s3:///etc/passwd"}, "row 1: video is"),
     ({"video": ""}, "row 1: video is ''"),
-    ({"end_seconds": -1.0}, "row 1: end_seconds is -1.0, expected later than start_seconds"),
+    ({"end_seconds": -1.0}, "row 1: end_seconds is -1.0, expected no earlier than start_seconds"),
     ({"start_seconds": -0.5}, "row 1: start_seconds is -0.5, expected 0 or more"),
     ({"start_seconds": "soon"}, "row 1: start_seconds is 'soon', expected double"),
     ({"end_seconds": float("nan")}, "row 1: end_seconds is nan, expected a finite number"),

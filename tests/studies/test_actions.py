@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,6 +83,8 @@ def test_a_pair_has_scores_where_both_its_arms_have(tmp_path: Path, monkeypatch:
     class Finished:
         def __init__(self, arm: str) -> None:
             self.arm = arm
+
+        run = SimpleNamespace(tasks=())
 
         def result(self) -> RunScores | None:
             score = finished.get(self.arm)

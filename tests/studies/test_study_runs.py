@@ -185,7 +185,7 @@ def test_the_page_judges_what_was_measured(place: StudyPlace, result: StudyResul
     assert status(STUDY, measured) == "**not resolved** (of 2 claims: 1 holds, 1 not resolved)"
     page = study_markdown(STUDY, measured)
     assert "| K400 + AVA beats K400→AVA in localise mAP (> 0) | +3.0 | +0.5 to +5.5 | **holds** |" in page
-    assert "| K400 + AVA beats K400 in kinetics top1 (> 0) | +0.0 | +0.0 to +0.0 | **not resolved** |" in page
+    assert "| K400 + AVA beats K400 in kinetics top1 (> 0) | +0.0 | all seeds equal | **not resolved** |" in page
     assert "| K400 + AVA | 23.0 ± 1.0 | 50.0 ± 0.0 | - |" in page
     results = tmp_path / "results"
     write_json(results / "A-table-1.json", measured)

@@ -24,6 +24,8 @@ def test_the_interval_of_three_seeds_by_hand() -> None:
         ([0.5, 2.5, 4.5], None, "not resolved"),  # 2.5 +- 4.97
         ([2.0, 2.5], None, "not resolved"),  # two seeds resolve nothing, however far from 0
         ([9.0], None, "not resolved"),
+        ([-2.5, -2.5, -2.5], None, "not resolved"),  # one number three times has no spread
+        ([0.0, 0.0, 0.0], 1.0, "not resolved"),
         ([0.1, 0.0, -0.1], 1.0, "holds"),  # 0 +- 0.25
         ([2.0, 2.5, 3.0], 1.0, "does not hold"),  # above 1 throughout: 1.26 to 3.74
         ([-2.0, -2.5, -3.0], 1.0, "does not hold"),
@@ -57,8 +59,12 @@ def test_claims_are_sums_of_scores() -> None:
     # a leads b by 10 in x and by 1 in y.
     assert gains_more("a", "b", "x", "y").difference(SCORES) == pytest.approx(9)
     assert higher("a", "x", "y", "x is higher").difference(SCORES) == pytest.approx(30)
-    # b to a is 10, then a to c is -5.
-    assert saturates("b", "a", "c", "x").difference(SCORES) == pytest.approx(15)
+    # b to a is 10 in a tenfold, then a to c -5 in two.
+    gains, slower = saturates([("b", 1), ("a", 10), ("c", 1000)], "x")
+    assert gains.difference(SCORES) == pytest.approx(10)
+    assert slower.difference(SCORES) == pytest.approx(10 + 2.5)
+    # A collapse gains nothing by the first step.
+    assert saturates([("a", 1), ("b", 10), ("c", 100)], "x")[0].difference(SCORES) == pytest.approx(-10)
     # a leads c by 5; b is 10 behind a: the gap has closed by 5.
     assert closes("a", "c", "a", "b", "x").difference(SCORES) == pytest.approx(5)
     claim = level("a", "c", "x", within=2.0)

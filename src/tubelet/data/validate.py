@@ -82,7 +82,7 @@ def validate_tables(
     _finite(place, clips, ("start_seconds", "end_seconds", "fps"))
     start, end = _numbers(clips, "start_seconds"), _numbers(clips, "end_seconds")
     _reject(place, start < 0, clips, "start_seconds", "expected 0 or more")
-    _reject(place, end <= start, clips, "end_seconds", "expected later than start_seconds")
+    _reject(place, end < start, clips, "end_seconds", "expected no earlier than start_seconds")
     _reject(place, _numbers(clips, "fps") < 0, clips, "fps", "expected 0 or more")
     _unique(place, clips, "clip_id")
     fits = _boolean(pc.match_substring_regex(clips.column("split"), SPLIT_PATTERN))

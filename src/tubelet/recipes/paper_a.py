@@ -133,7 +133,7 @@ def _miniature(
         seed=seed,
         cache_dir=manifests.resolve().parent / "cache",
     )
-    return replace(run, mixture=row.mixture)
+    return replace(run, mixture=row.mixture) if len(run.tasks) > 1 else run  # one set: rows share what they start from
 
 
 def check_manifests(folders: Iterable[Path]) -> None:

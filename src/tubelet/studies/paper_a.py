@@ -1,8 +1,7 @@
 """Paper A's tables and figures as studies; its numbers are transcribed whole, peers' rows too."""
 
-from tubelet.studies.plan import Study, arms_of, beats, gains_more, higher, table_of
+from tubelet.studies.plan import ON_DETECTED, Study, arms_of, beats, gains_more, higher, table_of
 
-ON_DETECTED = "localise mAP on detected boxes"
 LOCALISE, KINETICS, MOMENTS = "localise mAP", "kinetics top1", "moments top1"
 BUCKET_COLUMNS = ("localise head", "localise mid", "localise tail", LOCALISE)
 GROUPS = ("localise pose", "localise person-object", "localise person-person")

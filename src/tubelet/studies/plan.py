@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+ON_DETECTED = "localise mAP on detected boxes"
+"""The quantity that a playground has only where people were looked for."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaperTable:
@@ -167,7 +170,18 @@ def closes(full: str, part: str, full_before: str, part_before: str, quantity: s
     return Claim(text=f"{part} closes on {full}: {part_before} was further behind {full_before}", terms=terms)
 
 
-def saturates(first: str, middle: str, last: str, quantity: str) -> Claim:
-    """Claim that the second step gains less than the first did."""
-    terms = beats(middle, first, quantity).terms + beats(middle, last, quantity).terms
-    return Claim(text=f"{quantity} saturates: {middle} to {last} gains less than {first} to {middle}", terms=terms)
+def saturates(arms: Sequence[tuple[str, float]], quantity: str) -> tuple[Claim, Claim]:
+    """Claim that a score gains by the first step of three sizes, and less by the second, counted for each tenfold.
+
+    Args:
+        arms: (name, size) of the three; the second claim alone would hold of a collapse too.
+        quantity: The score.
+    """
+    (first, few), (middle, some), (last, many) = arms
+    early, late = 1 / math.log10(some / few), 1 / math.log10(many / some)
+    weights = {first: -early, middle: early + late, last: -late}
+    slower = Claim(
+        text=f"{quantity} saturates: {middle} to {last} gains less with each tenfold than {first} to {middle}",
+        terms=tuple(Term(arm=name, quantity=quantity, weight=weight) for name, weight in weights.items()),
+    )
+    return beats(middle, first, quantity), slower

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tubelet.data.info import training_counts
-from tubelet.data.manifest import read_manifest
+from tubelet.data.manifest import DETECTED_TABLE, read_manifest
 from tubelet.models.download import sha256_of
 from tubelet.models.model import read_backbone_config
 from tubelet.models.saved import MODEL_FILE, read_meta
@@ -20,9 +20,10 @@ from tubelet.recipes.rows_b import find_row_b
 from tubelet.records import from_json, read_json, write_json
 from tubelet.studies.actions import score_actions
 from tubelet.studies.mini_data import make_corpus, measure_spread
-from tubelet.studies.plan import Arm, Study
-from tubelet.studies.runs import PlannedRun, RunScores, commit, do_runs, hardware, plan_stages
+from tubelet.studies.plan import ON_DETECTED, Arm, Study
+from tubelet.studies.runs import PlannedRun, RunScores, commit, do_runs, hardware, plan_stages, test_split
 from tubelet.train.config import RunConfig
+from tubelet.train.folder import task_data_hash
 from tubelet.types import InputError
 
 StudyScale = Literal["mini", "small"]
@@ -53,6 +54,12 @@ class StudyResult:
     """Arm to wall-clock time of all its runs, of the last seed."""
     failed: dict[str, str] = field(default_factory=dict)
     """``<arm>, seed <n>`` to why there is no result."""
+    data: dict[str, str] = field(default_factory=dict)
+    """Manifest that was trained on to its hash; empty in results of before it was written down."""
+    test_clips: dict[str, int] = field(default_factory=dict)
+    """Manifest to the clips of the split that is scored."""
+    note: str = ""
+    """What a reader must know of these runs beside the page, added by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +141,26 @@ def run_study(
         num_parallel: Runs at the same time.
         progress: Whether runs show a live line.
         note: Called after each run.
+
+    Raises:
+        InputError: A score on detected boxes is asked for, and the playground has none.
     """
+    _check_detected_boxes(study, place)
     deadline = float("inf") if budget_minutes is None else time.monotonic() + 60 * budget_minutes
     arms = [list(place.plan(study, seed).values()) for seed in seeds]
     do_runs(arms, deadline=deadline, num_parallel=num_parallel, progress=progress, note=note)
     result = collect(study, place, seeds)
     write_json(result_file(study.name, place.out, place.scale), result)
     return result
+
+
+def _check_detected_boxes(study: Study, place: StudyPlace) -> None:
+    manifest = manifest_of(place.playground, LOCALISE_SET)
+    if ON_DETECTED in study.quantities and not (manifest / DETECTED_TABLE).exists():
+        raise InputError(
+            f"{manifest}: has no detected boxes, which {study.name} scores on; find them with tubelet data detect "
+            f"{manifest} --split test --out people.csv and tubelet data add-boxes {manifest} people.csv"
+        )
 
 
 def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResult:
@@ -168,6 +188,7 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
             if reasons:
                 result.failed[f"{arm}, seed {seed}"] = reasons[0]
                 continue
+            _note_sets(stages, result)
             # A set that an earlier stage was trained on keeps that stage's score, as in the papers' tables.
             result.scores.setdefault(str(seed), {})[arm] = _merged([each.scores for each in done])
             result.per_class.setdefault(str(seed), {})[arm] = _merged([each.per_class for each in done])
@@ -190,6 +211,13 @@ def collect(study: Study, place: StudyPlace, seeds: Sequence[int]) -> StudyResul
     return replace(result, commit="; ".join(sorted(commits)), hardware="; ".join(sorted(machines)))
 
 
+def _note_sets(stages: Sequence[PlannedRun], result: StudyResult) -> None:
+    for task in (task for planned in stages for task in planned.run.tasks):
+        name = Path(task.manifest).name
+        result.data[name] = task_data_hash(task)[:12]
+        result.test_clips[name] = read_manifest(task.manifest).counts[f"clips_{test_split(task)}"]
+
+
 def _merged(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: value for part in parts for name, value in part.items()}
 
@@ -210,7 +238,7 @@ def merge(paths: Sequence[Path]) -> StudyResult:
     """Return results of one study as one: seeds, or arms of a seed, that ran in different places.
 
     Raises:
-        InputError: They are of different studies, scales or starts, or two have the same arm of a seed.
+        InputError: They are of different studies, scales, starts or data, or two have the same arm of a seed.
     """
     parts = [read_result(path) for path in paths]
     merged = parts[0]
@@ -218,6 +246,9 @@ def merge(paths: Sequence[Path]) -> StudyResult:
         for name in ("study", "scale", "start"):
             if getattr(merged, name) != getattr(part, name):
                 raise InputError(f"{path}: {name} is {getattr(part, name)!r}, in {paths[0]} {getattr(merged, name)!r}")
+        for name in sorted(merged.data.keys() & part.data.keys()):
+            if merged.data[name] != part.data[name]:
+                raise InputError(f"{path}: was trained on another {name} than {paths[0]}: the manifests differ")
         if merged.classes and part.classes and merged.classes != part.classes:
             raise InputError(f"{path}: was trained on other boxes than {paths[0]}: the counts of classes differ")
         for seed, arms in part.scores.items():
@@ -234,6 +265,9 @@ def merge(paths: Sequence[Path]) -> StudyResult:
             clips_seen=merged.clips_seen | part.clips_seen,
             seconds=merged.seconds | part.seconds,
             failed=merged.failed | part.failed,
+            data=merged.data | part.data,
+            test_clips=merged.test_clips | part.test_clips,
+            note=" ".join(filter(None, dict.fromkeys([merged.note, part.note]))),
         )
     return merged
 

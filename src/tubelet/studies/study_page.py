@@ -90,9 +90,8 @@ def _claims(claims: Sequence[Claim], found: Mapping[str, Verdict | None]) -> lis
         if verdict is None:
             rows.append((claim.text, "", "", NOT_RUN))
             continue
-        interval = "one seed" if verdict.num_seeds == 1 else f"{verdict.low:+.1f} to {verdict.high:+.1f}"
         wanted = "> 0" if claim.level_within is None else f"within ± {claim.level_within:g}"
-        rows.append((f"{claim.text} ({wanted})", f"{verdict.mean:+.1f}", interval, f"**{verdict.outcome}**"))
+        rows.append((f"{claim.text} ({wanted})", f"{verdict.mean:+.1f}", verdict.interval(), f"**{verdict.outcome}**"))
     return _rows(("claim", "points", "95 % interval over seeds", "verdict"), rows)
 
 
@@ -118,9 +117,14 @@ def _facts(result: StudyResult) -> list[str]:
     seeds = ", ".join(result.scores)
     lines = [
         f"Scale {result.scale}, seeds {seeds}, commit {result.commit}, on {result.hardware}; start: {result.start}. "
-        "Differences are of runs with the same seed; intervals by Student's t. A set keeps the score that it had at "
-        "the end of the stage that was trained on it.",
+        "Differences are of runs with the same seed; intervals by Student's t, over seeds of training on the same test "
+        "videos. A set keeps the score that it had at the end of the stage that was trained on it.",
     ]
+    if result.test_clips:
+        numbers = ", ".join(f"{name} {number}" for name, number in sorted(result.test_clips.items()))
+        lines += ["", f"Test clips: {numbers}."]
+    if result.note:
+        lines += ["", result.note]
     return lines + [f"Failed: {what}: {why}" for what, why in result.failed.items()]
 
 

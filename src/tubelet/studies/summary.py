@@ -237,8 +237,7 @@ def _margin_table(summary: Summary) -> list[str]:
         gains = summary.bucket_gains[margin.control]
         buckets = [f"{100 * gains[b]:+.1f}" if b in gains else "" for b in BUCKETS]
         verdict = margin.verdict
-        interval = f"{100 * verdict.low:+.1f} to {100 * verdict.high:+.1f}" if verdict.num_seeds > 1 else "one seed"
-        cells = [f"{100 * verdict.mean:+.1f}", interval, verdict.outcome, *buckets]
+        cells = [f"{100 * verdict.mean:+.1f}", verdict.interval(100), verdict.outcome, *buckets]
         lines.append(f"| {margin.control} | {' | '.join(cells)} |")
     return lines
 

@@ -138,8 +138,8 @@ def open_video(media: Media | str | Path, *, max_pixels: int = MAX_PIXELS, lossy
 def probe(media: Media | str | Path, *, max_pixels: int = MAX_PIXELS) -> VideoMeta:
     """Return what the container says about the first video stream, or what there is of frames.
 
-    Rotation is read from the first frame, so one frame is decoded. Where nothing says how long the video is, its packets
-    are read to the end.
+    Rotation is read from the first frame, so one frame is decoded. Where nothing says how long the video is, its
+    packets are read to the end.
 
     Raises:
         VideoError: The file cannot be read as video.
