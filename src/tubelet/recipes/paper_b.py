@@ -10,7 +10,8 @@ Hardware: as published, 128 GPUs for pre-training and 64 for fine-tuning, 16 cli
 Duration: not measured by us. Estimated from multiply-adds alone, at 40 % of an H100's 989 TFLOP/s in bfloat16: a clip
 of R(2+1)D-34 with 8 frames takes 38 GMAC forward (152 with 32; depth 152: 252), so 0.23 TFLOP to train on; the 490
 million videos of a pre-training are 79 GPU-hours, with 32 frames 315. ``--dry-run`` estimates a row here.
-Expected: each row's own number, ``RowB.paper``; where it is None the paper has a figure only.
+Expected: each row's own number (``RowB.paper``), or one of its verbs and nouns together, or a figure
+(``recipes/row_costs.py``).
 ``--scale mini`` is the row with a quarter of the channels, clips of 8 frames of 64 pixels whose motion is louder, and
 AdamW, for 2 CPU cores on the playground: minutes; R(2+1)D-34 is R(2+1)D-18 there, but in Tables 2, 9 and 15. ``--scale
 small`` is for one GPU (``recipes/miniature.py``).
