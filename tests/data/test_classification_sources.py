@@ -244,6 +244,17 @@ def test_class_folders_without_splits_hold_out_a_share_that_stays(build: Builder
         run(build, "class-folders", media_root=media, val_share=1.0)
 
 
+def test_videos_beside_split_folders_do_not_make_the_splits_classes(build: Builder) -> None:
+    media = build.videos("intro.mp4", "train/run/a.mp4", "train/walk/b.mp4", "val/run/c.mp4", "val/walk/d.mp4")
+    manifest = run(build, "class-folders", media_root=media)
+    assert manifest.label_space.names == ("run", "walk")
+    assert (manifest.counts["clips_val"], manifest.counts["videos_outside_class_folders"]) == (2, 1)
+    build.videos("extras/e.mp4")
+    told = r"media: 'train', 'val' beside 'extras'; expected folders that are all splits \(train, .*\) or all classes"
+    with pytest.raises(InputError, match=told):
+        run(build, "class-folders", media_root=media)
+
+
 def test_class_folders_can_be_the_classes_of_a_published_set(build: Builder) -> None:
     media = build.videos("train/air_drumming/a.mp4", "val/abseiling/b.mp4")
     manifest = run(build, "class-folders", media_root=media, labels="kinetics400")
