@@ -109,6 +109,21 @@ def test_moments_categories_are_in_the_order_of_their_index(build: Builder) -> N
     assert manifest.label_space.names == ("clapping", "praying")
 
 
+@pytest.mark.parametrize("source", ["moments", "multi-moments"])
+def test_a_missing_training_video_of_moments_is_not_the_validation_video_of_its_name(
+    build: Builder, source: str
+) -> None:
+    label = "clapping" if source == "moments" else "0"
+    train = build.text("train.csv", f"clapping/a.mp4,{label}\nclapping/b.mp4,{label}\n")
+    val = build.text("val.csv", f"clapping/a.mp4,{label}\n")
+    media = build.videos("validation/clapping/a.mp4", "training/clapping/b.mp4")
+    manifest = run(build, source, train=train, val=val, media_root=media)
+    assert set(manifest.clips.column("video").to_pylist()) == {"validation/clapping/a.mp4", "training/clapping/b.mp4"}
+    assert (manifest.counts["clips_without_video"], manifest.counts["videos_missing"]) == (1, 1)
+    half = run(build, source, train=train, val=val, media_root=build.videos() / "validation")
+    assert half.counts["clips_train"] == half.counts["clips_val"] == 1  # what lies in neither folder has one name
+
+
 def test_something_v2_templates_as_an_independent_reader_takes_them(build: Builder) -> None:
     templates = packaged_label_space("something_v2").names
     # The published spelling: placeholders in brackets in the items, none in labels.json, numbers as text.
