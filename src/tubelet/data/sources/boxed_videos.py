@@ -50,6 +50,24 @@ def find_videos(
     if not cells:
         example = next(iter(names), "")
         raise InputError(f"{media.root}: none of the {len(names)} annotated videos is there, such as {example!r}")
+    return open_videos(media, cells, frames_fps=frames_fps, counts=counts)
+
+
+def open_videos(
+    media: MediaFolder, cells: Mapping[str, str], *, frames_fps: float, counts: dict[str, int]
+) -> dict[str, BoxedVideo]:
+    """Return videos with their lengths; those that cannot be read are left out and counted.
+
+    Args:
+        media: The listing.
+        cells: For each id its medium.
+        frames_fps: Rate of folders and tars of frames.
+        counts: ``videos_unreadable`` is added to it.
+
+    Raises:
+        InputError: Frames without a rate.
+    """
+    check_rate(frames_fps)
     rates = [frames_fps if is_frames(cell) else 0.0 for cell in cells.values()]
     for cell, fps in zip(cells.values(), rates, strict=True):
         if is_frames(cell) and fps <= 0:
