@@ -151,10 +151,15 @@ def leave_out_of_place(table: pa.Table, videos: Mapping[str, BoxedVideo], counts
     """Leave out boxes of zero area and rows outside their video, counted."""
     x1, y1, x2, y2 = (table.column(c).to_numpy() for c in CORNERS)
     table = leave_out(table, (x2 <= x1) | (y2 <= y1), counts, "rows_of_zero_area")
+    return leave_out_of_time(table, videos, counts, "rows_outside_video")
+
+
+def leave_out_of_time(table: pa.Table, videos: Mapping[str, BoxedVideo], counts: dict[str, int], what: str) -> pa.Table:
+    """Leave out rows before or after their video and count them under ``what``."""
     ends = np.array([video.seconds for video in videos.values()])
     clip = pc.index_in(table.column("clip_id"), value_set=pa.array(videos, pa.string())).to_numpy()
     time = table.column("pts_seconds").to_numpy()
-    return leave_out(table, (time < 0) | (time > ends[clip]), counts, "rows_outside_video")
+    return leave_out(table, (time < 0) | (time > ends[clip]), counts, what)
 
 
 def join_actions(table: pa.Table, counts: dict[str, int], *, more: Sequence[str] = ()) -> pa.Table:
