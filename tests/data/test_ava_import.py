@@ -38,12 +38,14 @@ v3,0003,0.1,0.1,0.4,0.9,12,1
 v2,0002,0.1,0.1,0.1,0.9,12,1
 v2,0001,0.1,0.1,0.5,0.9,12,1
 v2,0000
+v2,0001.5
+v3,0001.5
 """
 
 
 def test_a_users_own_files_become_a_manifest(tmp_path: Path, media: Path, caplog: pytest.LogCaptureFixture) -> None:
     truth, labels = put(tmp_path / "own.csv", OWN), put(tmp_path / "own.pbtxt", AVA_LABELS)
-    excluded = put(tmp_path / "excluded.csv", "v2,0001\n")
+    excluded = put(tmp_path / "excluded.csv", "v2,0001\nv2,0001.5\nv3,0001.5\n")
     manifest = import_ava(
         train=truth, labels=str(labels), media_root=media, out=tmp_path / "out", train_excluded=excluded
     )
@@ -70,7 +72,8 @@ def test_a_users_own_files_become_a_manifest(tmp_path: Path, media: Path, caplog
         "rows_of_zero_area": 1,
         "rows_outside_video": 0,
         "rows_repeated": 0,
-        "keyframes_without_video": 0,
+        "keyframes_without_video": 1,
+        "keyframes_excluded": 1,
         "keyframes_outside_video": 0,
     }
 

@@ -109,6 +109,21 @@ def test_moments_categories_are_in_the_order_of_their_index(build: Builder) -> N
     assert manifest.label_space.names == ("clapping", "praying")
 
 
+@pytest.mark.parametrize("source", ["moments", "multi-moments"])
+def test_a_missing_training_video_of_moments_is_not_the_validation_video_of_its_name(
+    build: Builder, source: str
+) -> None:
+    label = "clapping" if source == "moments" else "0"
+    train = build.text("train.csv", f"clapping/a.mp4,{label}\nclapping/b.mp4,{label}\n")
+    val = build.text("val.csv", f"clapping/a.mp4,{label}\n")
+    media = build.videos("validation/clapping/a.mp4", "training/clapping/b.mp4")
+    manifest = run(build, source, train=train, val=val, media_root=media)
+    assert set(manifest.clips.column("video").to_pylist()) == {"validation/clapping/a.mp4", "training/clapping/b.mp4"}
+    assert (manifest.counts["clips_without_video"], manifest.counts["videos_missing"]) == (1, 1)
+    half = run(build, source, train=train, val=val, media_root=build.videos() / "validation")
+    assert half.counts["clips_train"] == half.counts["clips_val"] == 1  # what lies in neither folder has one name
+
+
 def test_something_v2_templates_as_an_independent_reader_takes_them(build: Builder) -> None:
     templates = packaged_label_space("something_v2").names
     # The published spelling: placeholders in brackets in the items, none in labels.json, numbers as text.
@@ -242,6 +257,17 @@ def test_class_folders_without_splits_hold_out_a_share_that_stays(build: Builder
     assert {r["video"] for r in second.clips.to_pylist() if r["split"] == "val"} - {"stand/new.mp4"} == held_out
     with pytest.raises(InputError, match="val_share must be in"):
         run(build, "class-folders", media_root=media, val_share=1.0)
+
+
+def test_videos_beside_split_folders_do_not_make_the_splits_classes(build: Builder) -> None:
+    media = build.videos("intro.mp4", "train/run/a.mp4", "train/walk/b.mp4", "val/run/c.mp4", "val/walk/d.mp4")
+    manifest = run(build, "class-folders", media_root=media)
+    assert manifest.label_space.names == ("run", "walk")
+    assert (manifest.counts["clips_val"], manifest.counts["videos_outside_class_folders"]) == (2, 1)
+    build.videos("extras/e.mp4")
+    told = r"media: 'train', 'val' beside 'extras'; expected folders that are all splits \(train, .*\) or all classes"
+    with pytest.raises(InputError, match=told):
+        run(build, "class-folders", media_root=media)
 
 
 def test_class_folders_can_be_the_classes_of_a_published_set(build: Builder) -> None:

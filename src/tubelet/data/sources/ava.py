@@ -12,7 +12,7 @@ Expected (v2.2): 235 / 64 / 131 videos, 837,318 training rows.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +43,7 @@ from tubelet.data.sources.boxed_videos import (
     join_actions,
     leave_out,
     leave_out_of_place,
+    leave_out_of_time,
     leave_out_of_unknown_videos,
     rows_table,
 )
@@ -83,8 +84,8 @@ def import_ava(
     """Turn AVA's files, or your own in AVA's format, into a manifest.
 
     A video is the file or folder of frames that is called as the csv's video id. Counted in the manifest's ``counts``:
-    videos that are missing, unreadable, cut at 900 s or whole; rows without a video, excluded, outside their video, of
-    zero area, repeated, of actions outside the label space (their boxes stay, without a label).
+    videos that are missing, unreadable, cut at 900 s or whole; rows and keyframes without a video, excluded, outside
+    their video; rows of zero area, repeated, of actions outside the label space (their boxes stay, without a label).
 
     Args:
         train: AVA csv: video_id, seconds, x1, y1, x2, y2 (0..1), action_id, person_id.
@@ -231,21 +232,31 @@ def boxes_of(
         table = leave_out(table, _is_excluded(table, excluded), counts, "rows_excluded")
     table = leave_out_of_place(_shifted(table, starts), videos, counts)
     boxes = join_actions(table, counts)
-    empty = sorted(key for key in ava.keyframes - excluded if key[0] in videos)
-    counts["keyframes_without_video"] = counts.get("keyframes_without_video", 0) + sum(
-        key[0] not in videos for key in ava.keyframes
-    )
+    return boxes, _empty_keyframes(ava.keyframes, videos, excluded=excluded, starts=starts, counts=counts)
+
+
+def _empty_keyframes(
+    named: Set[Keyframe],
+    videos: Mapping[str, BoxedVideo],
+    *,
+    excluded: set[Keyframe],
+    starts: Mapping[str, float],
+    counts: dict[str, int],
+) -> pa.Table:
+    """Return the keyframes with nobody on them, in the time of their video; arguments as for ``boxes_of``."""
+    present = {key for key in named if key[0] in videos}
+    counts["keyframes_without_video"] = counts.get("keyframes_without_video", 0) + len(named) - len(present)
+    if excluded:
+        counts["keyframes_excluded"] = counts.get("keyframes_excluded", 0) + len(present & excluded)
+    empty = sorted(present - excluded)
     keyframes = pa.table(
         {
             "clip_id": pa.array([video for video, _ in empty], pa.string()),
             "pts_seconds": np.array([ticks / 1_000_000 for _, ticks in empty], dtype=np.float64),
         }
     )
-    keyframes = _shifted(keyframes, starts)
-    ends = np.array([videos[video].seconds for video, _ in empty], dtype=np.float64)
-    time = keyframes.column("pts_seconds").to_numpy()
-    keyframes = leave_out(keyframes, (time < 0) | (time > ends), counts, "keyframes_outside_video")
-    return boxes, keyframes.cast(KEYFRAMES_SCHEMA)
+    keyframes = leave_out_of_time(_shifted(keyframes, starts), videos, counts, "keyframes_outside_video")
+    return keyframes.cast(KEYFRAMES_SCHEMA)
 
 
 def _splits(files: Mapping[str, Path], tables: Mapping[str, AvaTable]) -> dict[str, str]:

@@ -7,7 +7,8 @@ not published.
 Files: Kinetics' clips, ``{id}_{start:06d}_{end:06d}.mp4`` in any folders, and AVA's films, below one media root.
 Quirks: seconds are of the whole YouTube video, so that a clip's start is taken off; they are no whole numbers, and the
 official evaluation keys them to the microsecond (readers that round to seconds merge instants); clips that were cut
-elsewhere than the instant are counted (``rows_without_video``); a manifest holds AVA's boxes and Kinetics' (paper A
+elsewhere than the instant, or cannot be read, are counted (``rows_without_video``), as are instants after the end of a
+shorter file (``rows_outside_video``); a manifest holds AVA's boxes and Kinetics' (paper A
 trains on both and scores on both).
 Expected: about 141,000 training and 32,500 validation clips of Kinetics beside AVA's 235 and 64 films.
 """
@@ -28,8 +29,8 @@ from tubelet.data.manifest import BOXES_SCHEMA, CLIPS_SCHEMA, KEYFRAMES_SCHEMA, 
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava import BoxedClips, boxes_of, known_actions, read_ava
 from tubelet.data.sources.ava_lists import ava_label_space
-from tubelet.data.sources.boxed_videos import BoxedVideo, clips_table
-from tubelet.data.sources.media_folder import MediaFolder, is_frames, told, without_suffix
+from tubelet.data.sources.boxed_videos import clips_table, open_videos
+from tubelet.data.sources.media_folder import MediaFolder, told, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -83,7 +84,7 @@ def import_ava_kinetics(
     counts: dict[str, int] = {}
     cuts = _cuts(media)
     parts = [
-        _kinetics(path, split, cuts, space, frames_fps=frames_fps, counts=counts)
+        _kinetics(path, split, media, cuts, space, frames_fps=frames_fps, counts=counts)
         for split, path in (("train", train), ("val", val))
         if path is not None
     ]
@@ -145,6 +146,7 @@ def _cuts(media: MediaFolder) -> dict[str, list[_Cut]]:
 def _kinetics(
     path: Path,
     split: str,
+    media: MediaFolder,
     cuts: dict[str, list[_Cut]],
     space: LabelSpace,
     *,
@@ -172,9 +174,10 @@ def _kinetics(
         pts_seconds=np.round(ava.pts_seconds - start, 6),
         keyframes=frozenset(keyframes),
     )
+    cells = {clip_id: cut.cell for clip_id, cut in sorted(used.items())}
     videos = {
-        clip_id: BoxedVideo(cell=cut.cell, fps=frames_fps if is_frames(cut.cell) else 0.0, seconds=cut.end - cut.start)
-        for clip_id, cut in sorted(used.items())
+        clip_id: replace(video, seconds=min(video.seconds, used[clip_id].end - used[clip_id].start))
+        for clip_id, video in open_videos(media, cells, frames_fps=frames_fps, counts=counts).items()
     }
     boxes, empty = boxes_of(moved, space, videos, excluded=set(), starts=dict.fromkeys(videos, 0.0), counts=counts)
     return BoxedClips(clips_table(videos, dict.fromkeys(videos, split)), boxes, empty)

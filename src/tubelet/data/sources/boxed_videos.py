@@ -50,6 +50,24 @@ def find_videos(
     if not cells:
         example = next(iter(names), "")
         raise InputError(f"{media.root}: none of the {len(names)} annotated videos is there, such as {example!r}")
+    return open_videos(media, cells, frames_fps=frames_fps, counts=counts)
+
+
+def open_videos(
+    media: MediaFolder, cells: Mapping[str, str], *, frames_fps: float, counts: dict[str, int]
+) -> dict[str, BoxedVideo]:
+    """Return videos with their lengths; those that cannot be read are left out and counted.
+
+    Args:
+        media: The listing.
+        cells: For each id its medium.
+        frames_fps: Rate of folders and tars of frames.
+        counts: ``videos_unreadable`` is added to it.
+
+    Raises:
+        InputError: Frames without a rate.
+    """
+    check_rate(frames_fps)
     rates = [frames_fps if is_frames(cell) else 0.0 for cell in cells.values()]
     for cell, fps in zip(cells.values(), rates, strict=True):
         if is_frames(cell) and fps <= 0:
@@ -133,10 +151,15 @@ def leave_out_of_place(table: pa.Table, videos: Mapping[str, BoxedVideo], counts
     """Leave out boxes of zero area and rows outside their video, counted."""
     x1, y1, x2, y2 = (table.column(c).to_numpy() for c in CORNERS)
     table = leave_out(table, (x2 <= x1) | (y2 <= y1), counts, "rows_of_zero_area")
+    return leave_out_of_time(table, videos, counts, "rows_outside_video")
+
+
+def leave_out_of_time(table: pa.Table, videos: Mapping[str, BoxedVideo], counts: dict[str, int], what: str) -> pa.Table:
+    """Leave out rows before or after their video and count them under ``what``."""
     ends = np.array([video.seconds for video in videos.values()])
     clip = pc.index_in(table.column("clip_id"), value_set=pa.array(videos, pa.string())).to_numpy()
     time = table.column("pts_seconds").to_numpy()
-    return leave_out(table, (time < 0) | (time > ends[clip]), counts, "rows_outside_video")
+    return leave_out(table, (time < 0) | (time > ends[clip]), counts, what)
 
 
 def join_actions(table: pa.Table, counts: dict[str, int], *, more: Sequence[str] = ()) -> pa.Table:

@@ -1,5 +1,6 @@
 """A folder of videos in class folders: ``class/video.mp4``, or ``train/class/video.mp4`` with the splits above.
 
+The folders at the top decide which of both it is; videos beside them are in no class, and are counted.
 Kinetics as it is often passed on has this layout too (``train/air_drumming/...``): name its label space, so that the
 columns are the published ones.
 """
@@ -47,14 +48,15 @@ def import_class_folders(
         licence: Of the annotation.
 
     Raises:
-        InputError: No class folder, or one that is no class of ``labels``.
+        InputError: No class folder, or one that is no class of ``labels``; or some of the folders are called as splits
+            and some are not.
     """
     if not 0 <= val_share < 1:
         raise InputError(f"val_share must be in [0, 1), got {val_share}")
     media = MediaFolder(media_root)
     counts = {"videos_outside_class_folders": 0}
     found = []
-    with_splits = all(cell.split("/")[0].lower() in SPLITS for cell in media.cells)
+    with_splits = _has_splits(media)
     for cell in media.cells:
         folders = cell.split("/")[:-1]
         if len(folders) < (2 if with_splits else 1):
@@ -87,3 +89,21 @@ def import_class_folders(
         source=f"class folders ({media_root})",
         counts=counts,
     )
+
+
+def _has_splits(media: MediaFolder) -> bool:
+    """Return whether the folders at the top are splits; videos beside them do not matter.
+
+    Raises:
+        InputError: Some of them are called as splits, and some are not.
+    """
+    folders = sorted({cell.split("/")[0] for cell in media.cells if "/" in cell})
+    splits = [folder for folder in folders if folder.lower() in SPLITS]
+    others = [folder for folder in folders if folder.lower() not in SPLITS]
+    if splits and others:
+        shown = ", ".join(map(repr, others[:3])) + (", ..." if len(others) > 3 else "")
+        raise InputError(
+            f"{media.root}: {', '.join(map(repr, splits))} beside {shown}; expected folders that are all splits "
+            f"({', '.join(SPLITS)}) or all classes"
+        )
+    return bool(splits)

@@ -1,13 +1,16 @@
 """Boxes of one's own, drawn on frames that are counted, to a manifest: what CVAT's and COCO's files share."""
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from tubelet.data.manifest import Manifest
+from tubelet.data.manifest import KEYFRAMES_SCHEMA, Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.boxed_videos import (
     NO_LABEL,
@@ -16,13 +19,17 @@ from tubelet.data.sources.boxed_videos import (
     find_videos,
     join_actions,
     leave_out_of_place,
+    leave_out_of_time,
     rows_table,
 )
-from tubelet.data.sources.media_folder import MediaFolder, told
+from tubelet.data.sources.media_folder import MediaFolder, is_frames, told
 from tubelet.labels import LabelSpace
-from tubelet.types import InputError
+from tubelet.types import InputError, VideoError
 from tubelet.video.container import probe
+from tubelet.video.frame_times import frame_times
 from tubelet.video.media import Media
+
+logger = logging.getLogger(__name__)
 
 LARGEST = 1e9
 """Frames and persons beyond are mistakes of the file."""
@@ -40,6 +47,27 @@ class FrameBox(NamedTuple):
     """xyxy in 0..1 of the frame."""
     labels: tuple[str, ...]
     person_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """When the frames of one video are shown."""
+
+    fps: float
+    """1 where the file says times instead of frames."""
+    times: Sequence[float] | None = None
+    """Of each frame, where the video says so; a rate is only their average."""
+
+    @property
+    def last(self) -> float:
+        """Time of the last frame, for some containers claim to end before it; 0 where nothing says it."""
+        return self.seconds(len(self.times) - 1) if self.times else 0.0
+
+    def seconds(self, frame: float) -> float:
+        """Return the time of a frame, to the microsecond; of one that the video does not have, infinity."""
+        if self.times is None:
+            return round(frame / self.fps, 6)
+        return round(self.times[int(frame)], 6) if frame < len(self.times) else math.inf
 
 
 def write_frame_boxes(
@@ -92,11 +120,11 @@ def write_frame_boxes(
     videos = find_videos(media, names, frames_fps=frames_fps, counts=counts)
     _check_distinct(videos, split_of)
     rate = {v: _fps(media, video, v, sizes.get(v), counts) for v, video in videos.items()}
-    if in_seconds:
-        rate = dict.fromkeys(rate, 1.0)
+    clocks = dict.fromkeys(videos, _Clock(1.0)) if in_seconds else _clocks(media, videos, rate, counts)
+    videos = {v: replace(videos[v], seconds=max(videos[v].seconds, clock.last)) for v, clock in clocks.items()}
     kept = [box for box in boxes if box.video in videos and (in_seconds or box.frame % keyframe_every == 0)]
     counts["boxes_without_video"] = sum(box.video not in videos for box in boxes)
-    joined = join_actions(leave_out_of_place(_table(kept, space, rate, counts), videos, counts), counts)
+    joined = join_actions(leave_out_of_place(_table(kept, space, clocks, counts), videos, counts), counts)
     if joined.num_rows == 0:
         raise InputError(f"{media_root}: no box of {source} lies inside a video there: {told(counts)}")
     return write_manifest(
@@ -110,12 +138,12 @@ def write_frame_boxes(
         source=source,
         clips=clips_table(videos, split_of),
         boxes=joined,
-        keyframes=[
-            {"clip_id": video, "pts_seconds": seconds}
-            for video, at in empty_frames
-            if video in videos and (in_seconds or at % keyframe_every == 0)
-            if 0 <= (seconds := round(at / rate[video], 6)) <= videos[video].seconds
-        ],
+        keyframes=_keyframes(
+            [(video, at) for video, at in empty_frames if in_seconds or at % keyframe_every == 0],
+            videos,
+            clocks,
+            counts,
+        ),
         extra_counts=counts,
     )
 
@@ -157,7 +185,39 @@ def _fps(
     return meta.fps
 
 
-def _table(boxes: Sequence[FrameBox], space: LabelSpace, rate: Mapping[str, float], counts: dict[str, int]) -> pa.Table:
+def _clocks(
+    media: MediaFolder, videos: Mapping[str, BoxedVideo], rate: Mapping[str, float], counts: dict[str, int]
+) -> dict[str, _Clock]:
+    """Return when the frames of each video are shown; videos whose packets cannot be read are left out and counted."""
+    clocks = {}
+    for name, video in videos.items():
+        try:
+            times = None if is_frames(video.cell) else frame_times(media.root / video.cell)
+        except VideoError as error:
+            logger.warning("left out: %s", error)
+            counts["videos_unreadable"] += 1
+            continue
+        clocks[name] = _Clock(rate[name], times)
+    return clocks
+
+
+def _keyframes(
+    empty: Sequence[tuple[str, float]],
+    videos: Mapping[str, BoxedVideo],
+    clocks: Mapping[str, _Clock],
+    counts: dict[str, int],
+) -> pa.Table:
+    """Return the keyframes with nobody on them, in seconds; those outside a video are left out and counted."""
+    present = [(video, at) for video, at in empty if video in videos]
+    counts["keyframes_without_video"] = len(empty) - len(present)
+    seconds = np.array([clocks[video].seconds(at) for video, at in present], dtype=np.float64)
+    table = pa.table({"clip_id": pa.array([video for video, _ in present], pa.string()), "pts_seconds": seconds})
+    return leave_out_of_time(table, videos, counts, "keyframes_outside_video").cast(KEYFRAMES_SCHEMA)
+
+
+def _table(
+    boxes: Sequence[FrameBox], space: LabelSpace, clocks: Mapping[str, _Clock], counts: dict[str, int]
+) -> pa.Table:
     """Return a row for each action of each box, in seconds; boxes that leave the frame are counted."""
     column = {label: space.index(label) for label in dict.fromkeys(label for box in boxes for label in box.labels)}
     rows = [(box, column[label]) for box in boxes for label in box.labels]
@@ -166,7 +226,7 @@ def _table(boxes: Sequence[FrameBox], space: LabelSpace, rate: Mapping[str, floa
     counts["boxes_cut_to_frame"] = int(((corners < 0) | (corners > 1)).any(axis=1).sum())
     return rows_table(
         [box.video for box, _ in rows],
-        np.array([round(box.frame / rate[box.video], 6) for box, _ in rows], dtype=np.float64),
+        np.array([clocks[box.video].seconds(box.frame) for box, _ in rows], dtype=np.float64),
         corners,
         np.array([label for _, label in rows]),
         np.array([box.person_id for box, _ in rows]),

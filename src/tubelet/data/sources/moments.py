@@ -3,7 +3,8 @@
 Source: <http://moments.csail.mit.edu>, on request. Licence: the data set's own, non-commercial research.
 Columns of ``trainingSet.csv`` and ``validationSet.csv``, no header: ``category/file.mp4,category,votes for,votes
 against`` (workers who agree and disagree with the label); of Multi-Moments: ``path,index,index,...``.
-``moments_categories.txt``: ``category,index``. Videos lie in ``training/`` and ``validation/``.
+``moments_categories.txt``: ``category,index``. Videos lie in ``training/`` and ``validation/``; where there is neither,
+a file is looked up by its name alone.
 Quirks: everybody trains on all rows whatever their votes; there is no test split with labels.
 Expected: Moments in Time 802,264 training and 33,900 validation clips of 3 s, 339 classes (v1; 305 in v2);
 Multi-Moments 1.02 million clips with 2.01 million labels, 313 classes (292 in v2).
@@ -58,6 +59,8 @@ def import_moments(
         raise InputError(f"min_agreement is {min_agreement:g}, expected a share in 0..1")
     space = packaged_label_space("moments_in_time") if categories is None else _read_categories(categories)
     names = ClassNames(space)
+    media = MediaFolder(media_root)
+    in_splits = _has_split_folders(media)
     counts = {"rows_below_agreement": 0}
     rows = []
     for split, path in given(train=train, val=val):
@@ -68,11 +71,11 @@ def import_moments(
             if len(cells) == 4 and _agreement(place, cells) < min_agreement:
                 counts["rows_below_agreement"] += 1
                 continue
-            rows.append(_clip(cells[0].strip(), split, (label,)))
+            rows.append(_clip(cells[0].strip(), split, (label,), in_splits=in_splits))
     return write_clips(
         out,
         rows=rows,
-        media=MediaFolder(media_root),
+        media=media,
         frames_fps=0.0,
         name=name,
         label_space=space,
@@ -97,7 +100,7 @@ def import_multi_moments(
     Args:
         train: ``trainingSet.csv``.
         val: ``validationSet.csv``.
-        media_root: Folder of the videos.
+        media_root: Folder of the videos, with or without ``training/`` and ``validation/``.
         out: Folder of the manifest.
         categories: ``moments_categories.txt``; default: the 313 classes of the first release.
         name: Of the data set.
@@ -107,6 +110,8 @@ def import_multi_moments(
     """
     space = packaged_label_space("multi_moments") if categories is None else _read_categories(categories)
     columns = id_columns(space)
+    media = MediaFolder(media_root)
+    in_splits = _has_split_folders(media)
     rows = []
     for split, path in given(train=train, val=val):
         for place, cells in plain_rows(path):
@@ -115,11 +120,11 @@ def import_multi_moments(
             labels = {column_of_id(place, space, columns, text) for text in cells[1:] if text.strip()}
             if not labels:
                 raise InputError(f"{place}: has no label, expected path,index,index,...")
-            rows.append(_clip(cells[0].strip(), split, tuple(sorted(labels))))
+            rows.append(_clip(cells[0].strip(), split, tuple(sorted(labels)), in_splits=in_splits))
     return write_clips(
         out,
         rows=rows,
-        media=MediaFolder(media_root),
+        media=media,
         frames_fps=0.0,
         name=name,
         label_space=space,
@@ -129,9 +134,15 @@ def import_multi_moments(
     )
 
 
-def _clip(file: str, split: str, labels: tuple[int, ...]) -> ClipRow:
-    # The same category/file may lie in both folders, hence the folder of the split first.
-    names = (f"{FOLDERS[split]}/{file}", file)
+def _has_split_folders(media: MediaFolder) -> bool:
+    """Return whether any video lies in ``training/`` or ``validation/``, however far below the media root."""
+    return any(folder in FOLDERS.values() for cell in media.cells for folder in cell.split("/")[:-1])
+
+
+def _clip(file: str, split: str, labels: tuple[int, ...], *, in_splits: bool) -> ClipRow:
+    # The same category/file may lie in both folders: there, a video that is missing in one is not that of the other.
+    name = f"{FOLDERS[split]}/{file}"
+    names = (name,) if in_splits else (name, file)
     return ClipRow(names=names, clip_id=f"{FOLDERS[split]}/{without_suffix(file)}", split=split, labels=labels)
 
 
