@@ -1,5 +1,6 @@
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,8 @@ def test_a_localisation_set_counts_boxes(tmp_path: Path, squares: Path) -> None:
         clips=[{"clip_id": n, "video": f"{n}.mp4", "start_seconds": 0.0, "end_seconds": 9.0, "split": n, "labels": []}
                for n in ("train", "val")],
         boxes=[{**box, "clip_id": n, "pts_seconds": t, "labels": k}
-               for n, t, k in (("val", 1.0, [3]), ("train", 2.0, [0, 3]), ("train", 3.0, []))],
+               for n, t, k in (("val", 1.0, [3]), ("train", 2.0, [0, 3]), ("train", 3.0, []))]
+        + [{**box, "clip_id": "train", "pts_seconds": 2.0, "labels": [0, 3], "origin": "detected", "score": 0.9}],
     )  # fmt: skip
     facts = manifest_facts(manifest)
     assert {split: counts.tolist() for split, counts in facts.per_split.items()} == {
@@ -90,6 +92,8 @@ def test_the_picture_and_the_command(
         assert picture.size[0] > 400
         colours = np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)
         assert len(colours) > 10  # bars and dots, not white
+    facts = replace(manifest_facts(manifest), classes=("cost $x_{$ y", "$", "a_b", "50%"))
+    draw_classes(facts, tmp_path / "dollars.png")  # no formula
     monkeypatch.setattr(sys, "argv", ["tubelet", "data", "info", str(manifest.root)])
     main()
     assert "picture: " in capsys.readouterr().out

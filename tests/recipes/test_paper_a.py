@@ -100,6 +100,7 @@ def test_every_miniature_builds_with_one_length(name: str, scale: Scale, full: i
     first, size = (round(224 * ratio), round(row.size * ratio)) if resolution else (full, full)
     assert [run.backbone.size for run in stages] == [*[first] * len(starts), *[size] * len(row.stages)]
     assert stages[-1].mixture == row.mixture
+    assert {run.mixture for run in stages if len(run.tasks) == 1} <= {"weighted"}  # rows share what they start from
     assert len(paper_a(row=name, data=data, scale=scale, init_from="mine")) == len(row.stages)
     assert {run.num_epochs for run in paper_a(row=name, data=data, scale=scale, num_epochs=3.0)[len(starts) :]} == {3.0}
 

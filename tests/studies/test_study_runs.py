@@ -302,14 +302,26 @@ def test_seeds_that_ran_in_different_places_are_put_together(
     assert call(monkeypatch, "study", "merge", *map(str, files), "--out", str(out)) == 0
     assert "A-table-1, seeds 0, 1" in capsys.readouterr().out
     assert read_result(out) == replace(result, commit="abc0; abc1")
+    assert result.data.keys() == result.test_clips.keys() == {"posts", "kinetics", "localise"}
     write_json(files[1], replace(read_result(files[1]), scale="small"))
+    other = tmp_path / "other.json"
+    write_json(other, replace(read_result(out), seeds=(7,), scores={"7": {}}, data=result.data | {"posts": "another"}))
     for first, second, message in (
         (files[0], files[0], "seed 0, is in another of the files too"),
         (files[0], files[1], "scale is 'small', in "),
+        (out, other, "was trained on another posts than"),
     ):
         assert call(monkeypatch, "study", "merge", str(first), str(second), "--out", str(tmp_path / "no.json")) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "no.json").exists()
+
+
+def test_a_study_of_detected_boxes_says_how_to_find_them(squares: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match="has no detected boxes, which A-table-7 scores on; find them with tubelet data"
+    ):
+        run_study(STUDIES["A-table-7"], StudyPlace(playground=squares, out=tmp_path), seeds=(0,), progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_label_spaces_are_counted_and_nothing_is_trained(

@@ -6,6 +6,7 @@ import os
 import tarfile
 from pathlib import Path
 
+import av
 import fsspec
 import numpy as np
 import pyarrow as pa
@@ -150,6 +151,44 @@ def test_a_single_picture_is_a_video_of_one_frame(tmp_path: Path) -> None:
     assert clip.num_clamped == 1
     shard = write_tar(tmp_path / "s.tar", {"one.png": png(7)})
     assert numbers(read_frames(f"{shard}#one.png", [0.0])) == [7]
+
+
+@pytest.mark.parametrize(
+    ("names", "times"),
+    [
+        (["f_001.png", "f_002.png", "f_004.png", "f_005.png"], [0.0, 0.2, 0.6, 0.8]),  # the third is missing
+        (["f_000.png", "f_005.png", "f_010.png", "f_015.png"], [0.0, 0.2, 0.4, 0.6]),  # every fifth was kept
+        (["a.png", "b.png", "c1.png", "d2.png"], [0.0, 0.2, 0.4, 0.6]),
+    ],
+)
+def test_a_frame_that_is_missing_moves_no_other(names: list[str], times: list[float], tmp_path: Path) -> None:
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(png(number))
+    media = Media(str(tmp_path), fps=5.0)
+    shown = [(round(time, 6), number_of(frame.transpose(2, 0, 1))) for time, frame in iter_frames(media)]
+    assert shown == [(time, number) for number, time in enumerate(times)]
+    assert numbers(read_frames(media, times)) == [0, 1, 2, 3]
+    assert probe(media).duration_seconds == pytest.approx(times[-1] + 0.2)
+
+
+def test_pictures_of_16_bits_keep_their_upper_8(tmp_path: Path) -> None:
+    levels = np.linspace(0, 65535, 48 * 64).astype(np.uint16).reshape(48, 64)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    frame = read_frames(tmp_path / "deep.png", [0.0]).frames[0]
+    assert np.array_equal(frame.numpy(), np.stack([levels >> 8] * 3))
+
+
+def test_a_recording_that_does_not_say_its_length_is_counted(video: Path, tmp_path: Path) -> None:
+    live = tmp_path / "live.mkv"
+    with av.open(str(video)) as source, av.open(str(live), "w", format="matroska", options={"live": "1"}) as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    with av.open(str(live)) as container:
+        assert not container.duration  # nothing claims a length
+    assert probe(live).duration_seconds == pytest.approx(probe(video).duration_seconds, abs=0.002)
 
 
 def test_pictures_are_turned_as_their_exif_entry_says(tmp_path: Path) -> None:

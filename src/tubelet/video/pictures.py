@@ -38,12 +38,16 @@ class Pictures:
     @cached_property
     def times(self) -> list[float]:
         """Presentation time of each frame."""
-        return [number / self.fps for number in _numbers(self.names)]
+        return [number / self.fps for number in self._numbers]
 
     @property
     def duration_seconds(self) -> float:
         """End of the last frame."""
-        return self.times[-1] + 1 / self.fps
+        return (self._numbers[-1] + 1) / self.fps
+
+    @cached_property
+    def _numbers(self) -> list[int]:
+        return _numbers(self.names)
 
     def load(self, index: int, *, max_pixels: int) -> np.ndarray:
         """Return frame ``index``, uint8 (H, W, 3) RGB, turned as its EXIF entry says.
