@@ -27,7 +27,7 @@ def import_source(arguments: list[str]) -> None:
     The options are the parameters of the source's function in ``data.sources.importers.IMPORTERS``.
     """
     from tubelet.data.sources.importers import IMPORTERS
-    from tubelet.data.sources.media_folder import opened
+    from tubelet.data.sources.media_lengths import opened
 
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: tubelet data import SOURCE [options]        (tubelet data import SOURCE --help lists them)\n")

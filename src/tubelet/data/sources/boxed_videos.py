@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from tubelet.data.ava_rows import LONGEST_SECONDS
 from tubelet.data.sources.annotation_files import id_columns
-from tubelet.data.sources.media_folder import MediaFolder, check_rate, durations, is_frames
+from tubelet.data.sources.media_folder import MediaFolder, is_frames
+from tubelet.data.sources.media_lengths import check_rate, durations
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

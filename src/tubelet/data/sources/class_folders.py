@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import ClassNames, read_classes
-from tubelet.data.sources.media_folder import ClipRow, MediaFolder, share_of, without_suffix, write_clips
+from tubelet.data.sources.clip_rows import ClipRow, write_clips
+from tubelet.data.sources.media_folder import MediaFolder, share_of, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
