@@ -29,7 +29,7 @@ from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava import BoxedClips, boxes_of, known_actions, read_ava
 from tubelet.data.sources.ava_lists import ava_label_space
 from tubelet.data.sources.boxed_videos import BoxedVideo, clips_table
-from tubelet.data.sources.media_folder import MediaFolder, is_frames, told, without_suffix
+from tubelet.data.sources.media_folder import NOT_THERE, MediaFolder, told, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -42,6 +42,7 @@ class _Cut(NamedTuple):
     end: float
     clip_id: str
     cell: str
+    is_frames: bool
 
 
 def import_ava_kinetics(
@@ -83,7 +84,7 @@ def import_ava_kinetics(
     counts: dict[str, int] = {}
     cuts = _cuts(media)
     parts = [
-        _kinetics(path, split, cuts, space, frames_fps=frames_fps, counts=counts)
+        _kinetics(path, split, cuts, space, frames_fps=frames_fps, counts=counts, left_out=media.left_out)
         for split, path in (("train", train), ("val", val))
         if path is not None
     ]
@@ -119,6 +120,7 @@ def import_ava_kinetics(
         boxes=boxes,
         keyframes=keyframes,
         extra_counts=counts,
+        left_out=media.left_out,
     )
 
 
@@ -138,7 +140,7 @@ def _cuts(media: MediaFolder) -> dict[str, list[_Cut]]:
     for cell in media.cells:
         stem = without_suffix(cell.rsplit("/", 1)[-1])
         if match := CLIP_NAME.match(stem):
-            cuts[match[1]].append(_Cut(float(match[2]), float(match[3]), stem, cell))
+            cuts[match[1]].append(_Cut(float(match[2]), float(match[3]), stem, cell, media.is_frames(cell)))
     return cuts
 
 
@@ -150,6 +152,7 @@ def _kinetics(
     *,
     frames_fps: float,
     counts: dict[str, int],
+    left_out: dict[str, str],
 ) -> BoxedClips:
     """Return a csv of Kinetics' boxes as tables, in the time of each clip."""
     ava = read_ava_csv(path, label_space=known_actions(space))
@@ -157,7 +160,9 @@ def _kinetics(
     instants |= {(video, ticks / 1_000_000) for video, ticks in ava.keyframes}
     place = {(video, time): _holding(cuts.get(video, ()), time) for video, time in instants}
     used = {cut.clip_id: cut for cut in place.values() if cut is not None}
-    counts["videos_missing"] = counts.get("videos_missing", 0) + len({video for video, _ in instants} - {*cuts})
+    missing = {video for video, _ in instants} - {*cuts}
+    counts["videos_missing"] = counts.get("videos_missing", 0) + len(missing)
+    left_out.update(dict.fromkeys(sorted(missing), NOT_THERE))
     found = [place[key] for key in zip(ava.video.tolist(), ava.pts_seconds.tolist(), strict=True)]
     start = np.array([0.0 if cut is None else cut.start for cut in found])
     # A video without a clip there keeps its id, which is no clip's, and is left out and counted below.
@@ -173,7 +178,7 @@ def _kinetics(
         keyframes=frozenset(keyframes),
     )
     videos = {
-        clip_id: BoxedVideo(cell=cut.cell, fps=frames_fps if is_frames(cut.cell) else 0.0, seconds=cut.end - cut.start)
+        clip_id: BoxedVideo(cell=cut.cell, fps=frames_fps if cut.is_frames else 0.0, seconds=cut.end - cut.start)
         for clip_id, cut in sorted(used.items())
     }
     boxes, empty = boxes_of(moved, space, videos, excluded=set(), starts=dict.fromkeys(videos, 0.0), counts=counts)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
-from tubelet.data.sources.media_folder import MediaFolder, is_frames, told
+from tubelet.data.sources.media_folder import NOT_THERE, MediaFolder, told, without_suffix
 from tubelet.data.sources.media_lengths import check_rate, durations
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
@@ -21,7 +21,7 @@ from tubelet.video.media import resolve_media
 logger = logging.getLogger(__name__)
 
 WHOLE_VIDEO_SECONDS = 1.0
-"""A file longer than its clip by more than this is the whole video."""
+"""A file that has not the clip's own name, and is longer than the clip by more than this, is the whole video."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,8 @@ class ClipRow:
     """One clip as the annotation names it."""
 
     names: tuple[str, ...]
-    """Names the medium may have below the media root, best first; with or without folders and suffix."""
+    """Names the medium may have below the media root, best first; with or without folders and suffix. Of a clip with a
+    ``cut`` the first is that of the clip by itself."""
     clip_id: str
     split: str
     labels: tuple[int, ...]
@@ -37,7 +38,8 @@ class ClipRow:
     segment: tuple[float, float] | None = None
     """Start and end in seconds of the medium; None = all of it."""
     cut: tuple[float, float] | None = None
-    """Where the clip was cut from its whole video, in seconds; used if the file is that whole video."""
+    """Where the clip was cut from its whole video, in seconds; used if the file has not the clip's own name and is
+    longer than the clip."""
     frames_fps: float | None = None
     """Rate if the medium is a folder or tar of frames; None = the rate given for all of them."""
 
@@ -59,9 +61,10 @@ def write_clips(
     """Find every row's medium, measure those used whole, and write a classification manifest.
 
     Left out and counted: ``clips_without_video`` (and the ``videos_missing`` of them), ``videos_unreadable`` with
-    ``clips_unreadable``, exact repeats (``rows_repeated``). A clip that comes again in another split or with another
-    label is kept as ``id#2`` and counted (``clips_named_twice``). Videos with clips in several splits are counted
-    (``videos_in_two_splits``).
+    ``clips_unreadable``, clips that begin behind the end of their video (``clips_behind_end``), exact repeats
+    (``rows_repeated``); all but the repeats are named in ``left_out.json``. A clip that comes again in another split or
+    with another label is kept as ``id#2`` and counted (``clips_named_twice``). Videos with clips in several splits are
+    counted (``videos_in_two_splits``).
 
     Args:
         out: Folder of the manifest.
@@ -81,10 +84,11 @@ def write_clips(
     """
     check_rate(frames_fps)
     total = {"rows": len(rows), **(counts or {}), "names_not_utf8": media.num_badly_named}
+    total["files_of_other_kinds"] = media.num_of_other_kinds
     if not rows:
         raise InputError(f"{source}: no row is left: {told(total)}")
     rows = _distinct(rows, total)
-    cells = [_uri(row) or media.find(row.names) for row in rows]
+    cells = [_uri(row) or media.find_picture(row.names[0]) or media.find(row.names) for row in rows]
     total["videos_in_two_splits"] = _count_leaks(rows, cells, refuse=own_splits)
     _count_missing(rows, cells, media, total)
     found = [(row, cell) for row, cell in zip(rows, cells, strict=True) if cell is not None]
@@ -94,20 +98,9 @@ def write_clips(
         )
     rates = [_rate(row, cell, media, frames_fps) for row, cell in found]
     lengths = durations(media, [c if r.segment is None else None for r, c in found], rates, total)
-    columns: dict[str, list[object]] = defaultdict(list)
-    for (row, cell), fps, length in zip(found, rates, lengths, strict=True):
-        if row.segment is None and length is None:
-            continue
-        start, end = row.segment or _used_part(row, length or 0.0, total)
-        columns["clip_id"].append(row.clip_id)
-        columns["video"].append(cell)
-        columns["start_seconds"].append(start)
-        columns["end_seconds"].append(end)
-        columns["split"].append(row.split)
-        columns["labels"].append(list(row.labels))
-        columns["fps"].append(fps)
-    if not columns:
-        raise InputError(f"{media.root}: none of the {len(found)} videos can be read")
+    clips = _clips(found, rates, lengths, media, total)
+    if not clips:
+        raise InputError(f"{media.root}: none of the {len(found)} videos can be used, such as {_example(media)}")
     return write_manifest(
         out,
         name=name,
@@ -117,9 +110,27 @@ def write_clips(
         media_root=media.root.absolute(),
         licence=licence,
         source=source,
-        clips=[dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)],
+        clips=clips,
         extra_counts=total,
+        left_out=media.left_out,
     )
+
+
+def _clips(
+    found: Sequence[tuple[ClipRow, str]],
+    rates: Sequence[float],
+    lengths: Sequence[float | None],
+    media: MediaFolder,
+    counts: dict[str, int],
+) -> list[dict[str, object]]:
+    """Return rows of a manifest's clips; without those whose medium cannot be read, or ends before them."""
+    clips: list[dict[str, object]] = []
+    for (row, cell), fps, length in zip(found, rates, lengths, strict=True):
+        part = row.segment or (None if length is None else _used_part(row, cell, length, media, counts))
+        if part is not None:
+            clip = {"clip_id": row.clip_id, "video": cell, "start_seconds": part[0], "end_seconds": part[1]}
+            clips.append({**clip, "split": row.split, "labels": list(row.labels), "fps": fps})
+    return clips
 
 
 def _distinct(rows: Sequence[ClipRow], counts: dict[str, int]) -> list[ClipRow]:
@@ -183,13 +194,14 @@ def _count_missing(
     missing = sorted({row.names[0] for row, cell in zip(rows, cells, strict=True) if cell is None})
     counts["clips_without_video"] = sum(cell is None for cell in cells)
     counts["videos_missing"] = len(missing)
+    media.left_out.update(dict.fromkeys(missing, NOT_THERE))
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         logger.warning("%s: %d annotated videos are not there: %s", media.root, len(missing), shown)
 
 
 def _rate(row: ClipRow, cell: str, media: MediaFolder, frames_fps: float) -> float:
-    if not is_frames(cell):
+    if not media.is_frames(cell):
         return 0.0
     fps = frames_fps if row.frames_fps is None else row.frames_fps
     if fps <= 0:
@@ -197,10 +209,26 @@ def _rate(row: ClipRow, cell: str, media: MediaFolder, frames_fps: float) -> flo
     return fps
 
 
-def _used_part(row: ClipRow, length: float, counts: dict[str, int]) -> tuple[float, float]:
-    """Return the part of a medium of ``length`` seconds that a clip is: all of it, or its cut of a whole video."""
-    if row.cut is None or length <= row.cut[1] - row.cut[0] + WHOLE_VIDEO_SECONDS:
+def _used_part(
+    row: ClipRow, cell: str, length: float, media: MediaFolder, counts: dict[str, int]
+) -> tuple[float, float] | None:
+    """Return the part of a medium of ``length`` seconds that a clip is: all of it, or its cut of a whole video.
+
+    None where the cut begins behind the end, counted.
+    """
+    is_trimmed = without_suffix(cell.rsplit("/", 1)[-1]) == row.names[0]
+    if row.cut is None or is_trimmed or length <= row.cut[1] - row.cut[0] + WHOLE_VIDEO_SECONDS:
         return 0.0, length
+    start, end = row.cut[0], min(row.cut[1], length)
+    if end <= start:
+        counts["clips_behind_end"] = counts.get("clips_behind_end", 0) + 1
+        media.left_out[row.clip_id] = f"begins at {start:g} s, but {cell} ends at {length:.2f} s"
+        return None
     counts["clips_cut_from_whole_videos"] = counts.get("clips_cut_from_whole_videos", 0) + 1
-    start = min(row.cut[0], length)
-    return start, min(row.cut[1], length)
+    return start, end
+
+
+def _example(media: MediaFolder) -> str:
+    """Return what was left out last, and why."""
+    cell, reason = next(reversed(media.left_out.items()))
+    return f"{cell}: {reason}"

@@ -117,6 +117,7 @@ def write_frame_boxes(
             if 0 <= (seconds := round(at / rate[video], 6)) <= videos[video].seconds
         ],
         extra_counts=counts,
+        left_out=media.left_out,
     )
 
 

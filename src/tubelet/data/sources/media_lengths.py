@@ -5,9 +5,11 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tubelet.data.sources.media_folder import MediaFolder, is_frames
+from tubelet.data.sources.media_folder import MediaFolder
 from tubelet.types import InputError, VideoError
 from tubelet.video.container import probe
+from tubelet.video.convert import FrameSize
+from tubelet.video.decode import iter_frames
 from tubelet.video.media import MAX_FPS, Media
 from tubelet.video.pictures import open_pictures
 
@@ -15,6 +17,8 @@ logger = logging.getLogger(__name__)
 opened = logging.getLogger(f"{__name__}.opened")
 """Told (videos opened, videos in all) while their lengths are read, at level INFO: an import prints nothing, and
 hundreds of thousands of files take minutes."""
+SMALL_PIXELS = 16
+"""Frames that are only counted are made this small."""
 
 
 def check_rate(frames_fps: float) -> None:
@@ -26,7 +30,9 @@ def check_rate(frames_fps: float) -> None:
 def durations(
     media: MediaFolder, cells: Sequence[str | None], rates: Sequence[float], counts: dict[str, int]
 ) -> list[float | None]:
-    """Return the length of each medium asked for; None for what is not asked for or cannot be read, the latter counted.
+    """Return the length of each medium asked for; None for what is not asked for or cannot be read.
+
+    The latter is counted, and noted in ``media.left_out``.
 
     Threads, because the decoder lets go of the interpreter while it opens a file.
     """
@@ -38,6 +44,7 @@ def durations(
             measured[cell] = length
             opened.info("%d of %d videos opened", len(measured), len(wanted))
     broken = {cell: length for cell, length in measured.items() if isinstance(length, VideoError)}
+    media.left_out.update({cell: _one_line(error) for cell, error in broken.items()})
     counts["videos_unreadable"] = len(broken)
     counts["clips_unreadable"] = sum(cell in broken for cell in cells)
     for error in list(broken.values())[:3]:
@@ -52,6 +59,17 @@ def _duration(media: MediaFolder, cell: str, fps: float) -> "float | VideoError"
     place = Media(str(media.root / cell), fps)
     try:
         # A listing says how long frames are; no picture is decoded, a hundred thousand folders are common.
-        return open_pictures(place).duration_seconds if is_frames(cell) else probe(place).duration_seconds
+        seconds = open_pictures(place).duration_seconds if media.is_frames(cell) else probe(place).duration_seconds
+        return seconds if seconds > 0 else _decoded_seconds(place)
     except VideoError as error:
         return error
+
+
+def _decoded_seconds(place: Media) -> float:
+    """Return the length of a video that does not say it, as those which a browser records."""
+    frames = iter_frames(place, size=FrameSize(long_side=SMALL_PIXELS, shrink_only=True))
+    return max((time for time, _ in frames), default=0.0) + 1 / probe(place).fps
+
+
+def _one_line(error: VideoError) -> str:
+    return error.reason if error.pts_seconds is None else f"{error.reason} at {error.pts_seconds:.3f} s"
