@@ -71,6 +71,11 @@ def test_an_import_shows_how_far_it_is_and_prints_nothing_by_itself(monkeypatch,
     shown = capsys.readouterr()
     assert f"{number}/{number}" in shown.err
     assert shown.out.startswith("manifest: ")
+    assert "left_out.json" not in shown.out
+    table.write_text(table.read_text() + "gone.mp4,a\n")
+    words[words.index("--out") + 1] = tmp_path / "third"
+    assert call(monkeypatch, "data", "import", "table", *words) == 0
+    assert capsys.readouterr().out.endswith(f"each video left out, and why: {tmp_path}/third/left_out.json\n")
 
 
 def test_a_detectors_boxes_join_a_manifest(monkeypatch, capsys, squares, tmp_path):

@@ -1,5 +1,6 @@
 """AVA's files and a folder of films to a manifest: what is kept, what is left out and counted, the classes."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def test_a_users_own_files_become_a_manifest(tmp_path: Path, media: Path, caplog
     # One row for all actions of a box and person; labels are columns of the list: 12 -> 0, 80 -> 2.
     assert found == {("-v1", 2.0, 3): [0, 2], ("-v1", 2.0, 4): [2], ("v2", 3.0, 1): [0]}
     assert manifest.keyframes.to_pylist() == [{"clip_id": "v2", "pts_seconds": 0.0}]
+    left_out = json.loads((manifest.root / "left_out.json").read_text())["videos"]
+    assert list(left_out.values()) == ["no video, frames or picture of this name is there"]
     told = {key: value for key, value in manifest.counts.items() if key.startswith(("rows", "videos_", "keyframes_"))}
     assert told == {
         "videos_missing": 1,

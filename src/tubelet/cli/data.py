@@ -26,8 +26,9 @@ def import_source(arguments: list[str]) -> None:
 
     The options are the parameters of the source's function in ``data.sources.importers.IMPORTERS``.
     """
+    from tubelet.data.manifest_writer import LEFT_OUT
     from tubelet.data.sources.importers import IMPORTERS
-    from tubelet.data.sources.media_folder import opened
+    from tubelet.data.sources.media_lengths import opened
 
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: tubelet data import SOURCE [options]        (tubelet data import SOURCE --help lists them)\n")
@@ -45,6 +46,9 @@ def import_source(arguments: list[str]) -> None:
     with drawn(opened, "videos opened"):
         manifest = call_with_options(_into_new(IMPORTERS[name]), arguments[1:], f"tubelet data import {name}")
     _print_manifest(manifest)
+    left_out = manifest.root / LEFT_OUT
+    if left_out.exists():
+        print(f"each video left out, and why: {left_out}")
 
 
 def _into_new(importer: Callable[..., "Manifest"]) -> Callable[..., "Manifest"]:

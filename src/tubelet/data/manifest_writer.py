@@ -24,8 +24,11 @@ from tubelet.data.manifest import (
 )
 from tubelet.data.validate import validate_manifest, validate_tables
 from tubelet.labels import LabelSpace
-from tubelet.records import read_json
+from tubelet.records import read_json, write_json
 from tubelet.types import InputError, did_you_mean
+
+LEFT_OUT = "left_out.json"
+"""Beside the tables: the videos that the import left out, each with the reason. It is no part of the data."""
 
 
 def write_manifest(
@@ -42,6 +45,7 @@ def write_manifest(
     boxes: pa.Table | Sequence[Mapping[str, object]] | None = None,
     keyframes: pa.Table | Sequence[Mapping[str, object]] | None = None,
     extra_counts: Mapping[str, int] | None = None,
+    left_out: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Check everything, then write the folder; ``manifest.json`` comes last, so a half-written folder is not one.
 
@@ -58,6 +62,8 @@ def write_manifest(
         boxes: Rows or table; ``person_id`` (-1), ``score`` (1) and ``origin`` (annotated) may be left out.
         keyframes: Annotated keyframes without a box; written if there are any.
         extra_counts: Kept in ``counts``: what an importer left out, say.
+        left_out: Videos that an importer left out, with the reason, for ``left_out.json``, which is there only if there
+            are any; None = such a file stays as it is.
 
     Returns:
         The manifest as ``read_manifest`` gives it.
@@ -98,6 +104,10 @@ def write_manifest(
         "source": source,
         "counts": dict(extra_counts or {}) | counts,
     }
+    if left_out:
+        write_json(folder / LEFT_OUT, {"schema": "tubelet.left_out/1", "videos": left_out})
+    elif left_out is not None:
+        (folder / LEFT_OUT).unlink(missing_ok=True)
     _publish(folder, header, tables)
     return read_manifest(folder)
 

@@ -21,9 +21,11 @@ from tubelet.data.manifest_writer import rewrite_manifest
 from tubelet.data.validate import TIME_TOLERANCE, validate_manifest
 from tubelet.records import whole_file, write_json
 from tubelet.types import InputError, VideoError
+from tubelet.video.container import probe
 from tubelet.video.convert import FrameSize
 from tubelet.video.decode import iter_frames
 from tubelet.video.media import Media, resolve_media
+from tubelet.video.pictures import open_pictures
 from tubelet.worker_pool import WorkerPool
 
 PROBLEMS = ("missing", "broken", "short", "duplicate")
@@ -105,8 +107,14 @@ def check_video(_: None, location: str, fps: float) -> VideoCheck:
     except VideoError as error:
         place = "" if error.pts_seconds is None else f" at {error.pts_seconds:.3f} s"
         failed = error.reason + place
-    until = last + (last - before if number > 1 else 0.0) if number else 0.0
+    shown = last - before if number > 1 else _one_frame_seconds(media) if number and failed is None else 0.0
+    until = last + shown
     return VideoCheck(num_frames=number, until_seconds=until, digest=digest.hexdigest(), error=failed)
+
+
+def _one_frame_seconds(media: Media) -> float:
+    """Return how long the frame is shown of a medium that has one."""
+    return 1 / (open_pictures(media).fps if media.is_pictures else probe(media).fps)
 
 
 def verify_manifest(

@@ -22,7 +22,12 @@ from tubelet.types import InputError, VideoError, first_line
 
 SCHEMES = ("s3", "gs", "hf", "https", "memory")
 """URIs that are followed, through fsspec. Anything else, ``http`` and ``file`` too, is refused."""
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".mpg", ".ts")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".flv", ".asf", ".wmv"),
+    *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".ogv", ".ogg"),
+)
+"""What files are called that hold a format which ``container.FORMATS`` lets in; a file that is named is read whatever
+its suffix, these are the ones found in a folder."""
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 INDEX_SUFFIXES = (".index.json", ".index.parquet")
 """An index beside ``shard.tar`` is ``shard.tar.index.json`` (name: [offset, size]) or the same as parquet columns."""

@@ -22,7 +22,7 @@ from tubelet.data.sources.boxed_videos import (
     leave_out_of_place,
     rows_table,
 )
-from tubelet.data.sources.media_folder import MediaFolder, is_frames, told
+from tubelet.data.sources.media_folder import MediaFolder, told
 from tubelet.foreign_pickle import read_foreign_pickle
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
@@ -140,12 +140,13 @@ def write_tubes(
         clips=clips_table(videos, split_of),
         boxes=boxes,
         extra_counts=counts,
+        left_out=media.left_out,
     )
 
 
 def _rate(media: MediaFolder, found: BoxedVideo, num_frames: int, counts: dict[str, int]) -> float:
     """Return a video's frames per second; the annotation counts frames."""
-    fps = found.fps if is_frames(found.cell) else probe(media.root / found.cell).fps
+    fps = found.fps if media.is_frames(found.cell) else probe(media.root / found.cell).fps
     counts["videos_of_other_length"] += abs(found.seconds * fps - num_frames) > 1.5
     return fps
 

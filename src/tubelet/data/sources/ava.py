@@ -115,10 +115,11 @@ def import_ava(
     files = {split: path for split, path in {"train": train, "val": val, "test": test}.items() if path is not None}
     barred = {"train": train_excluded, "val": val_excluded, "test": test_excluded}
     counts: dict[str, int] = {}
+    media = MediaFolder(media_root)
     boxed = read_ava(
         files,
         {split: path for split, path in barred.items() if path is not None},
-        MediaFolder(media_root),
+        media,
         space,
         video_starts_at=CUT_STARTS_AT if frame_lists and video_starts_at is None else video_starts_at,
         frames_fps=frames_fps,
@@ -144,6 +145,7 @@ def import_ava(
         boxes=boxed.boxes,
         keyframes=boxed.keyframes,
         extra_counts=counts,
+        left_out=media.left_out,
     )
 
 

@@ -30,7 +30,7 @@ from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.ava import BoxedClips, boxes_of, known_actions, read_ava
 from tubelet.data.sources.ava_lists import ava_label_space
 from tubelet.data.sources.boxed_videos import clips_table, open_videos
-from tubelet.data.sources.media_folder import MediaFolder, told, without_suffix
+from tubelet.data.sources.media_folder import NOT_THERE, MediaFolder, told, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -120,6 +120,7 @@ def import_ava_kinetics(
         boxes=boxes,
         keyframes=keyframes,
         extra_counts=counts,
+        left_out=media.left_out,
     )
 
 
@@ -159,7 +160,9 @@ def _kinetics(
     instants |= {(video, ticks / 1_000_000) for video, ticks in ava.keyframes}
     place = {(video, time): _holding(cuts.get(video, ()), time) for video, time in instants}
     used = {cut.clip_id: cut for cut in place.values() if cut is not None}
-    counts["videos_missing"] = counts.get("videos_missing", 0) + len({video for video, _ in instants} - {*cuts})
+    missing = {video for video, _ in instants} - {*cuts}
+    counts["videos_missing"] = counts.get("videos_missing", 0) + len(missing)
+    media.left_out.update(dict.fromkeys(sorted(missing), NOT_THERE))
     found = [place[key] for key in zip(ava.video.tolist(), ava.pts_seconds.tolist(), strict=True)]
     start = np.array([0.0 if cut is None else cut.start for cut in found])
     # A video without a clip there keeps its id, which is no clip's, and is left out and counted below.

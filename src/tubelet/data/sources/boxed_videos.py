@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from tubelet.data.ava_rows import LONGEST_SECONDS
 from tubelet.data.sources.annotation_files import id_columns
-from tubelet.data.sources.media_folder import MediaFolder, check_rate, durations, is_frames
+from tubelet.data.sources.media_folder import NOT_THERE, MediaFolder
+from tubelet.data.sources.media_lengths import check_rate, durations
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 
@@ -39,7 +40,7 @@ def find_videos(
         media: The listing.
         names: For each id the names its medium may have, best first.
         frames_fps: Rate of folders and tars of frames.
-        counts: ``videos_missing`` and ``videos_unreadable`` are added to it.
+        counts: ``videos_missing`` and ``videos_unreadable`` are added to it; the videos to ``media.left_out``.
 
     Raises:
         InputError: None is there, or frames without a rate.
@@ -47,6 +48,7 @@ def find_videos(
     check_rate(frames_fps)
     cells = {video: cell for video, wanted in names.items() if (cell := media.find(wanted)) is not None}
     counts["videos_missing"] = counts.get("videos_missing", 0) + len(names) - len(cells)
+    media.left_out.update({video: NOT_THERE for video in names if video not in cells})
     if not cells:
         example = next(iter(names), "")
         raise InputError(f"{media.root}: none of the {len(names)} annotated videos is there, such as {example!r}")
@@ -68,9 +70,9 @@ def open_videos(
         InputError: Frames without a rate.
     """
     check_rate(frames_fps)
-    rates = [frames_fps if is_frames(cell) else 0.0 for cell in cells.values()]
+    rates = [frames_fps if media.is_frames(cell) else 0.0 for cell in cells.values()]
     for cell, fps in zip(cells.values(), rates, strict=True):
-        if is_frames(cell) and fps <= 0:
+        if media.is_frames(cell) and fps <= 0:
             raise InputError(f"{media.root / cell}: frames without a rate; expected frames_fps, frames per second")
     unreadable: dict[str, int] = {}
     lengths = durations(media, list(cells.values()), rates, unreadable)

@@ -23,7 +23,8 @@ from typing import Literal
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import given, table_rows, whole_number
-from tubelet.data.sources.media_folder import ClipRow, MediaFolder, write_clips
+from tubelet.data.sources.clip_rows import ClipRow, write_clips
+from tubelet.data.sources.media_folder import MediaFolder
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

@@ -22,7 +22,7 @@ from tubelet.data.sources.boxed_videos import (
     leave_out_of_time,
     rows_table,
 )
-from tubelet.data.sources.media_folder import MediaFolder, is_frames, told
+from tubelet.data.sources.media_folder import MediaFolder, told
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError, VideoError
 from tubelet.video.container import probe
@@ -145,6 +145,7 @@ def write_frame_boxes(
             counts,
         ),
         extra_counts=counts,
+        left_out=media.left_out,
     )
 
 
@@ -192,10 +193,11 @@ def _clocks(
     clocks = {}
     for name, video in videos.items():
         try:
-            times = None if is_frames(video.cell) else frame_times(media.root / video.cell)
+            times = None if media.is_frames(video.cell) else frame_times(media.root / video.cell)
         except VideoError as error:
             logger.warning("left out: %s", error)
             counts["videos_unreadable"] += 1
+            media.left_out[video.cell] = error.reason
             continue
         clocks[name] = _Clock(rate[name], times)
     return clocks

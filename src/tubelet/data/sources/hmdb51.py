@@ -13,7 +13,8 @@ from typing import Literal
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import ClassNames, packaged_label_space, plain_lines
-from tubelet.data.sources.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
+from tubelet.data.sources.clip_rows import ClipRow, write_clips
+from tubelet.data.sources.media_folder import MediaFolder, without_suffix
 from tubelet.types import InputError
 
 SPLITS = {"1": "train", "2": "test"}

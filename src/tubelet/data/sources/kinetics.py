@@ -18,7 +18,8 @@ from typing import Literal
 from tubelet.data.ava_rows import LONGEST_SECONDS
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import ClassNames, packaged_label_space, table_rows, whole_number
-from tubelet.data.sources.media_folder import ClipRow, MediaFolder, write_clips
+from tubelet.data.sources.clip_rows import ClipRow, write_clips
+from tubelet.data.sources.media_folder import MediaFolder
 from tubelet.types import InputError
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")

@@ -22,7 +22,8 @@ from tubelet.data.sources.annotation_files import (
     plain_rows,
     whole_number,
 )
-from tubelet.data.sources.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
+from tubelet.data.sources.clip_rows import ClipRow, write_clips
+from tubelet.data.sources.media_folder import MediaFolder, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import given, plain_lines, read_classes, whole_number
-from tubelet.data.sources.media_folder import ClipRow, MediaFolder, without_suffix, write_clips
+from tubelet.data.sources.clip_rows import ClipRow, write_clips
+from tubelet.data.sources.media_folder import MediaFolder, without_suffix
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError
 

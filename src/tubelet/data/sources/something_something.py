@@ -28,7 +28,8 @@ from tubelet.data.sources.annotation_files import (
     some_of,
     whole_number,
 )
-from tubelet.data.sources.media_folder import ClipRow, MediaFolder, write_clips
+from tubelet.data.sources.clip_rows import ClipRow, write_clips
+from tubelet.data.sources.media_folder import MediaFolder
 from tubelet.labels import LabelSpace, swap_sides
 from tubelet.records import read_json
 from tubelet.types import InputError

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import column_of_id, given, id_columns, packaged_label_space, plain_lines
-from tubelet.data.sources.media_folder import ClipRow, MediaFolder, write_clips
+from tubelet.data.sources.clip_rows import ClipRow, write_clips
+from tubelet.data.sources.media_folder import MediaFolder
 from tubelet.types import InputError
 
 YOUTUBE_ID = re.compile(r"(?:[?&]v=|youtu\.be/)([\w-]+)(?:&|$)", re.ASCII)

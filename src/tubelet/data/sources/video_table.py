@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from tubelet.data.ava_rows import LONGEST_SECONDS
 from tubelet.data.manifest import Manifest
 from tubelet.data.sources.annotation_files import ClassNames, given, plain_rows, read_classes, some_of, table_rows
-from tubelet.data.sources.media_folder import ClipRow, MediaFolder, share_of, without_suffix, write_clips
+from tubelet.data.sources.clip_rows import ClipRow, write_clips
+from tubelet.data.sources.media_folder import MediaFolder, share_of, without_suffix
 from tubelet.data.validate import SPLIT_EXPECTED, SPLIT_PATTERN
 from tubelet.labels import LabelSpace
 from tubelet.types import InputError, did_you_mean, first_line
