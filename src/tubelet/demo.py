@@ -123,7 +123,7 @@ def unseen_video(playground: Path) -> Path:
     manifest = read_manifest(manifest_of(playground, LOCALISE_SET))
     rows = zip(manifest.clips["video"].to_pylist(), manifest.clips["split"].to_pylist(), strict=True)
     first: str = min(video for video, split in rows if split == "test")
-    return manifest.media_root / first
+    return Path(manifest.media_root) / first
 
 
 def localise_both(run: Path, videos: tuple[Path, ...], out: Path, console: Console) -> list[ResultFiles]:

@@ -314,6 +314,20 @@ def test_a_tables_path_may_go_up_and_stay_inside(build: Builder) -> None:
         run(build, "table", train=build.text("t.csv", "sub/../../b.mp4,x\n"), media_root=media)
 
 
+@pytest.mark.parametrize("root", ["empty", "missing"])
+def test_a_table_of_addresses_needs_no_media_root(build: Builder, root: str) -> None:
+    media = build.folder / root
+    if root == "empty":
+        media.mkdir()
+    rows = "path,label,start_seconds,end_seconds\n{},x,0,1\ns3://bucket/b.mp4,y,2,3\n"
+    table = build.text("t.csv", rows.format("memory://bucket/a.mp4"))
+    manifest = run(build, "table", train=table, media_root=media)
+    assert manifest.clips["video"].to_pylist() == ["memory://bucket/a.mp4", "s3://bucket/b.mp4"]
+    assert manifest.counts["clips"] == 2
+    with pytest.raises(InputError, match=r"no videos|cannot be listed"):  # one path among them, and it is looked for
+        run(build, "table", train=build.text("m.csv", rows.format("a.mp4")), media_root=media)
+
+
 def test_a_video_in_two_splits_of_a_table_is_a_leak(build: Builder) -> None:
     media = build.videos("one.mp4", "two.mp4")
     twice = build.text("t.csv", "path,label,split\none.mp4,a,train\ntwo.mp4,b,val\n./one.mp4,a,test\n")

@@ -142,6 +142,38 @@ def test_other_traps_of_the_detections(change: Change, kind: str, text: str) -> 
     assert re.search(text, complaints[0].text)
 
 
+@pytest.mark.parametrize("fps", [24, 25, 30, 50, 60])
+@pytest.mark.parametrize("which", ["ground truth", "detections"])
+def test_the_rate_of_frames_in_short_videos(fps: float, which: str) -> None:
+    """Within ten seconds 30 and 29.97 frames a second are less than half a frame apart."""
+    short = [times(lambda t: (t - 902) % 10 + 1)(one) for one in clean()]
+    number = 0 if which == "ground truth" else 1
+    short[number] = times(lambda t: np.round(t * fps))(short[number])
+    complaints = explain(*short)
+    assert [c.trap for c in complaints] == ["times"]
+    assert f"times of the {which} are frames of {fps:g} frames a second; AVA's" in complaints[0].text
+
+
+@pytest.mark.parametrize("change", [xywh, cxcywh])
+@pytest.mark.parametrize("which", [(0,), (1,), (0, 1)])
+def test_pixels_of_another_format(change: Callable[[np.ndarray], np.ndarray], which: tuple[int, ...]) -> None:
+    names = ("ground truth", "detections")
+    pair = list(clean())
+    for number in which:
+        pair[number] = boxes(lambda b: change(b) * PIXELS)(pair[number])
+    complaints = explain(*pair)
+    assert [c.trap for c in complaints] == ["pixels", "box_format"] * len(which)
+    wanted = "x, y, width, height" if change is xywh else "centre x, centre y, width, height"
+    for number, said in zip(which, complaints[1::2], strict=True):
+        assert said.text == f"The boxes of the {names[number]} are {wanted}; AVA's are x1, y1, x2, y2."
+
+
+def test_pixels_of_one_file_are_not_held_against_those_of_the_other() -> None:
+    truth, found = (boxes(lambda b: b * PIXELS)(one) for one in clean())
+    assert [c.trap for c in explain(truth, found)] == ["pixels", "pixels"]
+    assert [c.trap for c in explain(truth, boxes(lambda b: xywh(b))(found))] == ["pixels", "pixels", "box_format"]
+
+
 @pytest.mark.parametrize("mirror", [[1, 0, 1, 0], [0, 1, 0, 1]])
 def test_mirrored_boxes(mirror: list[int]) -> None:
     truth, found = clean()

@@ -249,6 +249,19 @@ def test_cells_below_the_media_root(tmp_path: Path) -> None:
         resolve_media(tmp_path, "http://host/a.mp4")
 
 
+def test_cells_below_a_root_in_a_store() -> None:
+    for root in ("memory://bucket/shards", "memory://bucket/shards/"):
+        assert resolve_media(root, "s.tar#b/x.mp4", 5.0) == Media("memory://bucket/shards/s.tar#b/x.mp4", 5.0)
+        assert resolve_media(root, "./a//b.mp4").location == "memory://bucket/shards/a/b.mp4"
+        assert resolve_media(root, "s3://other/b.mp4").location == "s3://other/b.mp4"
+        for cell in ("../a.mp4", "a/../b.mp4", "/etc/passwd", "", ".", "a\0b", "file:///etc/passwd", "a::/etc/passwd"):
+            with pytest.raises(VideoError):
+                resolve_media(root, cell)
+    for root in ("file:///etc", "http://host", "memory://a/../b"):
+        with pytest.raises(VideoError):
+            resolve_media(root, "a.mp4")
+
+
 def test_a_rate_must_make_sense() -> None:
     for fps in (-1.0, float("nan"), 1e6):
         with pytest.raises(InputError, match="frame rate"):

@@ -1,13 +1,17 @@
 """Two decoders, frame by frame the same; without torchcodec (or FFmpeg's libraries) there is nothing to compare."""
 
+import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 import torch
-from numbered_video import number_of, write_at, write_numbered
+from numbered_video import number_of, painted, write_at, write_numbered
 
 from tubelet.types import InputError, VideoError
 from tubelet.video import torchcodec_reader
@@ -60,6 +64,70 @@ def test_a_cut_file_is_an_error_there_too(tmp_path: Path) -> None:
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(VideoError):
         torchcodec_reader.read_frames(cut, [3.8])
+
+
+class OneFrameLate:
+    """Stands in for torchcodec's decoder, of 25 frames a second: answers with the frame after the one asked for."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def get_frames_at(self, indices: list[int]) -> SimpleNamespace:
+        pts_seconds = torch.tensor([(index + 1) / 25 for index in indices], dtype=torch.float64)
+        return SimpleNamespace(data=torch.zeros(len(indices), 3, 96, 160, dtype=torch.uint8), pts_seconds=pts_seconds)
+
+
+def test_a_frame_of_another_time_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchcodec_reader, "_decoder", lambda: OneFrameLate)
+    path = write_numbered(tmp_path / "a.mp4", num_frames=10)
+    with pytest.raises(
+        VideoError, match=r"at 0\.200 s: torchcodec returned the frame of 0\.240 s; .*tubelet\.video\.de"
+    ):
+        torchcodec_reader.read_frames(path, [0.2])
+
+
+def _edited(folder: Path) -> Path:
+    """Write a file whose edit list begins ten frames in, between two key frames."""
+    path = write_numbered(folder / "edited.mp4", num_frames=30)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"elst") + 12  # version, flags and number of entries come first
+    seconds, media_time = struct.unpack_from(">Ii", data, start)
+    with av.open(str(path)) as box:
+        ticks = round(0.4 / (box.streams.video[0].time_base or 1))
+    struct.pack_into(">Ii", data, start, seconds - 400, media_time + ticks)
+    path.write_bytes(data)
+    return path
+
+
+def _ten_bits(folder: Path) -> Path:
+    return write_at(folder / "ten.mp4", [i / 25 for i in range(5)], pixels="yuv420p10le")
+
+
+def _interlaced(folder: Path) -> Path:
+    path = folder / "fields.mp4"
+    with av.open(str(path), "w") as box:
+        stream = box.add_stream("libx264", rate=25, options={"x264-params": "tff=1"})
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        stream.codec_context.flags |= av.codec.context.Flags.interlaced_dct
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(painted(number), format="rgb24").reformat(format="yuv420p")
+            box.mux(stream.encode(frame))
+        box.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("write", "why"),
+    [(_edited, "an edit list leaves out"), (_ten_bits, r"10 bits a sample \(yuv420p10le"), (_interlaced, "interlaced")],
+)
+def test_what_the_decoders_do_not_agree_on_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], Path], why: str
+) -> None:
+    monkeypatch.setattr(torchcodec_reader, "_decoder", lambda: OneFrameLate)
+    path = write(tmp_path)
+    assert len(read_frames(path, [0.0]).frames) == 1
+    with pytest.raises(VideoError, match=f"{path.name}: .*{why}.*read it with tubelet.video.decode"):
+        torchcodec_reader.read_frames(path, [0.0])
 
 
 def test_the_package_does_without_it(tmp_path: Path) -> None:

@@ -185,6 +185,8 @@ def verify(
 def shard(manifest: Positional[Path], out: Positional[Path], *, shard_mib: int = 1024) -> None:
     """Copy a manifest's videos into tar shards (WebDataset layout) with an index; write the manifest that uses them.
 
+    A folder of frames becomes a tar of its own.
+
     Args:
         manifest: Manifest folder.
         out: New folder.
@@ -197,7 +199,8 @@ def shard(manifest: Positional[Path], out: Positional[Path], *, shard_mib: int =
     if shard_mib < 1:
         raise InputError(f"--shard-mib is {shard_mib}, expected at least 1")
     made = shard_manifest(read_manifest(manifest), out, shard_bytes=shard_mib * 2**20)
-    print(f"manifest: {made.root} ({made.counts['videos']} videos in {made.counts['shards']} shards)")
+    tars = f" and {made.counts['tars_of_frames']} tars of frames" if made.counts["tars_of_frames"] else ""
+    print(f"manifest: {made.root} ({made.counts['videos']} videos in {made.counts['shards']} shards{tars})")
 
 
 def info(manifest: Positional[Path], *, png: Path | None = None, top: int = 30) -> None:

@@ -16,7 +16,7 @@ from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.records import write_json
 from tubelet.types import InputError, VideoError
-from tubelet.video.media import resolve_media
+from tubelet.video.media import MediaRoot, is_uri, resolve_media
 
 REPORT_VERSION = 2  # 2: posts may be several files
 
@@ -70,7 +70,7 @@ def check_build(media_root: Path, val_share: float) -> None:
         raise InputError(f"val_share is {val_share}, expected 0 <= val_share < 1")
 
 
-def is_present(media_root: Path, video: str) -> bool:
+def is_present(media_root: MediaRoot, video: str) -> bool:
     """Say whether a post's video is a file below the media root, or an address that is followed (not looked at)."""
     try:
         media = resolve_media(media_root, video)
@@ -108,9 +108,11 @@ def _clips(matches: Matches, splits: pa.Array) -> pa.Table:
     )
 
 
-def portable_media_root(media_root: Path, out: Path) -> str:
+def portable_media_root(media_root: MediaRoot, out: Path) -> str:
     """Return the media folder relative to ``out`` where both can be moved together, else as it is."""
-    media, folder = media_root.resolve(), out.resolve()
+    if is_uri(media_root):
+        return str(media_root)
+    media, folder = Path(media_root).resolve(), out.resolve()
     together = folder.is_relative_to(media) or media.is_relative_to(folder.parent)
     return os.path.relpath(media, folder) if together else str(media)
 

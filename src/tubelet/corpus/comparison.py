@@ -17,6 +17,7 @@ from tubelet.corpus.limits import SHARD_VIDEOS, VIDEO_SECONDS
 from tubelet.corpus.shards import CodesJob, Job, codes_jobs, pairs_jobs, run_jobs
 from tubelet.data.manifest import Manifest
 from tubelet.types import InputError
+from tubelet.video.media import MediaRoot, absolute_root
 
 QUARANTINE = pa.schema([("role", pa.string()), ("video", pa.string()), ("reason", pa.string())])
 """``role``: ``source``, or the name of the target data set whose video could not be compared with."""
@@ -85,7 +86,7 @@ class Engine:
 def compare(
     videos: Iterable[tuple[str, float]],
     *,
-    media_root: Path,
+    media_root: MediaRoot,
     targets: Sequence[Manifest],
     settings: CompareSettings,
     work: Path,
@@ -143,7 +144,7 @@ def later_ones(pairs: pa.Table, dropped: set[str]) -> pa.Table:
 def code_shards(
     videos: Iterable[tuple[str, float]],
     *,
-    media_root: Path,
+    media_root: MediaRoot,
     targets: Sequence[Manifest],
     settings: CompareSettings,
     work: Path,
@@ -168,7 +169,7 @@ def code_shards(
         for job in codes_jobs(
             cells_of(manifest),
             work / "target-codes",
-            media_root=manifest.media_root.absolute(),
+            media_root=manifest.media_root,
             settings=FingerprintSettings(crops=TARGET_CROPS),
             shard_videos=settings.shard_videos,
             video_seconds=settings.video_seconds,
@@ -178,7 +179,7 @@ def code_shards(
     ours = codes_jobs(
         videos,
         work / "codes",
-        media_root=media_root.absolute(),
+        media_root=absolute_root(media_root),
         settings=FingerprintSettings(),
         shard_videos=settings.shard_videos,
         video_seconds=settings.video_seconds,

@@ -10,7 +10,6 @@ some of their border.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from tubelet.types import InputError, VideoError, first_line
 from tubelet.video.luma import iter_luma
-from tubelet.video.media import resolve_media
+from tubelet.video.media import MediaRoot, resolve_media
 
 VERSION = 4
 """Of the codes; those of different versions are not compared."""
@@ -112,7 +111,7 @@ TARGET_CROPS = (0.03, 0.06, 0.09)
 
 
 def fingerprint_shard(
-    videos: Sequence[str], *, media_root: Path, settings: FingerprintSettings, fps: Sequence[float] | None = None
+    videos: Sequence[str], *, media_root: MediaRoot, settings: FingerprintSettings, fps: Sequence[float] | None = None
 ) -> pa.Table:
     """Return the codes of some videos, one row each, in their order; nothing about a video raises.
 
@@ -139,7 +138,7 @@ def failed_row(video: str, reason: str, settings: FingerprintSettings) -> pa.Tab
     return pa.Table.from_pylist([row], schema=settings.schema)
 
 
-def _fingerprint(root: Path, video: str, fps: float, settings: FingerprintSettings) -> dict[str, object]:
+def _fingerprint(root: MediaRoot, video: str, fps: float, settings: FingerprintSettings) -> dict[str, object]:
     """Return the row of one video; what came before an error is kept."""
     blocks: list[U64] = []
     reason = ""

@@ -21,7 +21,7 @@ from tubelet.corpus.fingerprint import FingerprintSettings, failed_row, fingerpr
 from tubelet.corpus.unfinished import whole_shard
 from tubelet.records import to_json
 from tubelet.types import VideoError, first_line
-from tubelet.video.media import resolve_media
+from tubelet.video.media import MediaRoot, resolve_media
 from tubelet.worker_pool import WorkerPool
 
 WORKER_MODULES = ("tubelet.corpus.fingerprint", "tubelet.video.ready")
@@ -37,7 +37,7 @@ class CodesJob:
 
     out: Path
     """The shard's file."""
-    media_root: Path
+    media_root: MediaRoot
     videos: pa.StringArray
     """In Arrow, because one process holds all of them: a fifth of what texts of Python take."""
     fps: pa.DoubleArray
@@ -99,7 +99,7 @@ def make_codes(job: CodesJob, num_workers: int) -> None:
 
 
 def _one_video(
-    _: None, call: VideoCall, video: str, fps: float, media_root: Path, settings: FingerprintSettings
+    _: None, call: VideoCall, video: str, fps: float, media_root: MediaRoot, settings: FingerprintSettings
 ) -> pa.Table:
     try:
         return call([video], media_root=media_root, settings=settings, fps=[fps])
@@ -140,7 +140,7 @@ def codes_jobs(
     videos: Iterable[tuple[str, float]],
     folder: Path,
     *,
-    media_root: Path,
+    media_root: MediaRoot,
     settings: FingerprintSettings,
     shard_videos: int,
     video_seconds: float,
@@ -177,7 +177,7 @@ def codes_jobs(
     return jobs
 
 
-def _version(media_root: Path, video: str, fps: float) -> tuple[int, int]:
+def _version(media_root: MediaRoot, video: str, fps: float) -> tuple[int, int]:
     """Return bytes and time of change of a video's file, so that one that was replaced is decoded again."""
     try:
         media = resolve_media(media_root, video, fps)

@@ -3,14 +3,13 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tubelet.types import VideoError
 from tubelet.video.decode import read_frames
-from tubelet.video.media import resolve_media
+from tubelet.video.media import MediaRoot, resolve_media
 from tubelet.worker_pool import WorkerPool
 
 NUM_FRAMES = 6
@@ -23,7 +22,7 @@ CALL_SECONDS = 120.0
 class Row:
     """Frames of one video."""
 
-    media_root: Path
+    media_root: MediaRoot
     video: str
     pts_seconds: tuple[float, ...]
 

@@ -31,6 +31,7 @@ from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import rewrite_manifest
 from tubelet.records import to_json, write_json
 from tubelet.types import InputError, did_you_mean
+from tubelet.video.media import MediaRoot
 
 REPORT_VERSION = 1
 CAPTION = 16
@@ -169,7 +170,7 @@ def _of(table: pa.Table, clips: pa.Table) -> pa.Table:
     return table.filter(pc.is_in(table.column("clip_id"), value_set=clips.column("clip_id").combine_chunks()))
 
 
-def _rows(pair: dict[str, Any], media_root: Path, roots: dict[str, Path]) -> list[Row]:
+def _rows(pair: dict[str, Any], media_root: MediaRoot, roots: dict[str, MediaRoot]) -> list[Row]:
     """Return frames of both videos along the run."""
     name, _, target = pair["target"].partition(": ")
     places = [(k + 0.5) / NUM_FRAMES for k in range(NUM_FRAMES)]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from tubelet.labels import LabelSpace
 from tubelet.records import read_json
 from tubelet.types import InputError, first_line
+from tubelet.video.media import MediaRoot, check_uri, is_uri
 
 VERSION = 3  # 2: clips have ``fps`` and no ``weight``; keyframes.parquet. 3: detected.parquet
 READABLE = (1, 2, 3)
@@ -78,8 +79,8 @@ class Manifest:
     multi_label: bool
     """Several labels may hold at once (sigmoid); otherwise exactly one (softmax)."""
     label_space: LabelSpace
-    media_root: Path
-    """Folder the ``video`` column is relative to, absolute; ``video.media.resolve_media`` joins the two."""
+    media_root: MediaRoot
+    """What the ``video`` column is relative to: an absolute folder, or a URI; ``video.media.resolve_media`` joins."""
     licence: str
     source: str
     counts: dict[str, int]
@@ -140,7 +141,7 @@ def read_manifest(folder: str | Path) -> Manifest:
             kind=header["kind"],
             multi_label=header["multi_label"],
             label_space=LabelSpace.from_json(header["label_space"]),
-            media_root=(folder.absolute() / header["media_root"]).resolve(),
+            media_root=_media_root(folder, header["media_root"]),
             licence=header["licence"],
             source=header["source"],
             counts=header["counts"],
@@ -155,6 +156,13 @@ def read_manifest(folder: str | Path) -> Manifest:
         if (folder / DETECTED_TABLE).exists():
             _check_columns(folder / DETECTED_TABLE, BOXES_SCHEMA)
     return manifest
+
+
+def _media_root(folder: Path, stored: str) -> MediaRoot:
+    if is_uri(stored):
+        check_uri(stored)
+        return stored.rstrip("/")
+    return (folder.absolute() / stored).resolve()
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:

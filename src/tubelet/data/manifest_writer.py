@@ -55,7 +55,7 @@ def write_manifest(
         kind: ``classify`` or ``localise``.
         multi_label: Whether several labels may hold at once.
         label_space: Classes; label values in the tables are its columns.
-        media_root: Absolute, or relative to ``folder`` (kept relative, so both can move together).
+        media_root: Absolute, or relative to ``folder`` (kept relative, so both can move together); or a URI (text).
         licence: Licence of the annotations, or where to find it.
         source: Where they come from.
         clips: Rows or table; ``fps`` may be left out (0).

@@ -4,8 +4,9 @@ Three things must agree between ground truth and detections, in this order: the 
 them, the classes of these boxes. Each mistake has an undoing; the one that makes the files meet is what happened.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -18,6 +19,7 @@ from tubelet.evals.file_pair import (
     commonest_difference,
     keyframes_met,
     mean_ap,
+    mean_gap,
     mean_overlap,
     nearest_times,
     shared_part,
@@ -50,6 +52,10 @@ BOX_FORMATS: Mapping[str, Callable[[Boxes], Boxes]] = {
 }
 """What boxes may be instead of x1, y1, x2, y2, and how they become that. All but the first two are their own undoing:
 which of the files is wrong cannot be seen, so the detections are named."""
+SIZED_FORMATS = tuple(BOX_FORMATS)[:2]
+"""Those with a width and a height."""
+OUTSIDE = -0.02
+"""Boxes that begin farther before the frame's edge, in parts of its size, are not what they were taken for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,9 +126,11 @@ def _times(pair: FilePair, complaints: list[Complaint]) -> FilePair:
         return pair
     undoings = _time_undoings(pair)
     shares = [keyframes_met(pair.timed(u.number, u.seconds), u.slack) for u in undoings]
-    best = int(np.argmax(shares))
-    if shares[best] >= MET:
-        undoing = undoings[best]
+    best = max(shares)
+    if best >= MET:
+        # In a short video several rates bring every keyframe within half a frame; the true one brings it there exactly.
+        equal = [undoing for undoing, share in zip(undoings, shares, strict=True) if share == best]
+        undoing = min(equal, key=lambda u: round(mean_gap(pair.timed(u.number, u.seconds), u.slack), 6))
         complaints.append(Complaint(trap="times", text=undoing.text))
         return pair.timed(undoing.number, nearest_times(pair.timed(undoing.number, undoing.seconds), undoing.number))
     spans = [f"{pair[n].pts_seconds.min():g} to {pair[n].pts_seconds.max():g} in the {NAMES[n]}" for n in (0, 1)]
@@ -168,19 +176,46 @@ def _time_undoings(pair: FilePair) -> list[_TimeUndoing]:
 
 
 def _pixels(pair: FilePair, complaints: list[Complaint]) -> FilePair:
-    """Look for boxes that are not in 0..1."""
-    for number, name in enumerate(NAMES):
+    """Look for boxes that are not in 0..1, and whether these are corners at all."""
+    numbers = [number for number in (0, 1) if np.median(pair[number].boxes_norm.max(axis=1)) > 2]
+    if not numbers:
+        return pair
+    tried = {formats: _undone(pair, numbers, formats) for formats in product(("", *SIZED_FORMATS), repeat=len(numbers))}
+    overlaps = {formats: mean_overlap(one) for formats, one in tried.items()}
+    best = max(overlaps, key=lambda formats: overlaps[formats])
+    plain = ("",) * len(numbers)
+    corners, centres = ((name,) * 2 for name in SIZED_FORMATS)
+    if overlaps[best] <= overlaps[plain] + BETTER:
+        best = plain
+    elif best in (corners, centres):  # where both files have widths and heights, they meet as either
+        best = centres if _inside(tried[centres]) else corners
+    for number, name in zip(numbers, best, strict=True):
+        text = (
+            f"The boxes of the {NAMES[number]} are in pixels (the largest number is "
+            f"{pair[number].boxes_norm.max():g}); AVA's are 0..1 of the frame: divide x by its width and y by its "
+            "height."
+        )
+        complaints.append(Complaint(trap="pixels", text=text))
+        if name:
+            complaints.append(_format_complaint(number, name))
+    return tried[best]
+
+
+def _undone(pair: FilePair, numbers: Sequence[int], formats: Sequence[str]) -> FilePair:
+    """Return the pair with pixels of these formats as corners in 0..1 of a frame that they fill.
+
+    The frame's size is not known here; boxes of people usually reach its edges somewhere.
+    """
+    for number, name in zip(numbers, formats, strict=True):
         boxes = pair[number].boxes_norm
-        if np.median(boxes.max(axis=1)) > 2:
-            text = (
-                f"The boxes of the {name} are in pixels (the largest number is {boxes.max():g}); AVA's are 0..1 of the "
-                "frame: divide x by its width and y by its height."
-            )
-            complaints.append(Complaint(trap="pixels", text=text))
-            # The frame's size is not known here; boxes of people usually reach its edges somewhere.
-            size = np.tile([boxes[:, [0, 2]].max(), boxes[:, [1, 3]].max()], 2)
-            pair = pair.boxed(number, boxes / size)
+        corners = BOX_FORMATS[name](boxes) if name else boxes
+        size = np.tile([corners[:, [0, 2]].max(), corners[:, [1, 3]].max()], 2)
+        pair = pair.boxed(number, corners / size)
     return pair
+
+
+def _inside(pair: FilePair) -> bool:
+    return all(np.quantile(table.boxes_norm, 0.01) > OUTSIDE for table in (pair.truth, pair.found))
 
 
 def _shift(pair: FilePair, complaints: list[Complaint]) -> FilePair:
@@ -210,15 +245,16 @@ def _box_format(pair: FilePair, complaints: list[Complaint]) -> FilePair:
     if keyframes_met(pair) == 0:
         return pair
     before = mean_overlap(pair)
-    best, found, text = before + BETTER, pair, ""
+    best, found = before + BETTER, pair
+    said: Complaint | None = None
     for number in (1, 0):
-        for name in BOX_FORMATS if number == 1 else tuple(BOX_FORMATS)[:2]:
+        for name in BOX_FORMATS if number == 1 else SIZED_FORMATS:
             undone = pair.boxed(number, BOX_FORMATS[name](pair[number].boxes_norm))
             if (overlap := mean_overlap(undone)) > best:
                 best, found = overlap, undone
-                text = f"The boxes of the {NAMES[number]} are {name}; AVA's are x1, y1, x2, y2."
-    if text:
-        complaints.append(Complaint(trap="box_format", text=text))
+                said = _format_complaint(number, name)
+    if said is not None:
+        complaints.append(said)
     elif before < OVERLAP and not any(c.trap == "pixels" for c in complaints):  # whose frame size is a guess here
         text = (
             f"At the same keyframes the boxes lie elsewhere: an annotated box overlaps the best detected one by "
@@ -226,6 +262,11 @@ def _box_format(pair: FilePair, complaints: list[Complaint]) -> FilePair:
         )
         complaints.append(Complaint(trap="overlap", text=text))
     return found
+
+
+def _format_complaint(number: int, name: str) -> Complaint:
+    text = f"The boxes of the {NAMES[number]} are {name}; AVA's are x1, y1, x2, y2."
+    return Complaint(trap="box_format", text=text)
 
 
 def _labels(pair: FilePair, label_space: LabelSpace | None, complaints: list[Complaint]) -> None:

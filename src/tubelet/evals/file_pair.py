@@ -1,6 +1,7 @@
 """Ground truth and detections side by side: which keyframes and boxes of two AVA-format files meet."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -117,9 +118,22 @@ def times_of(table: AvaTable) -> dict[str, np.ndarray]:
 def keyframes_met(pair: FilePair, slack: float = KEY_SLACK) -> float:
     """Return the share of keyframes, of the file that has fewer, that are in both."""
     truth, found = times_of(pair.truth), times_of(pair.found)
-    both = sum(int((np.abs(truth[v][nearest(truth[v], t)] - t) <= slack).sum()) for v, t in found.items() if v in truth)
+    both = int((_gaps(truth, found) <= slack).sum())
     sizes = [sum(map(len, times.values())) for times in (truth, found)]
     return min(1.0, both / max(1, min(sizes)))
+
+
+def mean_gap(pair: FilePair, slack: float) -> float:
+    """Return how far apart the keyframes lie that meet within ``slack``, seconds; infinity where none does."""
+    gaps = _gaps(times_of(pair.truth), times_of(pair.found))
+    met = gaps[gaps <= slack]
+    return float(met.mean()) if len(met) else float("inf")
+
+
+def _gaps(truth: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return how far each time of ``found`` lies from the nearest of ``truth``, in the videos of both."""
+    gaps = [np.abs(truth[video][nearest(truth[video], t)] - t) for video, t in found.items() if video in truth]
+    return np.concatenate([np.empty(0), *gaps])
 
 
 def nearest_times(pair: FilePair, number: int) -> np.ndarray:

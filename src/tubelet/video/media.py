@@ -8,6 +8,7 @@ import errno
 import io
 import json
 import os
+import posixpath
 import stat
 import tarfile
 import time
@@ -35,6 +36,8 @@ MAX_FPS = 1000
 PASSING_ERRORS = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN)
 RETRY_SECONDS = (0.1, 1.0, 5.0)
 T = TypeVar("T")
+MediaRoot = Path | str
+"""What a manifest's cells are relative to: a folder, or a URI of ``SCHEMES`` as a string (a path has no ``//``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,17 @@ class Media:
             yield cast(BinaryIO, _Window(file, *place))
 
 
-def resolve_media(root: str | Path, video: str, fps: float = 0.0) -> Media:
+def absolute_root(root: MediaRoot) -> MediaRoot:
+    """Return a media root that means the same in every process; a URI does as it is."""
+    return root if is_uri(root) else Path(root).absolute()
+
+
+def is_uri(root: MediaRoot) -> bool:
+    """Say whether a media root is a URI."""
+    return "://" in str(root)
+
+
+def resolve_media(root: MediaRoot, video: str, fps: float = 0.0) -> Media:
     """Return the media of a manifest's cell, which must stay under the media root.
 
     Links inside the root are followed: they are its owner's.
@@ -130,15 +143,27 @@ def resolve_media(root: str | Path, video: str, fps: float = 0.0) -> Media:
         VideoError: The path leaves the root, has a NUL, or the URI's scheme is not followed.
     """
     if "://" in video:
-        _check_scheme(video)
+        check_uri(video)
         return Media(video, fps)
     if not video or "\0" in video:
         raise VideoError(repr(video), f"is not a path under {root}")
+    if is_uri(root):
+        return Media(_below_uri(str(root), video), fps)
     base = os.path.normpath(os.path.abspath(root))  # noqa: PTH100 - not resolve(): links are kept as they are
     path = os.path.normpath(os.path.join(base, video))  # noqa: PTH118
     if path == base or not path.startswith(base.rstrip(os.sep) + os.sep):
         raise VideoError(video, f"leaves the media root {root}; expected a path below it")
     return Media(path, fps)
+
+
+def _below_uri(root: str, video: str) -> str:
+    """Return the URI of a relative cell below a root that is one."""
+    path = posixpath.normpath(video)
+    if path == "." or path.startswith("/") or ".." in video.split("/"):
+        raise VideoError(video, f"leaves the media root {root}; expected a relative path below it, without '..'")
+    uri = f"{root.rstrip('/')}/{path}"
+    check_uri(uri)
+    return uri
 
 
 @contextmanager
@@ -268,19 +293,26 @@ def _patiently(call: Callable[[], T]) -> T:
     return call()
 
 
-def _check_scheme(uri: str) -> None:
+def check_uri(uri: str) -> None:
+    """Raise for an address that is not followed.
+
+    Raises:
+        VideoError: Its scheme is none of ``SCHEMES``, or it may lead elsewhere than it says.
+    """
     scheme = uri.partition("://")[0]
     if scheme not in SCHEMES:
         raise VideoError(uri, f"addresses with {scheme}:// are not followed; expected {', '.join(SCHEMES)}")
     if ".." in uri.split("/"):
         raise VideoError(uri, "climbs out of its bucket")
+    if "::" in uri:  # fsspec would go on to the address behind it, of any scheme
+        raise VideoError(uri, "has '::', which joins several addresses; expected one")
 
 
 @contextmanager
 def _remote(media: Media) -> Iterator[BinaryIO]:
     import fsspec  # late: most workers read local files
 
-    _check_scheme(media.location)
+    check_uri(media.location)
     with ExitStack() as stack:
         try:
             file = stack.enter_context(fsspec.open(media.container, "rb"))
@@ -296,7 +328,7 @@ def _remote(media: Media) -> Iterator[BinaryIO]:
 def _remote_size(media: Media) -> int:
     import fsspec
 
-    _check_scheme(media.location)
+    check_uri(media.location)
     try:
         system, path = fsspec.core.url_to_fs(media.container)
         return int(system.size(path) or 0)

@@ -24,12 +24,13 @@ class MediaFolder:
 
     Args:
         media_root: The folder.
+        listed: Look what is in it; False where nothing of it is used.
 
     Raises:
         InputError: It cannot be listed, or holds no media.
     """
 
-    def __init__(self, media_root: str | Path) -> None:
+    def __init__(self, media_root: str | Path, *, listed: bool = True) -> None:
         self.root = Path(media_root)
         self.num_badly_named = 0
         """Files whose names are not UTF-8, left out."""
@@ -41,6 +42,8 @@ class MediaFolder:
         """Videos, or single clips, that an import leaves out, with the reason; filled while it looks and measures."""
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         self._folders: set[str] = set()
+        if not listed:
+            return
         try:
             self._list(str(self.root), "", 0)
         except OSError as error:

@@ -58,7 +58,8 @@ def import_video_table(
         train: The table, or that of the training split; a column ``split`` goes before the file.
         val: The same for validation.
         test: The same for testing; its labels may be empty.
-        media_root: Folder that holds the videos; absolute paths are taken from below it.
+        media_root: Folder that holds the videos; absolute paths are taken from below it. Not looked at if every row has
+            a URI.
         out: Folder of the manifest.
         labels: A label space that comes with Tubelet (``kinetics400``), or a file with a class on each line; default:
             the labels of the tables, sorted.
@@ -85,7 +86,7 @@ def import_video_table(
     return write_clips(
         out,
         rows=clips,
-        media=MediaFolder(media_root),
+        media=MediaFolder(media_root, listed=not all("://" in row.path for row in rows)),
         frames_fps=frames_fps,
         name=name,
         label_space=space,
