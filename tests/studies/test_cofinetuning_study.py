@@ -205,6 +205,7 @@ def test_a_job_names_its_folder(tmp_path: Path) -> None:
     assert job.result(tmp_path) is None
 
 
+@pytest.mark.ci
 def test_runs_at_the_same_time_have_the_numbers_of_runs_in_turn(
     squares: Path, outcome: tuple[Path, list[str], ArmsOutcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
