@@ -6,7 +6,7 @@ from typing import Any
 
 import av
 import pytest
-from numbered_video import number_of, painted, write_at, write_numbered
+from numbered_video import number_of, painted, write_at, write_numbered, write_with_b_frames
 from test_box_sources import CVAT, coco, rows
 from text_files import put
 
@@ -46,13 +46,7 @@ def test_boxes_lie_on_the_frame_they_were_drawn_on(tmp_path: Path, begin: float)
 def test_an_avi_with_b_frames_and_frames_in_seconds_keep_their_times(tmp_path: Path) -> None:
     path = tmp_path / "media" / "film.avi"
     path.parent.mkdir()
-    with av.open(str(path), "w") as box:
-        stream = box.add_stream("mpeg4", rate=25, options={"bf": "2"})
-        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
-        for number in range(20):
-            picture = av.VideoFrame.from_ndarray(painted(number), format="rgb24").reformat(format="yuv420p")
-            box.mux(stream.encode(picture))
-        box.mux(stream.encode(None))
+    write_with_b_frames(path, 20, codec="mpeg4")
     one = cvat_of(tmp_path / "one.xml", [0, 5, 10])
     counted = import_cvat(train=(one,), media_root=path.parent, out=tmp_path / "counted")
     assert [row[0] for row in rows(counted, "pts_seconds")] == [0.0, 0.2, 0.4]

@@ -186,6 +186,10 @@ def test_the_page_judges_what_was_measured(place: StudyPlace, result: StudyResul
     page = study_markdown(STUDY, measured)
     assert "| K400 + AVA beats K400→AVA in localise mAP (> 0) | +3.0 | +0.5 to +5.5 | **holds** |" in page
     assert "| K400 + AVA beats K400 in kinetics top1 (> 0) | +0.0 | all seeds equal | **not resolved** |" in page
+    assert (
+        f"Test clips: kinetics {result.test_clips['kinetics']}, localise {result.test_clips['localise']}, posts" in page
+    )
+    assert "\n\nOf other posts.\n" in study_markdown(STUDY, replace(measured, note="Of other posts."))
     assert "| K400 + AVA | 23.0 ± 1.0 | 50.0 ± 0.0 | - |" in page
     results = tmp_path / "results"
     write_json(results / "A-table-1.json", measured)

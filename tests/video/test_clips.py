@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from make_damaged import write_sound
-from numbered_video import number_of, painted, write_at, write_numbered
+from numbered_video import number_of, painted, write_at, write_numbered, write_with_b_frames
 
 from tubelet.types import VideoError
 from tubelet.video import decode, plan
@@ -158,13 +158,7 @@ def test_frames_before_an_edit_list_are_not_shown(folder: Path) -> None:
 def test_missing_timestamps_are_counted(folder: Path) -> None:
     """A raw H.264 stream inside an AVI has no presentation times."""
     path = folder / "no_times.avi"
-    with av.open(str(path), "w") as box:
-        stream = box.add_stream("libx264", rate=25, options={"bf": "2"})
-        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
-        for number in range(40):
-            picture = av.VideoFrame.from_ndarray(painted(number), format="rgb24").reformat(format="yuv420p")
-            box.mux(stream.encode(picture))
-        box.mux(stream.encode(None))
+    write_with_b_frames(path, 40, codec="libx264")
     assert numbers(read_frames(path, [0.4, 0.8, 1.2])) == [10, 20, 30]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from numbered_video import painted, write_at, write_numbered
+from numbered_video import painted, write_at, write_numbered, write_with_b_frames
 
 from tubelet.types import VideoError
 from tubelet.video.decode import iter_frames
@@ -100,13 +100,7 @@ def test_the_times_are_those_of_the_frames_shown(
 
 def test_frames_of_an_avi_with_b_frames_have_no_times(tmp_path: Path) -> None:
     path = tmp_path / "b_frames.avi"
-    with av.open(str(path), "w") as box:
-        stream = box.add_stream("mpeg4", rate=25, options={"bf": "2"})
-        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
-        for number in range(10):
-            picture = av.VideoFrame.from_ndarray(painted(number), format="rgb24").reformat(format="yuv420p")
-            box.mux(stream.encode(picture))
-        box.mux(stream.encode(None))
+    write_with_b_frames(path, 10, codec="mpeg4")
     assert frame_times(path) is None
     with pytest.raises(VideoError, match=r"gone\.mp4: no such file"):
         frame_times(tmp_path / "gone.mp4")
