@@ -15,6 +15,7 @@ def run(tmp_path: Path, *, chromium_works: bool, can_install: bool) -> subproces
         "make": 'echo "$* browser=${TUBELET_WITHOUT_BROWSER:-yes}" >> "$CALLS"',
         "git": "exit 0",
         "python3": "exit 0",
+        "curl": "exit 0",
         "chromium": "exit 0" if chromium_works else "exit 1",
         "apt-get": "exit 0" if can_install else "echo no candidate; exit 100",
     }

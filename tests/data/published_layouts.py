@@ -244,6 +244,8 @@ def ucf101(b: Builder) -> Layout:
         "Archery/v_Archery_g08_c01.avi 3\nHandstandPushups/v_HandStandPushups_g01_c01.avi 37\nArchery/v_x.avi 3\n",
     ).parent
     b.text("ucfTrainTestlist/testlist02.txt", "Archery/v_Archery_g01_c01.avi\n")
+    b.text("ucfTrainTestlist/trainlist01.txt", "Archery/v_Archery_g01_c01.avi 3\n")
+    b.text("ucfTrainTestlist/testlist01.txt", "Archery/v_Archery_g08_c01.avi\n")
     media = b.videos(
         "Archery/v_Archery_g08_c01.avi",
         "HandstandPushups/v_HandstandPushups_g01_c01.avi",

@@ -47,6 +47,8 @@ def check_same_run(run: RunConfig, out: Path) -> None:
     if not (out / META_FILE).exists():
         return
     meta = read_meta(out)
+    if "config" not in meta:
+        raise InputError(f"{out}: holds a model without the run that made it; give another --out")
     # Read and written again, so that an option which this version has and that run's had not takes its default.
     there = RunConfig.from_json(meta["config"], where=str(out / META_FILE)).to_json()
     if difference := first_difference(deciding_options(there), deciding_options(run.to_json())):
