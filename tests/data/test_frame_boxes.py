@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from numbered_video import number_of, painted, write_at, write_numbered, write_with_b_frames
-from test_box_sources import CVAT, coco, rows
+from test_box_sources import CVAT, coco, rows, write_tubes
 from text_files import put
 
-from tubelet.data.sources import frame_boxes
+from tubelet.data.sources import frame_clock
 from tubelet.data.sources.coco_video import import_coco_video
 from tubelet.data.sources.cvat import import_cvat
+from tubelet.data.sources.multisports import import_multisports
 from tubelet.types import VideoError
 from tubelet.video.decode import read_frames
 
@@ -41,6 +43,18 @@ def test_boxes_lie_on_the_frame_they_were_drawn_on(tmp_path: Path, begin: float)
     times = [row[0] for row in rows(manifest, "pts_seconds")]
     assert [number_of(frame) for frame in read_frames(path, times).frames] == [0, 3, last]
     assert manifest.counts["rows_outside_video"] == 2
+
+
+def test_tubes_lie_on_their_frames_too(tmp_path: Path) -> None:
+    path = tmp_path / "media" / "Basketball" / "v_a.mp4"
+    path.parent.mkdir(parents=True)
+    write_at(path, [1.5 + time for time in UNEVEN])
+    tube = np.array([[n, 32, 24, 160, 240] for n in (1, 4, 11, 12)], dtype=np.float32)
+    annotations = write_tubes(tmp_path / "gt.pkl", gttubes={"Basketball/v_a": {0: [tube]}})
+    manifest = import_multisports(annotations=annotations, media_root=tmp_path / "media", out=tmp_path / "out")
+    times = [row[0] for row in rows(manifest, "pts_seconds")]
+    assert [number_of(frame) for frame in read_frames(path, times).frames] == [0, 3, 10]
+    assert (manifest.counts["rows_outside_video"], manifest.counts["videos_of_other_length"]) == (1, 0)
 
 
 def test_an_avi_with_b_frames_and_frames_in_seconds_keep_their_times(tmp_path: Path) -> None:
@@ -99,14 +113,14 @@ def test_a_video_whose_packets_cannot_be_read_is_left_out_and_counted(
     (tmp_path / "media").mkdir()
     for name in ("film", "torn"):
         write_numbered(tmp_path / "media" / f"{name}.mp4", num_frames=20)
-    whole = frame_boxes.frame_times
+    whole = frame_clock.frame_times
 
     def times(path: Path) -> list[float] | None:
         if path.stem == "torn":
             raise VideoError(path, "cannot be decoded (Input/output error)")
         return whole(path)
 
-    monkeypatch.setattr(frame_boxes, "frame_times", times)
+    monkeypatch.setattr(frame_clock, "frame_times", times)
     one, two = cvat_of(tmp_path / "one.xml", [0, 5]), cvat_of(tmp_path / "two.xml", [0, 5, 6])
     put(two, two.read_text().replace("film.mp4", "torn.mp4"))
     manifest = import_cvat(train=(one, two), media_root=tmp_path / "media", out=tmp_path / "out")

@@ -15,13 +15,13 @@ import numpy as np
 from tubelet.data.manifest import Manifest
 from tubelet.data.manifest_writer import write_manifest
 from tubelet.data.sources.boxed_videos import (
-    BoxedVideo,
     clips_table,
     find_videos,
     join_actions,
     leave_out_of_place,
     rows_table,
 )
+from tubelet.data.sources.frame_clock import FrameClock, frame_clocks, lasting
 from tubelet.data.sources.media_folder import MediaFolder, told
 from tubelet.foreign_pickle import read_foreign_pickle
 from tubelet.labels import LabelSpace
@@ -92,9 +92,9 @@ def write_tubes(
 ) -> Manifest:
     """Write a manifest in which every annotated frame is a keyframe, or each ``keyframe_every``-th.
 
-    A tube's number in its video is the boxes' ``person_id``. Counted: videos missing, unreadable, of another length
-    than the annotation says by more than a frame and a half (its times may be off), boxes cut to the frame, of zero
-    area, outside their video.
+    A tube's number in its video is the boxes' ``person_id``; frame *n* is the *n*-th that the video shows. Counted:
+    videos missing, unreadable, of another length than the annotation says by more than a frame and a half (its boxes
+    may be off), boxes cut to the frame, of zero area, outside their video.
 
     Args:
         path: For messages.
@@ -116,11 +116,13 @@ def write_tubes(
     counts: dict[str, int] = {"boxes_cut_to_frame": 0, "videos_of_other_length": 0}
     media = MediaFolder(media_root)
     videos = find_videos(media, {v: (v,) for v in split_of}, frames_fps=frames_fps, counts=counts)
-    parts = [
-        _rows(path, video, held, _rate(media, found, held.num_frames[video], counts), keyframe_every)
-        for video, found in videos.items()
-        if held.tubes.get(video)
-    ]
+    rate = {v: found.fps or probe(media.root / found.cell).fps for v, found in videos.items()}
+    clocks = frame_clocks(media, videos, rate, counts)
+    videos = lasting(videos, clocks)
+    for video, clock in clocks.items():
+        there = clock.fps * videos[video].seconds if clock.times is None else len(clock.times)
+        counts["videos_of_other_length"] += abs(there - held.num_frames[video]) > 1.5
+    parts = [_rows(path, video, held, clocks[video], keyframe_every) for video in videos if held.tubes.get(video)]
     ids = [video for video, rows in parts for _ in range(len(rows))]
     rows = np.concatenate([rows for _, rows in parts]) if parts else np.zeros((0, 7))
     counts["boxes_cut_to_frame"] = int(((rows[:, 1:5] < 0) | (rows[:, 1:5] > 1)).any(axis=1).sum())
@@ -144,14 +146,7 @@ def write_tubes(
     )
 
 
-def _rate(media: MediaFolder, found: BoxedVideo, num_frames: int, counts: dict[str, int]) -> float:
-    """Return a video's frames per second; the annotation counts frames."""
-    fps = found.fps if media.is_frames(found.cell) else probe(media.root / found.cell).fps
-    counts["videos_of_other_length"] += abs(found.seconds * fps - num_frames) > 1.5
-    return fps
-
-
-def _rows(path: Path, video: str, held: Tubes, fps: float, keyframe_every: int) -> tuple[str, np.ndarray]:
+def _rows(path: Path, video: str, held: Tubes, clock: FrameClock, keyframe_every: int) -> tuple[str, np.ndarray]:
     """Return rows (R, 7) of a video: seconds, x1, y1, x2, y2 in 0..1, column, number of the tube."""
     place = f"{path}: video {video!r}"
     try:
@@ -167,7 +162,7 @@ def _rows(path: Path, video: str, held: Tubes, fps: float, keyframe_every: int) 
         if not np.isfinite(tube).all() or (tube[:, 0] < 1).any():
             raise InputError(f"{place}: tube {number} has a frame before 1 or a number that is not finite")
         tube = tube[(tube[:, 0].astype(np.int64) - 1) % keyframe_every == 0]
-        seconds = np.round((tube[:, :1] - 1) / fps, 6)
+        seconds = np.array([clock.seconds(frame - 1) for frame in tube[:, 0].tolist()]).reshape(-1, 1)
         boxes = tube[:, 1:] / [width, height, width, height]
         rows.append(np.hstack([seconds, boxes, np.full((len(tube), 1), label), np.full((len(tube), 1), number)]))
     return video, np.concatenate(rows)

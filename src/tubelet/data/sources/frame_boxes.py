@@ -1,9 +1,6 @@
 """Boxes of one's own, drawn on frames that are counted, to a manifest: what CVAT's and COCO's files share."""
 
-import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,14 +19,12 @@ from tubelet.data.sources.boxed_videos import (
     leave_out_of_time,
     rows_table,
 )
+from tubelet.data.sources.frame_clock import FrameClock, frame_clocks, lasting
 from tubelet.data.sources.media_folder import MediaFolder, told
 from tubelet.labels import LabelSpace
-from tubelet.types import InputError, VideoError
+from tubelet.types import InputError
 from tubelet.video.container import probe
-from tubelet.video.frame_times import frame_times
 from tubelet.video.media import Media
-
-logger = logging.getLogger(__name__)
 
 LARGEST = 1e9
 """Frames and persons beyond are mistakes of the file."""
@@ -47,27 +42,6 @@ class FrameBox(NamedTuple):
     """xyxy in 0..1 of the frame."""
     labels: tuple[str, ...]
     person_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """When the frames of one video are shown."""
-
-    fps: float
-    """1 where the file says times instead of frames."""
-    times: Sequence[float] | None = None
-    """Of each frame, where the video says so; a rate is only their average."""
-
-    @property
-    def last(self) -> float:
-        """Time of the last frame, for some containers claim to end before it; 0 where nothing says it."""
-        return self.seconds(len(self.times) - 1) if self.times else 0.0
-
-    def seconds(self, frame: float) -> float:
-        """Return the time of a frame, to the microsecond; of one that the video does not have, infinity."""
-        if self.times is None:
-            return round(frame / self.fps, 6)
-        return round(self.times[int(frame)], 6) if frame < len(self.times) else math.inf
 
 
 def write_frame_boxes(
@@ -120,8 +94,8 @@ def write_frame_boxes(
     videos = find_videos(media, names, frames_fps=frames_fps, counts=counts)
     _check_distinct(videos, split_of)
     rate = {v: _fps(media, video, v, sizes.get(v), counts) for v, video in videos.items()}
-    clocks = dict.fromkeys(videos, _Clock(1.0)) if in_seconds else _clocks(media, videos, rate, counts)
-    videos = {v: replace(videos[v], seconds=max(videos[v].seconds, clock.last)) for v, clock in clocks.items()}
+    clocks = dict.fromkeys(videos, FrameClock(1.0)) if in_seconds else frame_clocks(media, videos, rate, counts)
+    videos = lasting(videos, clocks)
     kept = [box for box in boxes if box.video in videos and (in_seconds or box.frame % keyframe_every == 0)]
     counts["boxes_without_video"] = sum(box.video not in videos for box in boxes)
     joined = join_actions(leave_out_of_place(_table(kept, space, clocks, counts), videos, counts), counts)
@@ -186,27 +160,10 @@ def _fps(
     return meta.fps
 
 
-def _clocks(
-    media: MediaFolder, videos: Mapping[str, BoxedVideo], rate: Mapping[str, float], counts: dict[str, int]
-) -> dict[str, _Clock]:
-    """Return when the frames of each video are shown; videos whose packets cannot be read are left out and counted."""
-    clocks = {}
-    for name, video in videos.items():
-        try:
-            times = None if media.is_frames(video.cell) else frame_times(media.root / video.cell)
-        except VideoError as error:
-            logger.warning("left out: %s", error)
-            counts["videos_unreadable"] += 1
-            media.left_out[video.cell] = error.reason
-            continue
-        clocks[name] = _Clock(rate[name], times)
-    return clocks
-
-
 def _keyframes(
     empty: Sequence[tuple[str, float]],
     videos: Mapping[str, BoxedVideo],
-    clocks: Mapping[str, _Clock],
+    clocks: Mapping[str, FrameClock],
     counts: dict[str, int],
 ) -> pa.Table:
     """Return the keyframes with nobody on them, in seconds; those outside a video are left out and counted."""
@@ -218,7 +175,7 @@ def _keyframes(
 
 
 def _table(
-    boxes: Sequence[FrameBox], space: LabelSpace, clocks: Mapping[str, _Clock], counts: dict[str, int]
+    boxes: Sequence[FrameBox], space: LabelSpace, clocks: Mapping[str, FrameClock], counts: dict[str, int]
 ) -> pa.Table:
     """Return a row for each action of each box, in seconds; boxes that leave the frame are counted."""
     column = {label: space.index(label) for label in dict.fromkeys(label for box in boxes for label in box.labels)}
