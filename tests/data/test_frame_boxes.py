@@ -91,6 +91,7 @@ def test_a_frame_that_is_there_lies_inside_whatever_length_the_file_claims(tmp_p
 def test_images_with_nobody_that_have_no_place_are_counted(tmp_path: Path) -> None:
     (tmp_path / "media").mkdir()
     write_numbered(tmp_path / "media" / "film.mp4", num_frames=40)
+    put(tmp_path / "media" / "notes.txt", "not a video")
     held = coco(
         videos=[{"id": 1, "name": "film"}, {"id": 2, "name": "gone"}],
         images=[*images(0, 10, 40, 5000), *images(0, 1, 2, video=2)],
@@ -105,6 +106,7 @@ def test_images_with_nobody_that_have_no_place_are_counted(tmp_path: Path) -> No
     counts = manifest.counts
     assert (counts["keyframes_outside_video"], counts["keyframes_without_video"]) == (2, 2)
     assert (counts["videos_missing"], counts["boxes_without_video"]) == (1, 1)
+    assert (counts["files_of_other_kinds"], counts["names_not_utf8"]) == (1, 0)
 
 
 def test_a_video_whose_packets_cannot_be_read_is_left_out_and_counted(

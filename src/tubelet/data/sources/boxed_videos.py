@@ -64,7 +64,7 @@ def open_videos(
         media: The listing.
         cells: For each id its medium.
         frames_fps: Rate of folders and tars of frames.
-        counts: ``videos_unreadable`` is added to it.
+        counts: ``videos_unreadable`` is added to it, and what of the folder is ``passed_over``.
 
     Raises:
         InputError: Frames without a rate.
@@ -77,6 +77,7 @@ def open_videos(
     unreadable: dict[str, int] = {}
     lengths = durations(media, list(cells.values()), rates, unreadable)
     counts["videos_unreadable"] = counts.get("videos_unreadable", 0) + unreadable["videos_unreadable"]
+    counts.update(media.passed_over)
     return {
         video: BoxedVideo(cell=cell, fps=fps, seconds=seconds)
         for (video, cell), fps, seconds in zip(cells.items(), rates, lengths, strict=True)

@@ -83,8 +83,7 @@ def write_clips(
         InputError: No clip is left; a rate is missing or none; two media fit one clip.
     """
     check_rate(frames_fps)
-    total = {"rows": len(rows), **(counts or {}), "names_not_utf8": media.num_badly_named}
-    total["files_of_other_kinds"] = media.num_of_other_kinds
+    total = {"rows": len(rows), **(counts or {}), **media.passed_over}
     if not rows:
         raise InputError(f"{source}: no row is left: {told(total)}")
     rows = _distinct(rows, total)

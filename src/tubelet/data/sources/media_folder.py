@@ -93,6 +93,11 @@ class MediaFolder:
             return None
         return cell if os.path.isfile(self.root / cell) else None  # noqa: PTH113 - any name, also one that is too long
 
+    @property
+    def passed_over(self) -> dict[str, int]:
+        """Return how many files are no media by their names, as a manifest's ``counts`` call them."""
+        return {"names_not_utf8": self.num_badly_named, "files_of_other_kinds": self.num_of_other_kinds}
+
     def is_folder(self, cell: str) -> bool:
         """Return whether a cell is a folder of frames."""
         return cell in self._folders
