@@ -12,7 +12,7 @@ import pytest
 from cli_calls import call
 
 from tubelet.cli import COMMANDS
-from tubelet.cli.options import _parameters, call_with_options
+from tubelet.cli.options import call_with_options, options_and_places
 from tubelet.data.sources.importers import IMPORTERS
 
 
@@ -159,7 +159,7 @@ def test_help_calls_everything_as_mistakes_do_and_shows_no_empty_defaults(monkey
         shown = printed(capsys, lambda c=command: call_with_options(c, ["--help"], "tubelet x"))
         assert shown.startswith("usage: tubelet x")
         assert not re.search(r"\{None\}|default: (None)?\)", shown.partition(" columns options ")[0]), path
-        by_place = [name.upper().replace("_", "-") for name in parameters if name in _parameters(command)[1]]
+        by_place = [name.upper().replace("_", "-") for name in parameters if name in options_and_places(command)[1]]
         usage = shown.partition("\n\n")[0]
         assert re.search(" ".join(rf"\[?{name}\b\]?" for name in by_place), " ".join(usage.split())), path
 

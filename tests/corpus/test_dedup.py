@@ -199,7 +199,7 @@ def test_dedup_keeps_what_no_target_shows_and_goes_on_where_it_was_stopped(
         "--targets",
         str(folder / "targets-manifest"),
     ]
-    command += ["--point", "balanced", "--within", "--num-workers", "1", "--shard-videos", "2"]
+    command += ["--dedup", "balanced", "--within", "--num-workers", "1", "--shard-videos", "2"]
     run(command)
     assert read_manifest(out).clips.column("clip_id").to_pylist() == ["other-again"]
     said = capsys.readouterr().out

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from inference_fakes import BLUE, RED, PaintDetector, untrained, write_uneven, write_video
 
-from tubelet.cli.localising import Options, _ending, check_places, found_in, localise_places, name_of
+from tubelet.cli.localising import Options, check_places, closed_in_time, found_in, localise_places, name_of
 from tubelet.cli.using import localise
 from tubelet.inference.detections_file import read_detections
 from tubelet.inference.outputs import localise_live, localise_video
@@ -71,9 +71,9 @@ def test_what_was_found_before_a_stream_broke_off_is_written(tmp_path: Path, mon
 
 def test_after_its_time_a_source_is_closed(tmp_path: Path) -> None:
     with LiveSource(f"file://{walking(tmp_path / 'v.mp4')}", size=FrameSize(), most_waiting=2) as source:
-        with _ending(source, 0.0):
+        with closed_in_time(source, 0.0):
             for _ in range(200):
-                if source._closed:
+                if source.was_closed:
                     break
                 threading.Event().wait(0.02)
         assert len(list(source.frames())) < 5

@@ -6,7 +6,7 @@ import pytest
 from tubelet.playground import actions, annotate
 from tubelet.playground.choreography import Style
 from tubelet.playground.render import RenderedFrame
-from tubelet.playground.script import Cast, Span, Turn, _split, solo_role
+from tubelet.playground.script import Cast, Span, Turn, solo_role, split_spans
 
 
 def _frame(boxes: list[tuple[int, int, int, int]], full: list[tuple[float, ...]] | None = None) -> RenderedFrame:
@@ -86,7 +86,7 @@ def test_actors_mostly_outside_make_a_keyframe_ambiguous() -> None:
 
 def test_spans_are_split_where_the_action_pauses() -> None:
     active = np.array([False, False, True, True, True, False])
-    assert _split(active, ("bend", "touch"), ("stand", "touch"), 10) == [
+    assert split_spans(active, ("bend", "touch"), ("stand", "touch"), 10) == [
         Span(first=10, last=12, labels=("stand", "touch")),
         Span(first=12, last=15, labels=("bend", "touch")),
         Span(first=15, last=16, labels=("stand", "touch")),

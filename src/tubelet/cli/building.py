@@ -103,7 +103,7 @@ def corpus_dedup(
     out: Positional[Path],
     *,
     targets: tuple[Path, ...] = (),
-    point: Literal["paper", "balanced"] = "paper",
+    dedup: Literal["paper", "balanced"] = "paper",
     mirrored: bool = False,
     within: bool = False,
     explain: str = "",
@@ -120,7 +120,7 @@ def corpus_dedup(
         manifest: Manifest folder.
         out: New manifest folder; duplicates.parquet in it has each pair, quarantine.parquet what cannot be decoded.
         targets: Manifest folders of the data sets whose videos must not be in it.
-        point: paper: all that may be a duplicate goes. balanced: what only looks alike stays.
+        dedup: paper: all that may be a duplicate goes. balanced: what only looks alike stays.
         mirrored: Look for mirror images of the targets too.
         within: Of near-duplicates among the manifest's own videos keep the first by name.
         explain: Instead, say what is found of this video and draw the matched frames, into out/explained.
@@ -134,7 +134,7 @@ def corpus_dedup(
     from tubelet.data.manifest import read_manifest
 
     settings = CompareSettings(
-        dedup=replace(OPERATING_POINTS[point], mirrored=mirrored),
+        dedup=replace(OPERATING_POINTS[dedup], mirrored=mirrored),
         within=within,
         video_seconds=video_seconds,
         shard_videos=shard_videos,

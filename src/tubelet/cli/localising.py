@@ -143,7 +143,7 @@ def _listen(localiser: Localiser, place: str, options: Options) -> LocalisedVide
 
     with LiveSource(place, size=DECODE_SIZE) as source:
         try:
-            with _ending(source, options.seconds):
+            with closed_in_time(source, options.seconds):
                 return localise_live(
                     localiser,
                     source,
@@ -159,7 +159,7 @@ def _listen(localiser: Localiser, place: str, options: Options) -> LocalisedVide
 
 
 @contextmanager
-def _ending(source: LiveSource, seconds: float | None) -> Iterator[None]:
+def closed_in_time(source: LiveSource, seconds: float | None) -> Iterator[None]:
     """Close the source after so many seconds or at Ctrl-C, so that what was found is written whole."""
 
     def interrupted(number: int, frame: FrameType | None) -> None:

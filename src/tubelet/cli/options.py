@@ -76,7 +76,7 @@ def _put_off(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:
 
 def _mistake(command: Callable[..., Any], arguments: Sequence[str], box: str, prog: str) -> str:
     """Return in a line what the parser's box says."""
-    by_name, places = _parameters(command)
+    by_name, places = options_and_places(command)
     for word in arguments:
         typed, mark, value = word.partition("=")
         name = typed.replace("_", "-")
@@ -129,7 +129,7 @@ def _given(option: str, arguments: Sequence[str]) -> str:
     return " ".join(found)
 
 
-def _parameters(command: Callable[..., Any]) -> tuple[dict[str, Any], set[str]]:
+def options_and_places(command: Callable[..., Any]) -> tuple[dict[str, Any], set[str]]:
     """Return the options of a command as they are typed, with their types, and the names of what is given by place."""
     hints = typing.get_type_hints(command, include_extras=True)
     signature = inspect.signature(command).parameters

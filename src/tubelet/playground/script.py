@@ -120,7 +120,7 @@ def _finish(cast: Cast, part: Performance, turns: Sequence[Turn], *, fps: float,
         active = _active(turn, cast, marks[at:last, skeleton.HEAD, 2], fps)
         # Between two bends one stands, still at it; between two jumps one only stands.
         idle = ("stand", *turn.activity.labels[1:]) if turn.activity.labels[0] == "bend" else ("stand",)
-        spans += _split(active, turn.activity.labels, idle, at)
+        spans += split_spans(active, turn.activity.labels, idle, at)
         at = last
     props = _props(cast, part, marks, turns, fps=fps, rng=rng)
     actor = Actor(body=cast.body, outfit_seed=cast.outfit_seed, track=part.track)
@@ -138,7 +138,7 @@ def _active(turn: Turn, cast: Cast, head_heights: np.ndarray, fps: float) -> np.
     return np.asarray(np.mod(clock, once[1]) < once[0])
 
 
-def _split(active: np.ndarray, labels: tuple[str, ...], idle: tuple[str, ...], at: int) -> list[Span]:
+def split_spans(active: np.ndarray, labels: tuple[str, ...], idle: tuple[str, ...], at: int) -> list[Span]:
     """Return spans from frame ``at`` on that carry ``labels`` while active (m,) and ``idle`` between."""
     edges = [0, *(int(k) + 1 for k in np.flatnonzero(active[1:] != active[:-1])), len(active)]
     return [Span(first=at + a, last=at + b, labels=labels if active[a] else idle) for a, b in pairwise(edges)]

@@ -46,7 +46,7 @@ def read_frames(
     media = Media.of(media)
     with open_video(media, max_pixels=max_pixels) as video:
         fps = video.fps
-        shown = _times_shown(video)
+        shown = _packet_times(video)
         _check_first_frame(video)
         offset = video.offset
         wanted = wanted_times(pts_seconds, fps)
@@ -81,7 +81,7 @@ def _decoder() -> type:
     return decoder
 
 
-def _times_shown(video: OpenVideo) -> list[float]:
+def _packet_times(video: OpenVideo) -> list[float]:
     """Return the sorted times of all frames, from the packets; nothing is decoded.
 
     Raises:
