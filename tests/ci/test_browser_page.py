@@ -9,7 +9,7 @@ from page_browser import VIDEOS, opened, send
 from untrained_run import ACTIONS
 
 from tubelet.inference.detections_file import read_detections
-from tubelet.inference.render import _Timeline
+from tubelet.inference.render import Timeline
 
 pytestmark = pytest.mark.ci
 
@@ -270,7 +270,7 @@ def test_the_boxes_are_where_the_annotated_copy_has_them(browser, server, tmp_pa
     opened(browser, server, name)
     text = browser.js("fetch(document.querySelector('[data-format=json]').href).then((r) => r.text())")
     (tmp_path / "seen.json").write_text(text)
-    timeline = _Timeline(read_detections(tmp_path / "seen.json").moments)
+    timeline = Timeline(read_detections(tmp_path / "seen.json").moments)
     times = [0.0, 0.13, 0.5, 0.77, 1.55, 1.62, 1.68, 1.74, 1.76, 1.9, 2.499, 3.4, 3.6, 3.9]
     asked = (
         "import('/assets/moments.js').then(async ({ Moments }) => { const found = await"

@@ -19,7 +19,7 @@ from tubelet.inference.drawing import (
     text_ink,
     text_size,
 )
-from tubelet.inference.render import LabelStyle, _Timeline, drawn_size, render, stills
+from tubelet.inference.render import LabelStyle, Timeline, drawn_size, render, stills
 from tubelet.labels import LabelSpace
 from tubelet.types import ActionDetections, InputError, VideoMeta
 from tubelet.video.container import probe
@@ -43,7 +43,7 @@ def moment(
     )
 
 
-def seen(timeline: _Timeline, pts_seconds: float) -> dict[int, float]:
+def seen(timeline: Timeline, pts_seconds: float) -> dict[int, float]:
     """Identity to left side."""
     return {person: round(float(box[0]), 4) for box, _, person in timeline.people(pts_seconds)}
 
@@ -62,7 +62,7 @@ def test_beside_somebody_small_the_text_is_smaller_but_readable() -> None:
 
 def test_boxes_and_scores_move_evenly_between_keyframes() -> None:
     moments = [moment(1.0, {7: (0.0, 0, 0.2, 1)}, score=0.2), moment(2.0, {7: (0.4, 0, 0.6, 1)}, score=0.6)]
-    ((box, scores, person),) = _Timeline(moments).people(1.25)
+    ((box, scores, person),) = Timeline(moments).people(1.25)
     assert person == 7
     assert box == pytest.approx([0.1, 0, 0.3, 1])
     assert scores == pytest.approx([0.3] * 3)
@@ -70,7 +70,7 @@ def test_boxes_and_scores_move_evenly_between_keyframes() -> None:
 
 def test_somebody_in_one_keyframe_only_is_drawn_near_it() -> None:
     moments = [moment(1.0, {1: (0.1, 0, 0.2, 1)}), moment(2.0, {2: (0.3, 0, 0.4, 1)}), moment(3.0, {})]
-    timeline = _Timeline(moments)
+    timeline = Timeline(moments)
     expected = {0.4: {}, 0.9: {1: 0.1}, 1.0: {1: 0.1}, 1.4: {1: 0.1}, 1.6: {2: 0.3}, 2.4: {2: 0.3}, 2.6: {}, 3.5: {}}
     assert {t: seen(timeline, t) for t in expected} == expected
 
@@ -83,17 +83,17 @@ def test_nobody_is_drawn_in_another_shot() -> None:
         return [replace(one, shot_seconds=(-inf, seconds)), replace(two, shot_seconds=(seconds, inf))]
 
     for t, expected in {1.1: {1: 0.1}, 1.19: {1: 0.1}, 1.2: {2: 0.3}, 1.3: {2: 0.3}}.items():
-        assert seen(_Timeline(cut_at(1.2)), t) == expected, t
+        assert seen(Timeline(cut_at(1.2)), t) == expected, t
     # A cut late in the interval: without it the second person would be drawn from 1.25 on.
     uncut = [replace(m, shot_seconds=(-inf, inf)) for m in cut_at(0)]
-    assert seen(_Timeline(uncut), 1.3) == {2: 0.3}
-    assert seen(_Timeline(cut_at(1.4)), 1.3) == {1: 0.1}
+    assert seen(Timeline(uncut), 1.3) == {2: 0.3}
+    assert seen(Timeline(cut_at(1.4)), 1.3) == {1: 0.1}
     # A cut after the last keyframe and before the first.
-    assert seen(_Timeline(cut_at(1.2)[:1]), 1.3) == {}
-    assert seen(_Timeline(cut_at(1.2)[1:]), 1.1) == {}
+    assert seen(Timeline(cut_at(1.2)[:1]), 1.3) == {}
+    assert seen(Timeline(cut_at(1.2)[1:]), 1.1) == {}
     # A whole shot between two keyframes shows nobody.
     far = [replace(m, shot_seconds=s) for m, s in zip(cut_at(0), ((-inf, 1.1), (1.4, inf)), strict=True)]
-    assert [seen(_Timeline(far), t) for t in (1.05, 1.2, 1.45)] == [{1: 0.1}, {}, {2: 0.3}]
+    assert [seen(Timeline(far), t) for t in (1.05, 1.2, 1.45)] == [{1: 0.1}, {}, {2: 0.3}]
 
 
 def test_the_drawn_box_has_the_identity_colour_where_the_person_is(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def render(
         raise InputError(f"{out}: the annotated video would replace its own input; name another file")
     meta = probe(video)
     width, height = drawn_size(meta)
-    timeline = _Timeline(moments)
+    timeline = Timeline(moments)
     written = repeated = dropped = 0
     frames = iter_frames(video, size=FrameSize(long_side=max(width, height)))
     lanes = Strip(height=height, width=width) if strip else None
@@ -174,7 +174,7 @@ def drawn_size(meta: VideoMeta, *, most_long_side: int = MOST_LONG_SIDE) -> tupl
     return max(2, 2 * round(meta.width * scale / 2)), max(2, 2 * round(meta.height * scale / 2))
 
 
-class _Timeline:
+class Timeline:
     """Who is where at any time, from moments read one at a time; ask for later and later times."""
 
     def __init__(self, moments: Iterable[ActionDetections]) -> None:
